@@ -1,0 +1,2 @@
+//! The server (being written).
+fn main() {}
