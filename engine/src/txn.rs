@@ -16,7 +16,6 @@ use crate::key::Key;
 use crate::object::{Kind, Object, Policy, View};
 use crate::record::{Name, Operation, put_object};
 use crate::shard::{Entry, Shard};
-use crate::table::Place;
 use parking_lot::MutexGuard;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;

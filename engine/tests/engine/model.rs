@@ -265,7 +265,7 @@ pub(crate) struct Model {
     base: World,
     commits: Vec<Commit>,
     /// The engine's time when it was read back last.
-    opened_ms: u64,
+    pub(crate) opened_ms: u64,
     /// Once the power was cut while nothing had been read back again, the weaker promise counts.
     power_cut: bool,
 }
