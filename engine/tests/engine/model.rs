@@ -100,7 +100,9 @@ impl Operation {
             Touch(id, by) => Answer::Bool(touch(world, id, *by, now_ms)),
             Delete(id) => {
                 let there = live(world, id, now_ms).is_some();
-                world.remove(id);
+                if there {
+                    world.remove(id);
+                }
                 Answer::Bool(there)
             }
             ExpireAt(id, at) => {
