@@ -214,10 +214,10 @@ fn set(world: &mut World, id: &Id, bytes: &[u8], expiry: Expiry, now_ms: u64) {
         }
         _ => {}
     }
-    if item.deadline_ms <= now_ms {
-        world.remove(id);
-    } else {
+    if item.deadline_ms > now_ms {
         world.insert(id.clone(), item);
+    } else if live(world, id, now_ms).is_some() {
+        world.remove(id);
     }
 }
 
