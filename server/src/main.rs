@@ -1,2 +1,2 @@
-//! The server (being written).
+//! The `sessile` binary.
 fn main() {}

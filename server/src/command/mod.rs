@@ -1,0 +1,173 @@
+//! Commands: what each one means. Knows nothing of sockets; a connection hands in arguments and a place for the reply.
+//!
+//! Each family is a file with its rows of the table ([`Command`]) beside the functions that the rows name. Dispatch, arity errors,
+//! `COMMAND` and `docs/commands.md` come from the rows. A data command never locks anything itself: the dispatcher finds the keys
+//! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
+//! `MULTI` block and a script.
+
+mod error;
+
+pub use error::CommandError;
+
+use crate::resp::Reply;
+use sessile::{Db, Key, Txn};
+
+/// The result of a command: whatever was written to the reply, or the error that replaces it.
+pub type CommandResult = Result<(), CommandError>;
+
+/// One row of the command table.
+#[derive(Debug)]
+pub struct Command {
+    /// Lower-case name; `parent|name` is spelled `name` in a container's `subcommands`.
+    pub name: &'static str,
+    /// Number of arguments with the name, or minus the least number, as Redis counts.
+    pub arity: i32,
+    /// [`flags`] bits.
+    pub flags: u32,
+    /// Where the keys are.
+    pub keys: KeySpec,
+    /// ACL categories beside those that follow from the flags (`@string`, `@dangerous`, …), without the `@`.
+    pub categories: &'static [&'static str],
+    /// Group in the documentation: `string`, `generic`, `hash`, `connection`, `server`.
+    pub group: &'static str,
+    /// The Redis version that brought the command (or `sessile x.y`).
+    pub since: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Cost, as Redis's documentation states it (ours where it differs).
+    pub complexity: &'static str,
+    /// Subcommands of a container (`CLIENT`, `OBJECT`).
+    pub subcommands: &'static [Command],
+    /// What runs it.
+    pub run: Run,
+}
+
+/// Where a command's keys are among its arguments.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySpec {
+    /// No keys.
+    None,
+    /// From argument `first` to `last` (negative: from the end), every `step`-th. As in `COMMAND`'s reply.
+    Range {
+        /// Index of the first key.
+        first: i32,
+        /// Index of the last, negative from the end.
+        last: i32,
+        /// Distance.
+        step: i32,
+    },
+}
+
+impl KeySpec {
+    /// One key, the first argument.
+    pub const ONE: KeySpec = KeySpec::Range { first: 1, last: 1, step: 1 };
+    /// All arguments are keys.
+    pub const ALL: KeySpec = KeySpec::Range { first: 1, last: -1, step: 1 };
+}
+
+/// Command flags, as `COMMAND` names them.
+pub mod flags {
+    #![allow(missing_docs)]
+    pub const WRITE: u32 = 1;
+    pub const READONLY: u32 = 1 << 1;
+    /// May make the data grow: refused when memory or disk is at its limit.
+    pub const DENYOOM: u32 = 1 << 2;
+    pub const ADMIN: u32 = 1 << 3;
+    pub const NOSCRIPT: u32 = 1 << 4;
+    pub const LOADING: u32 = 1 << 5;
+    pub const STALE: u32 = 1 << 6;
+    pub const FAST: u32 = 1 << 7;
+    /// Allowed before authentication.
+    pub const NO_AUTH: u32 = 1 << 8;
+    pub const NO_MULTI: u32 = 1 << 9;
+    pub const PUBSUB: u32 = 1 << 10;
+    pub const BLOCKING: u32 = 1 << 11;
+    pub const SKIP_MONITOR: u32 = 1 << 12;
+    pub const SKIP_SLOWLOG: u32 = 1 << 13;
+    pub const MOVABLEKEYS: u32 = 1 << 14;
+    pub const ALLOW_BUSY: u32 = 1 << 15;
+}
+
+/// What runs a command, and so what it may see.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// Works on its keys only, inside a transaction that the dispatcher opened.
+    Data(fn(&mut Call<'_, '_>) -> CommandResult),
+    /// Works on the keyspace as a whole (`SCAN`, `DBSIZE`, `FLUSHALL`), with no transaction open.
+    Keyspace(fn(&mut KeyspaceCall<'_>) -> CommandResult),
+    /// Only a container for subcommands.
+    Container,
+    // The connection and server commands add their own variant (with the client and the server's state) here.
+}
+
+/// A data command's surroundings.
+pub struct Call<'a, 'db> {
+    /// All arguments, the command's name first. Arity has been checked.
+    pub args: &'a [&'a [u8]],
+    /// The keys, hashed, in the order of the row's key positions; their shards are locked.
+    pub keys: &'a [Key<'a>],
+    /// The transaction over the keys.
+    pub txn: &'a mut Txn<'db>,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply,
+    /// For random choices.
+    pub random: &'a mut Random,
+    /// Limits that an operator can set.
+    pub settings: &'a Settings,
+}
+
+/// A keyspace command's surroundings.
+pub struct KeyspaceCall<'a> {
+    /// All arguments, the command's name first. Arity has been checked.
+    pub args: &'a [&'a [u8]],
+    /// The engine.
+    pub db: &'a Db,
+    /// The connection's current database.
+    pub database: u8,
+    /// The time of this turn of the event loop, ms since the epoch.
+    pub now_ms: u64,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply,
+    /// For random choices.
+    pub random: &'a mut Random,
+    /// Limits that an operator can set.
+    pub settings: &'a Settings,
+    /// Set by a command that wrote: what must be acknowledged before the reply is sent.
+    pub lsn: sessile::Lsn,
+}
+
+/// Directives that change what data commands answer.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `proto-max-bulk-len`: longest string value, bytes.
+    pub proto_max_bulk_len: usize,
+    /// `hash-max-listpack-entries` (for `OBJECT ENCODING`).
+    pub hash_max_listpack_entries: usize,
+    /// `hash-max-listpack-value`.
+    pub hash_max_listpack_value: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { proto_max_bulk_len: 512 << 20, hash_max_listpack_entries: 128, hash_max_listpack_value: 64 }
+    }
+}
+
+/// A small fast generator for random choices that carry no secret (xorshift64*).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded; zero is replaced.
+    pub fn new(seed: u64) -> Random {
+        Random(if seed == 0 { 0x9E37_79B9_7F4A_7C15 } else { seed })
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+}
