@@ -2,7 +2,10 @@
 //!
 //! `SESSILE_BIN` names another server's binary. One whose file name begins with `redis-server` is started as Redis
 //! is, with an append-only file, so that every test here can be tried against the original.
-#![expect(clippy::disallowed_methods, reason = "tests of a real process use the real disk and the real clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests of a real process use the real disk and the real clock"
+)]
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};

@@ -1,5 +1,8 @@
 //! Reproducible randomness: xorshift64*, seeded from `SESSILE_SEED` or from the clock, the seed always printed.
-#![expect(clippy::disallowed_methods, reason = "a fresh seed comes from the wall clock; no clock is simulated here")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a fresh seed comes from the wall clock; no clock is simulated here"
+)]
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -43,7 +46,8 @@ pub(crate) fn seed(test: &str) -> u64 {
     let seed = match std::env::var("SESSILE_SEED") {
         Ok(text) => text.parse().expect("SESSILE_SEED is an unsigned integer"),
         Err(_) => {
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |elapsed| elapsed.as_nanos() as u64) % 1_000_000_007
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |elapsed| elapsed.as_nanos() as u64)
+                % 1_000_000_007
         }
     };
     println!("{test}: SESSILE_SEED={seed}");
@@ -53,7 +57,9 @@ pub(crate) fn seed(test: &str) -> u64 {
 /// A count from the environment, for campaigns whose length the caller chooses.
 pub(crate) fn count(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} must be an unsigned integer, not {text:?}")),
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("{variable} must be an unsigned integer, not {text:?}"))
+        }
         Err(_) => default,
     }
 }
