@@ -16,6 +16,9 @@ const LONG_KEYS: u64 = 24;
 /// Keys of one connection that die within seconds.
 const SHORT_KEYS: u64 = 12;
 
+/// Of many differences the first few tell the story.
+const DIFFERENCES_SHOWN_MAX: usize = 12;
+
 /// No text grows beyond this.
 const TEXT_BYTES_MAX: usize = 60_000;
 
@@ -230,7 +233,12 @@ impl Session {
             self.number,
             self.acknowledged,
             self.unanswered.len(),
-            differences.join("\n  ")
+            differences
+                .iter()
+                .take(DIFFERENCES_SHOWN_MAX)
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join("\n  ")
         ))
     }
 
