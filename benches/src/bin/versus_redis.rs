@@ -223,12 +223,8 @@ fn add_rows(table: &mut Table, case: &Case, measured: &[Vec<Measurement>; 2]) {
             None => format!("{}×", figure(ratio)),
             Some(aim) => {
                 let met = if at_most { ratio <= aim } else { ratio >= aim };
-                format!(
-                    "{}× (aim {}{aim}: {})",
-                    figure(ratio),
-                    if at_most { "≤" } else { "≥" },
-                    if met { "met" } else { "not met" }
-                )
+                let (relation, mark) = (if at_most { "≤" } else { "≥" }, if met { "✓" } else { "✗" });
+                format!("{}× {relation}{aim} {mark}", figure(ratio))
             }
         }
     };
