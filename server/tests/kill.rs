@@ -31,6 +31,7 @@ enum End {
     Kill,
     Term,
     Interrupt,
+    Shutdown,
 }
 
 /// A server and the connections that hold it to its word.
@@ -65,6 +66,13 @@ impl Campaign {
                     let signal = if end == End::Term { Signal::TERM } else { Signal::INT };
                     let status = self.server.stop(signal);
                     assert!(status.success(), "the server ended with {status} after {signal:?}");
+                }
+                End::Shutdown => {
+                    let mut client = self.server.client();
+                    let answer = client.call(&["SHUTDOWN"]);
+                    assert!(answer.is_err(), "SHUTDOWN answered {answer:?}");
+                    let status = self.server.wait();
+                    assert!(status.success(), "the server ended with {status} after SHUTDOWN");
                 }
             }
             stop.store(true, Ordering::Relaxed);
@@ -159,7 +167,7 @@ fn killed_in_no_keeps_its_word() {
 #[test]
 fn terminated_in_any_mode_loses_nothing() {
     for appendfsync in ["always", "everysec", "no"] {
-        let end = |random: &mut Random| if random.chance(50) { End::Term } else { End::Interrupt };
+        let end = |random: &mut Random| *random.pick(&[End::Term, End::Interrupt, End::Shutdown]);
         campaign("terminated_in_any_mode_loses_nothing", appendfsync, end, rounds().div_ceil(2));
     }
 }
@@ -183,6 +191,31 @@ fn everything_expired_while_the_server_was_down_stays_dead() {
             "key {number} rose from the dead"
         );
         assert_eq!(client.command(&format!("GET long:{number}")), Value::bulk("value"));
+    }
+}
+
+#[test]
+fn what_was_flushed_stays_flushed() {
+    let mut server = Server::start(ServerOptions::new("everysec"));
+    let mut client = server.client();
+    for round in 0..10 {
+        for database in [0, 3] {
+            assert_eq!(client.command(&format!("SELECT {database}")), Value::ok());
+            for number in 0..200 {
+                assert_eq!(client.command(&format!("SET key:{number} {round}")), Value::ok());
+            }
+        }
+        // The last one selected is 3.
+        let (flush, kept) = if round % 2 == 0 { ("FLUSHDB", 200) } else { ("FLUSHALL", 0) };
+        assert_eq!(client.command(flush), Value::ok());
+        assert_eq!(client.command("SET after the-flush"), Value::ok());
+        server.kill();
+        server.restart();
+        client = server.client();
+        assert_eq!(client.command("DBSIZE"), Value::Integer(kept), "after {flush} in database 3");
+        assert_eq!(client.command("SELECT 3"), Value::ok());
+        assert_eq!(client.command("DBSIZE"), Value::Integer(1));
+        assert_eq!(client.command("GET after"), Value::bulk("the-flush"));
     }
 }
 
