@@ -104,7 +104,9 @@ impl<T: Hashed> Table<T> {
     pub(crate) fn insert(&mut self, element: T) -> Place {
         let hash = element.hash();
         let mut index = self.segment_index(hash);
-        while self.segments[index].entries.len() >= SEGMENT_ENTRIES_MAX && self.segments[index].depth < DEPTH_MAX {
+        while self.segments[index].entries.len() >= SEGMENT_ENTRIES_MAX
+            && self.segments[index].depth < DEPTH_MAX
+        {
             self.split(index, hash);
             index = self.segment_index(hash);
         }
@@ -141,7 +143,13 @@ impl<T: Hashed> Table<T> {
     /// Calls `each` for elements in the order of their hashes, from the first hash that is at least `from`, until `count` or more
     /// were seen. Elements whose hashes agree in all but the low `ignored` bits are never parted. The hash to go on from, or
     /// `None` at the end.
-    pub(crate) fn scan(&self, from: u64, count: usize, ignored: u32, each: &mut dyn FnMut(&T)) -> Option<u64> {
+    pub(crate) fn scan(
+        &self,
+        from: u64,
+        count: usize,
+        ignored: u32,
+        each: &mut dyn FnMut(&T),
+    ) -> Option<u64> {
         let mut at = self.directory_index(from);
         let mut seen = 0;
         while at < self.directory.len() {
@@ -382,7 +390,8 @@ mod tests {
 
     /// A hash that spreads small numbers.
     fn spread(number: u64) -> u64 {
-        number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(31)
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ number.wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(31)
     }
 
     #[test]

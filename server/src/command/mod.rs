@@ -149,7 +149,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { proto_max_bulk_len: 512 << 20, hash_max_listpack_entries: 128, hash_max_listpack_value: 64 }
+        Settings {
+            proto_max_bulk_len: 512 << 20,
+            hash_max_listpack_entries: 128,
+            hash_max_listpack_value: 64,
+        }
     }
 }
 
