@@ -5,7 +5,16 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+mod args;
+pub mod counter;
+mod deadline;
 mod error;
+pub mod expire;
+mod extended;
+pub mod generic;
+mod keys;
+mod number;
+pub mod string;
 
 pub use error::CommandError;
 
@@ -56,7 +65,22 @@ pub enum KeySpec {
         /// Distance.
         step: i32,
     },
+    /// As `Range`, but some of the keys are in another database than the connection's (`COPY … DB`, `MOVE`).
+    Across {
+        /// As `COMMAND` says it.
+        first: i32,
+        /// As `COMMAND` says it.
+        last: i32,
+        /// As `COMMAND` says it.
+        step: i32,
+        /// Reports each key in the order that the handler knows.
+        find: FindKeys,
+    },
 }
+
+/// Given the arguments and the current database, calls the last argument with each key's database and its index among the
+/// arguments. Arguments that make no sense are the handler's business: report the keys in the current database then.
+pub type FindKeys = fn(&[&[u8]], u8, &mut dyn FnMut(u8, usize));
 
 impl KeySpec {
     /// One key, the first argument.
@@ -149,7 +173,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { proto_max_bulk_len: 512 << 20, hash_max_listpack_entries: 128, hash_max_listpack_value: 64 }
+        Settings {
+            proto_max_bulk_len: 512 << 20,
+            hash_max_listpack_entries: 128,
+            hash_max_listpack_value: 64,
+        }
     }
 }
 
