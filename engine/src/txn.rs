@@ -96,7 +96,12 @@ impl<'db> Txn<'db> {
         self.dirty = true;
     }
     /// Writes `bytes` at `offset` of a string, padding with zeros; creates it; keeps its deadline. The new length.
-    pub fn write_string_at(&mut self, key: &Key<'_>, offset: usize, bytes: &[u8]) -> Result<usize, WrongKind> {
+    pub fn write_string_at(
+        &mut self,
+        key: &Key<'_>,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<usize, WrongKind> {
         let (mut v, deadline) = match self.live(key) {
             None => (Vec::new(), None),
             Some((Naive::S(v), d)) => (v.clone(), *d),
@@ -137,7 +142,13 @@ impl<'db> Txn<'db> {
         Ok(self.hash(key)?.and_then(|h| h.get(index)).map(|(f, v)| (&f[..], &v[..])))
     }
     /// Like SCAN inside a hash: at least `count` fields from `cursor` on (all of a packed one); the next cursor, 0 at the end.
-    pub fn hash_scan(&self, key: &Key<'_>, _cursor: u64, _count: usize, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64, WrongKind> {
+    pub fn hash_scan(
+        &self,
+        key: &Key<'_>,
+        _cursor: u64,
+        _count: usize,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<u64, WrongKind> {
         self.hash_for_each(key, each)?;
         Ok(0)
     }

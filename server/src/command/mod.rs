@@ -6,16 +6,22 @@
 //! `MULTI` block and a script.
 
 mod args;
+pub mod client;
+pub mod connection;
 pub mod counter;
 mod deadline;
+pub mod dispatch;
 mod error;
 pub mod expire;
 mod extended;
 pub mod generic;
 mod keys;
 mod number;
+pub mod reference;
 pub mod string;
+pub mod table;
 
+pub use dispatch::ServerCall;
 pub use error::CommandError;
 
 use crate::resp::Reply;
@@ -121,7 +127,8 @@ pub enum Run {
     Keyspace(fn(&mut KeyspaceCall<'_>) -> CommandResult),
     /// Only a container for subcommands.
     Container,
-    // The connection and server commands add their own variant (with the client and the server's state) here.
+    /// Works on the connection or the server.
+    Server(fn(&mut ServerCall<'_>) -> CommandResult),
 }
 
 /// A data command's surroundings.

@@ -89,7 +89,8 @@ impl Kind {
                 _ => Err("argument must be 'yes' or 'no'".into()),
             },
             Kind::Integer { min, max } => {
-                let number = parse_integer(word.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
+                let number =
+                    parse_integer(word.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
                 in_range(number, min, max)
             }
             Kind::Bytes { min, max } => {
@@ -105,7 +106,9 @@ impl Kind {
                 .iter()
                 .find(|choice| choice.eq_ignore_ascii_case(word))
                 .map(|choice| (*choice).to_owned())
-                .ok_or_else(|| format!("argument(s) must be one of the following: {}", choices.join(", ")).into()),
+                .ok_or_else(|| {
+                    format!("argument(s) must be one of the following: {}", choices.join(", ")).into()
+                }),
             Kind::Text => Ok(word.to_owned()),
             Kind::Words => Ok(words.join(" ")),
             Kind::SavePoints => {
@@ -160,9 +163,11 @@ fn merge_output_limits(words: &[&str], current: &str) -> Result<String, Cow<'sta
         let Some(index) = OUTPUT_CLASSES.iter().position(|known| *known == class) else {
             return Err("Invalid client class specified in buffer limit configuration.".into());
         };
-        let (Some(hard), Some(soft), Some(seconds)) =
-            (parse_bytes(quad[1]), parse_bytes(quad[2]), parse_integer(quad[3].as_bytes()).filter(|seconds| *seconds >= 0))
-        else {
+        let (Some(hard), Some(soft), Some(seconds)) = (
+            parse_bytes(quad[1]),
+            parse_bytes(quad[2]),
+            parse_integer(quad[3].as_bytes()).filter(|seconds| *seconds >= 0),
+        ) else {
             return Err("Error in hard, soft or soft_seconds setting in buffer limit configuration.".into());
         };
         for (place, value) in limits.iter_mut().skip(index * 4 + 1).zip([hard, soft, seconds]) {

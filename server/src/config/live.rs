@@ -99,7 +99,11 @@ impl Live {
             idle_ms_max: number("timeout") * 1000,
             keepalive_seconds: number("tcp-keepalive"),
             query_bytes_max: size("client-query-buffer-limit"),
-            output_limit: OutputLimit { hard_bytes: limit(1), soft_bytes: limit(2), soft_ms: limit(3) as u64 * 1000 },
+            output_limit: OutputLimit {
+                hard_bytes: limit(1),
+                soft_bytes: limit(2),
+                soft_ms: limit(3) as u64 * 1000,
+            },
             durability: match config.get("appendfsync") {
                 "always" => Durability::Always,
                 "no" => Durability::No,

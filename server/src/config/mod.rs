@@ -88,7 +88,8 @@ pub(crate) fn edit_distance(from: &str, to: &str) -> usize {
 /// The index of a directive in [`DIRECTIVES`], by name or alias in any case.
 pub fn find(name: &str) -> Option<usize> {
     DIRECTIVES.iter().position(|directive| {
-        directive.name.eq_ignore_ascii_case(name) || directive.alias.is_some_and(|alias| alias.eq_ignore_ascii_case(name))
+        directive.name.eq_ignore_ascii_case(name)
+            || directive.alias.is_some_and(|alias| alias.eq_ignore_ascii_case(name))
     })
 }
 
@@ -133,7 +134,11 @@ impl Config {
             .canonical(words, &self.values[index])
             .map_err(|reason| ConfigError::Value { name: directive.name.to_owned(), reason })?;
         // Repeated save points add up; an empty one starts over.
-        if directive.kind == Kind::SavePoints && self.given[index] && !value.is_empty() && !self.values[index].is_empty() {
+        if directive.kind == Kind::SavePoints
+            && self.given[index]
+            && !value.is_empty()
+            && !self.values[index].is_empty()
+        {
             self.values[index].push(' ');
             self.values[index].push_str(&value);
         } else {
@@ -154,7 +159,8 @@ impl Config {
     /// Directives that were given a value other than their default but do nothing here, for a word in the log.
     pub fn ignored(&self) -> impl Iterator<Item = &'static Directive> + '_ {
         DIRECTIVES.iter().enumerate().filter_map(|(index, directive)| {
-            (directive.role == Role::Ignored && self.given[index] && self.values[index] != directive.default).then_some(directive)
+            (directive.role == Role::Ignored && self.given[index] && self.values[index] != directive.default)
+                .then_some(directive)
         })
     }
 }

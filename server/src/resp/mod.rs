@@ -5,6 +5,7 @@ mod request;
 
 pub use reply::{Protocol, Reply};
 pub use request::{
-    ARGUMENTS_MAX, Arguments, INLINE_BYTES_MAX, ProtocolError, RequestLimits, RequestParser, UNAUTHENTICATED_ARGUMENTS_MAX,
-    UNAUTHENTICATED_BULK_BYTES_MAX, UnbalancedQuotes, parse_integer, split_words,
+    ARGUMENTS_MAX, Arguments, INLINE_BYTES_MAX, ProtocolError, RequestLimits, RequestParser,
+    UNAUTHENTICATED_ARGUMENTS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX, UnbalancedQuotes, parse_integer,
+    split_words,
 };

@@ -113,9 +113,14 @@ impl RequestParser {
             match self.state {
                 State::Start => return Ok(Some(self.position)),
                 State::Inline => {
-                    let Some(end) = memchr::memchr(b'\n', buffer.get(self.searched..).unwrap_or_default()) else {
+                    let Some(end) = memchr::memchr(b'\n', buffer.get(self.searched..).unwrap_or_default())
+                    else {
                         self.searched = buffer.len();
-                        return if buffer.len() > INLINE_BYTES_MAX { Err(ProtocolError::InlineTooLong) } else { Ok(None) };
+                        return if buffer.len() > INLINE_BYTES_MAX {
+                            Err(ProtocolError::InlineTooLong)
+                        } else {
+                            Ok(None)
+                        };
                     };
                     let end = self.searched + end;
                     if end > INLINE_BYTES_MAX {
@@ -130,7 +135,9 @@ impl RequestParser {
                     self.state = State::Start;
                 }
                 State::Count => {
-                    let Some(count) = self.number(buffer, ProtocolError::CountTooLong)? else { return Ok(None) };
+                    let Some(count) = self.number(buffer, ProtocolError::CountTooLong)? else {
+                        return Ok(None);
+                    };
                     let count = count.map_err(|NotANumber| ProtocolError::ArgumentCount)?;
                     if count > ARGUMENTS_MAX as i64 {
                         return Err(ProtocolError::ArgumentCount);
@@ -150,7 +157,9 @@ impl RequestParser {
                         Some(b'$') => {}
                         Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
                     }
-                    let Some(length) = self.number(buffer, ProtocolError::LengthTooLong)? else { return Ok(None) };
+                    let Some(length) = self.number(buffer, ProtocolError::LengthTooLong)? else {
+                        return Ok(None);
+                    };
                     let length = length
                         .ok()
                         .and_then(|length| usize::try_from(length).ok())
@@ -170,7 +179,8 @@ impl RequestParser {
                     self.places.push(self.position..end);
                     self.position = end + 2;
                     self.searched = self.position;
-                    self.state = if missing > 1 { State::Length { missing: missing - 1 } } else { State::Start };
+                    self.state =
+                        if missing > 1 { State::Length { missing: missing - 1 } } else { State::Start };
                 }
             }
         }
@@ -210,10 +220,15 @@ impl RequestParser {
     }
 
     /// The number in the line at `position`, whose first byte is its type, and moves behind the line; `None` if the line has no end yet.
-    fn number(&mut self, buffer: &[u8], too_long: ProtocolError) -> Result<Option<Result<i64, NotANumber>>, ProtocolError> {
+    fn number(
+        &mut self,
+        buffer: &[u8],
+        too_long: ProtocolError,
+    ) -> Result<Option<Result<i64, NotANumber>>, ProtocolError> {
         // Redis looks for the carriage return and takes the byte after it for granted.
         let start = self.searched.max(self.position + 1);
-        let Some(end) = memchr::memchr(b'\r', buffer.get(start..).unwrap_or_default()).map(|end| start + end) else {
+        let Some(end) = memchr::memchr(b'\r', buffer.get(start..).unwrap_or_default()).map(|end| start + end)
+        else {
             self.searched = buffer.len();
             return if buffer.len() - self.position > INLINE_BYTES_MAX { Err(too_long) } else { Ok(None) };
         };
@@ -261,7 +276,11 @@ pub struct UnbalancedQuotes;
 /// # Errors
 ///
 /// When quotes don't balance.
-pub fn split_words(line: &[u8], words: &mut Vec<u8>, places: &mut Vec<Range<usize>>) -> Result<(), UnbalancedQuotes> {
+pub fn split_words(
+    line: &[u8],
+    words: &mut Vec<u8>,
+    places: &mut Vec<Range<usize>>,
+) -> Result<(), UnbalancedQuotes> {
     let is_space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
     let mut rest = line;
     loop {
@@ -289,7 +308,9 @@ pub fn split_words(line: &[u8], words: &mut Vec<u8>, places: &mut Vec<Range<usiz
                     rest = tail;
                 }
                 (Some(_), []) => return Err(UnbalancedQuotes),
-                (Some(b'"'), [b'\\', b'x', high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                (Some(b'"'), [b'\\', b'x', high, low, tail @ ..])
+                    if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+                {
                     words.push(hex(*high) << 4 | hex(*low));
                     rest = tail;
                 }
