@@ -6,14 +6,24 @@
 //! `MULTI` block and a script.
 
 mod args;
+pub mod bit;
+pub mod bitfield;
 pub mod counter;
 mod deadline;
 mod error;
 pub mod expire;
 mod extended;
 pub mod generic;
+mod glob;
+pub mod hash;
+pub mod hash_pick;
 mod keys;
+pub mod lcs;
+pub mod memory;
 mod number;
+pub mod object;
+pub mod range;
+pub mod scan;
 pub mod string;
 
 pub use error::CommandError;
