@@ -365,6 +365,11 @@ impl Db {
         wal.write(appended).map_err(Error::of_log)
     }
 
+    /// Whether the log has failed: writes are refused until the database is opened again, and what was not acknowledged never will be.
+    pub fn log_failed(&self) -> bool {
+        self.inner.wal.stats().poisoned
+    }
+
     /// Sets what is called, on a background thread and with no lock held, when [`acknowledged`](Self::acknowledged) has advanced there or the
     /// log has failed. It must not block.
     pub fn set_notifier(&self, notify: Box<dyn Fn() + Send + Sync>) {

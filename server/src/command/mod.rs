@@ -6,6 +6,8 @@
 //! `MULTI` block and a script.
 
 mod args;
+pub mod bit;
+pub mod bitfield;
 pub mod client;
 pub mod connection;
 pub mod counter;
@@ -15,9 +17,17 @@ mod error;
 pub mod expire;
 mod extended;
 pub mod generic;
+mod glob;
+pub mod hash;
+pub mod hash_pick;
 mod keys;
+pub mod lcs;
+pub mod memory;
 mod number;
+pub mod object;
+pub mod range;
 pub mod reference;
+pub mod scan;
 pub mod string;
 pub mod table;
 

@@ -5,10 +5,19 @@ use std::sync::LazyLock;
 
 /// The rows of every family.
 const FAMILIES: &[&[Command]] = &[
+    super::bit::COMMANDS,
+    super::bitfield::COMMANDS,
     super::connection::COMMANDS,
     super::counter::COMMANDS,
     super::expire::COMMANDS,
     super::generic::COMMANDS,
+    super::hash::COMMANDS,
+    super::hash_pick::COMMANDS,
+    super::lcs::COMMANDS,
+    super::memory::COMMANDS,
+    super::object::COMMANDS,
+    super::range::COMMANDS,
+    super::scan::COMMANDS,
     super::string::COMMANDS,
 ];
 
