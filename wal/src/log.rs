@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How often a thread looks again before it sleeps: a few microseconds, the length of a write.
-pub(crate) const WRITE_SPINS: u32 = 200;
+pub(crate) const WRITE_SPINS: u32 = 4000;
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 

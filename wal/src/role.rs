@@ -78,6 +78,8 @@ impl Role {
             if self.turn.load(SeqCst) == turn && self.busy.load(SeqCst) && !done() {
                 drop(room.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
                 slept = true;
+            } else {
+                drop(guard);
             }
             room.waiting.fetch_sub(1, SeqCst);
             if done() {
