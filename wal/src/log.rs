@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How often a thread looks again before it sleeps: a few microseconds, the length of a write.
-pub(crate) const WRITE_SPINS: u32 = 4000;
+pub(crate) const WRITE_SPINS: u32 = 1000;
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
@@ -173,8 +173,16 @@ impl Log {
         Lsn::new(end)
     }
 
+    /// No further than what was appended. What a poisoned log returned from an append is never reached.
+    fn reachable(&self, upto: u64) -> Result<u64, WalError> {
+        if upto == u64::MAX {
+            self.check()?;
+        }
+        Ok(upto.min(self.appended()))
+    }
+
     pub(crate) fn write(&self, upto: u64) -> Result<(), WalError> {
-        let upto = upto.min(self.appended());
+        let upto = self.reachable(upto)?;
         loop {
             if self.written() >= upto {
                 return Ok(());
@@ -192,7 +200,7 @@ impl Log {
     }
 
     pub(crate) fn sync(&self, upto: u64) -> Result<(), WalError> {
-        let upto = upto.min(self.appended());
+        let upto = self.reachable(upto)?;
         loop {
             if self.durable() >= upto {
                 return Ok(());

@@ -101,11 +101,7 @@ impl Writer {
         if dirty.last().is_none_or(|(base, _)| *base != self.current.base) {
             dirty.push((self.current.base, self.current.file.clone()));
         }
-        // The page that the part begins in was written from here, so the system has it and need not read it: only
-        // what is new goes there. A page begun is written whole.
-        let used = (part.end - part.start) as usize;
-        let to = if used <= PAGE_BYTES && part.prefix > 0 { used } else { part.buf.len() };
-        self.current.file.write_at(&part.buf[part.prefix..to], offset + part.prefix as u64)
+        self.current.file.write_at(&part.buf, offset)
     }
 
     /// The first pending part is written: remembers its last page and drops it. Returns its end and whether it counts.
