@@ -1,6 +1,13 @@
 //! The real file system, in temporary directories.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use sessile_wal::{
     Admit, Durability, Fs, LockHeld, Lsn, OpenMode, RealFs, Recovery, SystemClock, Wal, WalError, WalOptions,
@@ -133,9 +140,14 @@ fn a_thread_syncs_on_demand() {
     wal.set_notifier(Box::new(move || {
         let _ = sender.send(());
     }));
+    let stop = Arc::new(AtomicBool::new(false));
     let thread = std::thread::spawn({
-        let wal = wal.clone();
-        move || while wal.sync_on_demand(Duration::from_secs(10)).expect("syncs") {}
+        let (wal, stop) = (wal.clone(), stop.clone());
+        move || {
+            while !stop.load(Relaxed) {
+                wal.sync_on_demand(Duration::from_secs(10)).expect("syncs");
+            }
+        }
     });
     for _ in 0..50 {
         let end = wal.append(b"record");
@@ -144,6 +156,7 @@ fn a_thread_syncs_on_demand() {
             receiver.recv_timeout(Duration::from_secs(5)).expect("is told");
         }
     }
+    stop.store(true, Relaxed);
     wal.wake();
     thread.join().expect("ends");
 }
