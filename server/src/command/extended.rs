@@ -54,6 +54,10 @@ impl Extended {
         magnitude.map(|magnitude| Extended { negative, ..magnitude })
     }
 
+    pub(crate) fn is_infinite(self) -> bool {
+        self.infinite
+    }
+
     /// The sum; `None` if it is infinite or no number.
     pub(crate) fn add(self, other: Extended) -> Option<Extended> {
         if self.infinite || other.infinite {
