@@ -47,11 +47,8 @@ pub(crate) struct Inner {
     _lock: Box<dyn DirLock>,
 }
 
-/// What is freed later, because freeing it takes long.
-pub(crate) enum Garbage {
-    Object(#[expect(dead_code, reason = "kept to be dropped")] Object),
-    Shard(#[expect(dead_code, reason = "kept to be dropped")] Shard),
-}
+/// What is freed later, because freeing it takes long: all that is known of it is how to drop it.
+pub(crate) type Garbage = Box<dyn Send>;
 
 /// A database. Cheap to clone; all clones are the same database, and it closes with the last of them.
 ///
@@ -87,7 +84,7 @@ impl Inner {
     pub(crate) fn free(&self, objects: impl IntoIterator<Item = Object>) {
         for object in objects {
             if matches!(object, Object::Structured(_)) && object.memory_bytes() > FREE_LATER_BYTES {
-                self.garbage.lock().push(Garbage::Object(object));
+                self.garbage.lock().push(Box::new(object));
             }
         }
     }
@@ -230,7 +227,11 @@ impl Db {
     pub fn admit_now(&self, bytes: usize, access: Access) -> Result<bool, Error> {
         let Some(admit) = access.admit() else { return Ok(true) };
         self.inner.check_open()?;
-        self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)
+        let welcome = self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)?;
+        if !welcome {
+            self.threads.wake_log();
+        }
+        Ok(welcome)
     }
 
     /// Locks the shards of `keys`, in one global order, and begins an atomic step at time `now_ms` (see [`now_ms`](Self::now_ms)). It does no
@@ -336,8 +337,8 @@ impl Db {
         let lsn = txn.commit();
         let mut garbage = self.inner.garbage.lock();
         for (shard, objects) in old {
-            garbage.push(Garbage::Shard(shard));
-            garbage.extend(objects.into_iter().map(Garbage::Object));
+            garbage.push(Box::new(shard));
+            garbage.push(Box::new(objects));
         }
         drop(garbage);
         self.threads.wake_expiry();
@@ -367,6 +368,11 @@ impl Db {
             return Ok(());
         }
         wal.write(appended).map_err(Error::of_log)
+    }
+
+    /// Whether the log has failed: writes are refused until the database is opened again, and what was not acknowledged never will be.
+    pub fn log_failed(&self) -> bool {
+        self.inner.wal.stats().poisoned
     }
 
     /// Sets what is called, on a background thread and with no lock held, when [`acknowledged`](Self::acknowledged) has advanced there or the
