@@ -4,6 +4,7 @@
 
 mod engine {
     mod clock;
+    mod expiry;
     mod model;
     mod simulation;
     mod support;

@@ -18,6 +18,9 @@ pub(crate) struct Item {
     pub(crate) idle_ms: u64,
     /// [`NEVER`] for none.
     pub(crate) absolute_ms: u64,
+    /// When it was reclaimed; 0 if it was not. A later deadline is not in the log then; an earlier one may be, and counts if a crash sets
+    /// time back within the second that its mark may take.
+    pub(crate) reclaimed_ms: u64,
 }
 
 /// Keys and what they hold, the dead ones included that nobody has replaced.
@@ -184,6 +187,7 @@ fn live_or<'a>(
             slack_ms: 0,
             idle_ms: 0,
             absolute_ms: NEVER,
+            reclaimed_ms: 0,
         };
         world.insert(id.clone(), item);
     }
@@ -197,6 +201,7 @@ fn set(world: &mut World, id: &Id, bytes: &[u8], expiry: Expiry, now_ms: u64) {
         slack_ms: 0,
         idle_ms: 0,
         absolute_ms: NEVER,
+        reclaimed_ms: 0,
     };
     match expiry {
         Expiry::After(after) => item.deadline_ms = now_ms + ms(after),
@@ -368,6 +373,7 @@ impl Model {
                     slack_ms: 0,
                     idle_ms,
                     absolute_ms: seen.absolute_ms,
+                    reclaimed_ms: 0,
                 },
             );
         }
@@ -394,7 +400,10 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
             }
             continue;
         };
-        let latest_ms = item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
+        let mut latest_ms = item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
+        if item.reclaimed_ms != 0 {
+            latest_ms = latest_ms.min(item.reclaimed_ms);
+        }
         if *item.content != seen.content {
             return Err(format!("{} holds {:?} instead of {:?}", name(), seen.content, item.content));
         }
