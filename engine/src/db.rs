@@ -140,11 +140,15 @@ impl Db {
             log_options = log_options.segment_bytes_max(bytes);
         }
         let log_clock = Arc::new(LogClock::new(Arc::clone(&options.clock)));
-        let (wal, log) =
-            Wal::open(fs, Arc::clone(&log_clock) as _, directory, log_options, Lsn::ZERO, &mut |_, record| {
-                replay.record(record).map_err(Into::into)
-            })
-            .map_err(Error::Log)?;
+        let (wal, log) = Wal::open(
+            fs,
+            Arc::clone(&log_clock) as _,
+            directory,
+            log_options,
+            Lsn::ZERO,
+            &mut |_, record| replay.record(record).map_err(Into::into),
+        )
+        .map_err(Error::Log)?;
         let clock = log_clock.start(log.clock_high_water_ms);
         let Replay { shards, shard_bits, .. } = replay;
         let clock_ahead_ms = log.clock_high_water_ms.saturating_sub(wall_ms);
@@ -297,32 +301,47 @@ impl Db {
 
     /// A live key of a numbered database, drawn by `random`, nearly uniformly; `None` if there is none.
     pub fn random_key(&self, database: u8, mut random: u64) -> Option<Vec<u8>> {
-        if self.len_of(database) == 0 {
-            return None;
-        }
         let now_ms = self.now_ms();
         let alive = |entry: &crate::shard::Entry| {
             (entry.view().database() == database && entry.deadline_ms() > now_ms)
                 .then(|| entry.view().key().to_vec())
         };
+        // Keys of all databases and of this one, by shard.
+        let held: Vec<(usize, usize)> = self
+            .inner
+            .shards
+            .iter()
+            .map(|shard| {
+                let shard = shard.lock();
+                (shard.table().len(), shard.counts(database).keys as usize)
+            })
+            .collect();
+        if held.iter().all(|&(_, own)| own == 0) {
+            return None;
+        }
+        // A shard in proportion to all its keys, and one of them; if that is another database's, again. So all have the same chance.
         for _ in 0..RANDOM_TRIES {
-            let shard = self.inner.shards[self.inner.shard_number(random)].lock();
+            let (number, _) = draw(held.iter().map(|&(all, _)| all), random);
+            let shard = self.inner.shards[number].lock();
             if let Some(key) = shard.table().near(random).and_then(alive) {
                 return Some(key);
             }
-            // The steps of Weyl's sequence spread over all hashes.
+            // The steps of Weyl's sequence spread over all numbers.
             random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         }
-        // Few keys among many of other databases: the first that a scan meets.
-        let mut found = None;
-        let mut cursor = 0;
-        loop {
-            cursor =
-                self.scan(database, cursor, 1, &mut |key, _| found = found.take().or(Some(key.to_vec())));
-            if found.is_some() || cursor == 0 {
-                return found;
-            }
-        }
+        // Few keys among many of other databases, or many dead ones: from the drawn one on, whichever lives.
+        let (first, skip) = draw(held.iter().map(|&(_, own)| own), random);
+        let shards = held.len();
+        (0..=shards).find_map(|step| {
+            let (mut skip, mut found) = (if step == 0 { skip } else { 0 }, None);
+            self.inner.shards[(first + step) % shards].lock().table().for_each(&mut |entry| {
+                if found.is_none() && entry.view().database() == database {
+                    found = if skip == 0 { alive(entry) } else { None };
+                    skip = skip.saturating_sub(1);
+                }
+            });
+            found
+        })
     }
 
     /// Removes all keys of a numbered database (`Some`) or of all (`None`), atomically. Memory is freed in the background. The position to be
@@ -440,5 +459,19 @@ impl Db {
     }
 }
 
-/// How many hashes `random_key` tries before it falls back to a scan.
+/// How many numbers `random_key` tries before it counts keys instead.
 const RANDOM_TRIES: usize = 100;
+
+/// Which of the weights a random number falls into, and how far; they are not all zero.
+fn draw(weights: impl Iterator<Item = usize> + Clone, random: u64) -> (usize, usize) {
+    let total: usize = weights.clone().sum();
+    // The product's upper half is below `total`.
+    let mut at = ((u128::from(random) * total as u128) >> 64) as usize;
+    for (number, weight) in weights.enumerate() {
+        if at < weight {
+            return (number, at);
+        }
+        at -= weight;
+    }
+    (0, 0)
+}

@@ -5,7 +5,9 @@
 mod engine {
     mod clock;
     mod expiry;
+    mod million;
     mod model;
+    mod scan;
     mod simulation;
     mod support;
 }

@@ -44,25 +44,47 @@ impl Keys {
 
     /// Whether it can't be known if the key lives.
     fn unsure(&self, key: u8) -> bool {
-        self.lives
-            .get(&key)
-            .is_some_and(|life| life.deadline_ms <= self.now_ms && life.deadline_ms + life.late_ms > self.now_ms)
+        self.lives.get(&key).is_some_and(|life| {
+            life.deadline_ms <= self.now_ms && life.deadline_ms + life.late_ms > self.now_ms
+        })
     }
 }
 
 #[derive(Clone, Debug)]
 enum Transition {
-    Set { key: u8, after_ms: u64 },
-    SetIdle { key: u8, idle_ms: u64 },
-    SetForever { key: u8 },
-    Touch { key: u8, idle_ms: u64 },
-    Expire { key: u8, after_ms: u64 },
-    Persist { key: u8 },
-    Delete { key: u8 },
+    Set {
+        key: u8,
+        after_ms: u64,
+    },
+    SetIdle {
+        key: u8,
+        idle_ms: u64,
+    },
+    SetForever {
+        key: u8,
+    },
+    Touch {
+        key: u8,
+        idle_ms: u64,
+    },
+    Expire {
+        key: u8,
+        after_ms: u64,
+    },
+    Persist {
+        key: u8,
+    },
+    Delete {
+        key: u8,
+    },
     /// Time passes, with steps.
-    Advance { ms: u64 },
+    Advance {
+        ms: u64,
+    },
     /// Time passes without a step, and then there are steps.
-    Sleep { ms: u64 },
+    Sleep {
+        ms: u64,
+    },
     Step,
     Reopen,
 }

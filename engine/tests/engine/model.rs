@@ -65,7 +65,12 @@ impl Operation {
     pub(crate) fn ids(&self) -> Vec<Id> {
         use Operation::*;
         match self {
-            Set(id, ..) | SetNew(id, ..) | GetAndTouch(id, _) | Touch(id, _) | Delete(id) | ExpireAt(id, _) => {
+            Set(id, ..)
+            | SetNew(id, ..)
+            | GetAndTouch(id, _)
+            | Touch(id, _)
+            | Delete(id)
+            | ExpireAt(id, _) => {
                 vec![id.clone()]
             }
             HashSet(id, ..) | HashRemove(id, _) | WriteAt(id, ..) => vec![id.clone()],
@@ -118,7 +123,9 @@ impl Operation {
             HashSet(id, field, value) => {
                 let item = live_or(world, id, now_ms, || Content::Hash(BTreeMap::new()));
                 match Rc::make_mut(&mut item.content) {
-                    Content::Hash(fields) => Answer::Bool(fields.insert(field.clone(), value.clone()).is_none()),
+                    Content::Hash(fields) => {
+                        Answer::Bool(fields.insert(field.clone(), value.clone()).is_none())
+                    }
                     Content::String(_) => Answer::WrongKind,
                 }
             }
@@ -260,6 +267,8 @@ struct Commit {
     /// The engine's time of it if it went into the log, else 0.
     logged_at_ms: u64,
     acknowledged: bool,
+    /// When the log was first seen to have written it, on the engine's clock.
+    written_at_ms: u64,
     durable: bool,
 }
 
@@ -288,12 +297,22 @@ impl Model {
             }
         }
         self.world = after;
-        self.commits.push(Commit { changes, lsn, logged_at_ms, acknowledged, durable: false });
+        self.commits.push(Commit {
+            changes,
+            lsn,
+            logged_at_ms,
+            acknowledged,
+            written_at_ms: u64::MAX,
+            durable: false,
+        });
     }
 
     /// Notes what the log says about itself.
-    pub(crate) fn note(&mut self, written: u64, durable: u64) {
+    pub(crate) fn note(&mut self, written: u64, durable: u64, now_ms: u64) {
         for commit in &mut self.commits {
+            if commit.lsn <= written {
+                commit.written_at_ms = commit.written_at_ms.min(now_ms);
+            }
             commit.acknowledged |= commit.lsn <= written;
             commit.durable |= commit.lsn <= durable;
         }
@@ -307,11 +326,11 @@ impl Model {
         }
     }
 
-    /// The end of the last acknowledged commit before `before_ms` of the engine's time.
-    pub(crate) fn acknowledged_lsn_before(&self, before_ms: u64) -> u64 {
+    /// The end of the last commit that was written at `before_ms` of the engine's time.
+    pub(crate) fn written_lsn_at(&self, before_ms: u64) -> u64 {
         let old = self.commits.iter().filter(|commit| {
             let logged = commit.logged_at_ms > 0 && !commit.changes.is_empty();
-            commit.acknowledged && logged && commit.logged_at_ms <= before_ms
+            logged && commit.written_at_ms <= before_ms
         });
         old.map(|commit| commit.lsn).max().unwrap_or(0)
     }
@@ -331,7 +350,11 @@ impl Model {
         let promised = self.promised();
         let latest = self.commits[..promised].iter().map(|commit| commit.logged_at_ms).max();
         let latest = latest.unwrap_or(0).max(self.opened_ms);
-        assert!(now_ms >= latest, "time went back to {now_ms}, {} ms before what the log has seen", latest - now_ms);
+        assert!(
+            now_ms >= latest,
+            "time went back to {now_ms}, {} ms before what the log has seen",
+            latest - now_ms
+        );
         let mut world = self.base.clone();
         let mut last = None;
         let mut found = false;
@@ -352,7 +375,9 @@ impl Model {
                     found = true;
                     break;
                 }
-                Err(why) => last = Some(format!("{}\n  after {number} commits: {why}", last.unwrap_or_default())),
+                Err(why) => {
+                    last = Some(format!("{}\n  after {number} commits: {why}", last.unwrap_or_default()))
+                }
             }
         }
         assert!(
@@ -400,7 +425,8 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
             }
             continue;
         };
-        let mut latest_ms = item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
+        let mut latest_ms =
+            item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
         if item.reclaimed_ms != 0 {
             latest_ms = latest_ms.min(item.reclaimed_ms);
         }
@@ -416,7 +442,12 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
             ));
         }
         if item.absolute_ms != seen.absolute_ms {
-            return Err(format!("{} has the limit {} instead of {}", name(), seen.absolute_ms, item.absolute_ms));
+            return Err(format!(
+                "{} has the limit {} instead of {}",
+                name(),
+                seen.absolute_ms,
+                item.absolute_ms
+            ));
         }
     }
     match seen.keys().find(|id| !world.contains_key(*id)) {
