@@ -326,8 +326,11 @@ impl Db {
             if let Some(key) = shard.table().near(random).and_then(alive) {
                 return Some(key);
             }
-            // The steps of Weyl's sequence spread over all numbers.
+            // Another number that has nothing to do with this one (a step of SplitMix64).
             random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            random = (random ^ random >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            random = (random ^ random >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+            random ^= random >> 31;
         }
         // Few keys among many of other databases, or many dead ones: from the drawn one on, whichever lives.
         let (first, skip) = draw(held.iter().map(|&(_, own)| own), random);
