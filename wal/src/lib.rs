@@ -1,22 +1,66 @@
-//! The write-ahead log (skeleton, replaced by branch `wal`).
+//! A write-ahead log: append a record, wait until it is as safe as was asked for, read everything back after a crash.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use sessile_wal::{Lsn, RealFs, SystemClock, Wal, WalOptions};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let open = |replay: &mut sessile_wal::Replay<'_>| {
+//!     Wal::open(Arc::new(RealFs), Arc::new(SystemClock), dir, WalOptions::default(), Lsn::ZERO, replay)
+//! };
+//! let (wal, _) = open(&mut |_, _| Ok(()))?;
+//! let lsn = wal.append(b"a record");
+//! wal.sync(lsn)?;
+//! drop(wal);
+//!
+//! let mut seen = Vec::new();
+//! let (_wal, recovery) = open(&mut |_, record| Ok(seen.push(record.to_vec())))?;
+//! assert_eq!(seen, [b"a record"]);
+//! assert_eq!(recovery.records, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`Wal`]: the log. [`WalOptions`], [`Durability`] and [`Admit`] tell it what to do, [`Recovery`], [`WalStats`] and
+//!   [`Step`] what it did, [`WalError`] what went wrong.
+//! - [`Fs`] and [`Clock`]: the seams to files and time, for the log and for what is built on it. [`RealFs`] and
+//!   [`SystemClock`] are the operating system's; with the feature `sim`, `sim` has a simulated disk.
+//!
+//! The bytes on disk are specified in `docs/formats.md`. The log knows nothing of what is in a record.
 
-/// A position in the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lsn(pub u64);
+#![forbid(unsafe_code)]
 
-impl Lsn {
-    /// Before everything.
-    pub const ZERO: Lsn = Lsn(0);
-}
+mod admit;
+mod background;
+mod buffer;
+mod clock;
+mod demand;
+mod error;
+mod files;
+mod format;
+mod fs;
+pub mod limits;
+mod log;
+mod lsn;
+mod options;
+mod reader;
+mod real_fs;
+mod recovery;
+mod role;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+mod stats;
+mod wal;
+mod writer;
 
-/// What an acknowledged write survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Power loss.
-    Always,
-    /// Any crash of the process; a power cut loses at most a second.
-    #[default]
-    EverySecond,
-    /// Any crash of the process.
-    No,
-}
+pub use admit::Admit;
+pub use background::Step;
+pub use clock::{Clock, SystemClock};
+pub use error::{Poison, WalError};
+pub use fs::{DirLock, File, Fs, LockHeld, OpenMode};
+pub use lsn::Lsn;
+pub use options::{Durability, WalOptions};
+pub use real_fs::RealFs;
+pub use recovery::{Recovery, Replay, Torn};
+pub use stats::WalStats;
+pub use wal::Wal;

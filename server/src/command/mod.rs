@@ -8,8 +8,11 @@
 mod args;
 pub mod bit;
 pub mod bitfield;
+pub mod client;
+pub mod connection;
 pub mod counter;
 mod deadline;
+pub mod dispatch;
 mod error;
 pub mod expire;
 mod extended;
@@ -23,9 +26,12 @@ pub mod memory;
 mod number;
 pub mod object;
 pub mod range;
+pub mod reference;
 pub mod scan;
 pub mod string;
+pub mod table;
 
+pub use dispatch::ServerCall;
 pub use error::CommandError;
 
 use crate::resp::Reply;
@@ -131,7 +137,8 @@ pub enum Run {
     Keyspace(fn(&mut KeyspaceCall<'_>) -> CommandResult),
     /// Only a container for subcommands.
     Container,
-    // The connection and server commands add their own variant (with the client and the server's state) here.
+    /// Works on the connection or the server.
+    Server(fn(&mut ServerCall<'_>) -> CommandResult),
 }
 
 /// A data command's surroundings.

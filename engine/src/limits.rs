@@ -1,0 +1,36 @@
+//! The engine's limits, each with what it bounds.
+
+/// Elements in one segment of a [table](crate::table); also bounds the longest single step of growth (one split).
+pub(crate) const SEGMENT_ENTRIES_MAX: usize = 1280;
+/// Slots of a full segment: a load of 62.5 %.
+pub(crate) const SEGMENT_SLOTS_MAX: usize = 2048;
+/// Slots of an empty segment.
+pub(crate) const SEGMENT_SLOTS_MIN: usize = 8;
+
+/// Longest key or value, in bytes (Redis's own limit).
+pub const VALUE_BYTES_MAX: usize = 512 << 20;
+/// Longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = VALUE_BYTES_MAX;
+
+/// A hash stays in its flat form up to this many fields …
+pub(crate) const PACKED_FIELDS_MAX: usize = 128;
+/// … and this many bytes in all; a longer string that is changed in place becomes growable.
+pub(crate) const PACKED_BYTES_MAX: usize = 8 << 10;
+
+/// Timers handled in one hold of a shard's lock: about 100 µs of work.
+pub(crate) const TIMERS_PER_HOLD_MAX: usize = 256;
+
+/// Shards of the index; a power of two. Few enough that one wheel each costs little, many enough that threads rarely meet.
+pub(crate) const SHARDS_MIN: usize = 64;
+/// See [`SHARDS_MIN`].
+pub(crate) const SHARDS_MAX: usize = 1024;
+
+/// The low bits of a hash that a SCAN cursor leaves out, so that it stays below 2^53 (JavaScript's exact integers).
+pub(crate) const SCAN_IGNORED_BITS: u32 = 12;
+
+/// A structured object larger than this is freed in the background.
+pub(crate) const FREE_LATER_BYTES: usize = 64 << 10;
+/// Large objects freed in one background step.
+pub(crate) const FREED_PER_STEP_MAX: usize = 64;
+/// The longest that the expiry thread sleeps: a key set meanwhile with a short deadline is found within it, and a tick more.
+pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(20);

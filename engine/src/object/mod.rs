@@ -1,0 +1,115 @@
+//! What a key holds.
+//!
+//! An object carries its own key. Small ones are flat ([`Packed`], laid out by [`layout`]): one allocation that is also the form
+//! on disk and in the log. What outgrows that, or is changed in place at length, becomes [`Structured`] and is flattened again
+//! when written out.
+
+mod handle;
+pub(crate) mod layout;
+mod packed;
+pub(crate) mod packed_hash;
+mod structured;
+
+use crate::key::KeyHasher;
+use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
+pub(crate) use handle::{Handle, View};
+pub(crate) use layout::Policy;
+pub(crate) use packed::Packed;
+pub(crate) use structured::{Body, FieldTable, Structured};
+
+/// What kind of value a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Bytes.
+    String,
+    /// A list.
+    List,
+    /// A set.
+    Set,
+    /// A sorted set.
+    SortedSet,
+    /// A hash: fields and values.
+    Hash,
+}
+
+/// An object in either form, owned.
+pub(crate) enum Object {
+    Packed(Packed),
+    Structured(Box<Structured>),
+}
+
+impl Object {
+    /// Bytes of memory it asks for.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Object::Packed(packed) => packed.memory_bytes(),
+            Object::Structured(structured) => structured.memory_bytes(),
+        }
+    }
+}
+
+/// The object that a checked flat form from the log stands for: structured if it is too large to stay flat.
+pub(crate) fn from_flat(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Object {
+    let parts = layout::parts(flat);
+    let too_large = || flat.len() > PACKED_BYTES_MAX || packed_hash::len(parts.payload) > PACKED_FIELDS_MAX;
+    if kind == Kind::Hash && too_large() {
+        let fields = FieldTable::of(parts.payload, hasher);
+        let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
+        return Object::Structured(Box::new(grown));
+    }
+    Object::Packed(Packed::concat(&[flat]))
+}
+
+/// A copy of a flat object under another key.
+pub(crate) fn with_key(flat: &[u8], database: u8, key: &[u8]) -> Packed {
+    let parts = layout::parts(flat);
+    let mut head = Vec::with_capacity(key.len() + 24);
+    layout::put_head(&mut head, layout::kind(flat), database, key, parts.policy);
+    Packed::concat(&[&head, parts.payload])
+}
+
+impl View<'_> {
+    pub(crate) fn key(&self) -> &[u8] {
+        match self {
+            View::Packed(bytes) => layout::parts(bytes).key,
+            View::Structured(structured) => structured.key(),
+        }
+    }
+
+    pub(crate) fn database(&self) -> u8 {
+        match self {
+            View::Packed(bytes) => layout::database(bytes),
+            View::Structured(structured) => structured.database(),
+        }
+    }
+
+    /// Whether this is the object of that key.
+    #[inline]
+    pub(crate) fn is_of(&self, database: u8, key: &[u8]) -> bool {
+        match self {
+            View::Packed(bytes) => layout::is_of(bytes, database, key),
+            View::Structured(structured) => structured.database() == database && structured.key() == key,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            View::Packed(bytes) => layout::kind(bytes),
+            View::Structured(structured) => structured.kind(),
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Option<Policy> {
+        match self {
+            View::Packed(bytes) => layout::parts(bytes).policy,
+            View::Structured(structured) => structured.policy(),
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            View::Packed(bytes) => bytes.len() + 8,
+            View::Structured(structured) => structured.memory_bytes(),
+        }
+    }
+}

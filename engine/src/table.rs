@@ -1,0 +1,523 @@
+//! An extendible hash table that grows a little at a time and can be scanned while it grows.
+//!
+//! The index of each shard is one, and so is a hash that has outgrown its packed form. What it must never do: stall (the largest
+//! single step is the split of one full segment, about 10 µs), or let a scan miss an element that was there throughout.
+//!
+//! ```text
+//! hash  ┌ skipped ┬ directory ┬ ………………………… ┬ fingerprint ┬ slot ┐
+//!       └ (shard) ┴ (top bits)┴             ┴   5 bits    ┴ low  ┘
+//!
+//! directory[top bits] ─► segment ─┬─ slots:   u16 each, 0 = free, else fingerprint << 11 | position + 1
+//!                                 └─ entries: dense, at most 1280
+//! ```
+//!
+//! The directory is indexed by the *top* bits of the hash, so every segment covers a contiguous range of hashes, and so does
+//! every set of shards chosen by still higher bits. A scan walks hashes upwards and its cursor is a hash: when a segment
+//! splits, the range splits with it and the cursor keeps its meaning. (Extendible hashing: Fagin et al., 1979; segments of a
+//! fixed size and fingerprints: Dash, Lu et al., VLDB 2020.)
+//!
+//! Cost beside the elements themselves: slots at 31–62 % load (3.2–6.4 bytes per element) and 6 % of slack in `entries`.
+
+use crate::limits::{SEGMENT_ENTRIES_MAX, SEGMENT_SLOTS_MAX, SEGMENT_SLOTS_MIN};
+
+/// Bits of a slot that hold the position; the rest is fingerprint.
+const POSITION_BITS: u32 = 11;
+const POSITION_MASK: u16 = (1 << POSITION_BITS) - 1;
+
+const _: () = assert!(SEGMENT_ENTRIES_MAX < POSITION_MASK as usize);
+const _: () = assert!(SEGMENT_SLOTS_MAX.is_power_of_two() && SEGMENT_SLOTS_MIN.is_power_of_two());
+const _: () = assert!(SEGMENT_ENTRIES_MAX * 8 == SEGMENT_SLOTS_MAX * 5, "full at a load of 62.5 %");
+
+/// The deepest directory: 2^24 segments hold 10^10 elements. Only more than 1,280 elements that share 24 bits of a keyed
+/// hash could ask for more, which does not happen; rather than let the directory take all memory, their segment then grows
+/// past its maximum as far as a slot can point.
+const DEPTH_MAX: u32 = 24;
+
+/// An element knows its hash; the table never computes one.
+pub(crate) trait Hashed {
+    fn hash(&self) -> u64;
+}
+
+/// Where an element is, until the next change of the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    segment: u32,
+    position: u32,
+}
+
+/// See the module's page.
+pub(crate) struct Table<T> {
+    directory: Vec<u32>,
+    segments: Vec<Segment<T>>,
+    /// log2 of the directory's length.
+    depth: u32,
+    /// Top bits of every hash that are alike in this table.
+    skip: u32,
+    len: usize,
+}
+
+struct Segment<T> {
+    entries: Vec<T>,
+    slots: Box<[u16]>,
+    /// How many of the directory's bits the segment's elements share.
+    depth: u32,
+}
+
+impl<T: Hashed> Table<T> {
+    /// An empty table for hashes that share their top `skip` bits.
+    pub(crate) fn new(skip: u32) -> Table<T> {
+        Table { directory: vec![0], segments: vec![Segment::new(0)], depth: 0, skip, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn directory_index(&self, hash: u64) -> usize {
+        // `depth` is 0 for a new table, and a shift by 64 is not a shift.
+        ((hash << self.skip) >> 32 >> (32 - self.depth)) as usize
+    }
+
+    fn segment_index(&self, hash: u64) -> usize {
+        self.directory[self.directory_index(hash)] as usize
+    }
+
+    /// The element with this hash for which `is` holds.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, is: impl FnMut(&T) -> bool) -> Option<Place> {
+        let segment = self.segment_index(hash);
+        let position = self.segments[segment].find(hash, is)?;
+        Some(Place { segment: segment as u32, position: position as u32 })
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, place: Place) -> &T {
+        &self.segments[place.segment as usize].entries[place.position as usize]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, place: Place) -> &mut T {
+        &mut self.segments[place.segment as usize].entries[place.position as usize]
+    }
+
+    /// Adds an element; the caller has made sure that its equal isn't there.
+    pub(crate) fn insert(&mut self, element: T) -> Place {
+        let hash = element.hash();
+        let mut index = self.segment_index(hash);
+        while self.segments[index].entries.len() >= SEGMENT_ENTRIES_MAX
+            && self.segments[index].depth < DEPTH_MAX
+        {
+            self.split(index, hash);
+            index = self.segment_index(hash);
+        }
+        let position = self.segments[index].insert(element);
+        self.len += 1;
+        Place { segment: index as u32, position: position as u32 }
+    }
+
+    /// Takes an element out.
+    pub(crate) fn remove(&mut self, place: Place) -> T {
+        self.len -= 1;
+        self.segments[place.segment as usize].remove(place.position as usize)
+    }
+
+    /// Splits the segment that holds `hash`, doubling the directory first if it has no bit to spare.
+    fn split(&mut self, index: usize, hash: u64) {
+        let depth = self.segments[index].depth;
+        if depth == self.depth {
+            self.directory = self.directory.iter().flat_map(|&segment| [segment, segment]).collect();
+            self.depth += 1;
+        }
+        let bit = 1u64 << (63 - self.skip - depth);
+        let old = std::mem::replace(&mut self.segments[index], Segment::new(depth + 1));
+        let (upper, lower): (Vec<T>, Vec<T>) = old.entries.into_iter().partition(|e| e.hash() & bit != 0);
+        self.segments[index] = Segment::from_entries(depth + 1, lower);
+        let fresh = self.segments.len() as u32;
+        self.segments.push(Segment::from_entries(depth + 1, upper));
+        // The segment's share of the directory is contiguous; its upper half now belongs to the new segment.
+        let width = 1usize << (self.depth - depth);
+        let start = self.directory_index(hash) & !(width - 1);
+        self.directory[start + width / 2..start + width].fill(fresh);
+    }
+
+    /// Calls `each` for elements in the order of their hashes, from the first hash that is at least `from`, until `count` or more
+    /// were seen. Elements whose hashes agree in all but the low `ignored` bits are never parted. The hash to go on from, or
+    /// `None` at the end.
+    pub(crate) fn scan(
+        &self,
+        from: u64,
+        count: usize,
+        ignored: u32,
+        each: &mut dyn FnMut(&T),
+    ) -> Option<u64> {
+        let mut at = self.directory_index(from);
+        let mut seen = 0;
+        while at < self.directory.len() {
+            let segment = &self.segments[self.directory[at] as usize];
+            let mut found: Vec<&T> = segment.entries.iter().filter(|e| e.hash() >= from).collect();
+            if seen + found.len() > count {
+                found.sort_unstable_by_key(|e| e.hash());
+                for pair in 0..found.len() {
+                    each(found[pair]);
+                    seen += 1;
+                    if let Some(next) = found.get(pair + 1)
+                        && seen >= count
+                        && next.hash() >> ignored != found[pair].hash() >> ignored
+                    {
+                        return Some(next.hash() >> ignored << ignored);
+                    }
+                }
+            } else {
+                seen += found.len();
+                found.into_iter().for_each(&mut *each);
+            }
+            at = (at & !(self.width(segment) - 1)) + self.width(segment);
+            if seen >= count && at < self.directory.len() {
+                return Some(self.first_hash(at, from));
+            }
+        }
+        None
+    }
+
+    /// How many entries of the directory lead to the segment.
+    fn width(&self, segment: &Segment<T>) -> usize {
+        1 << (self.depth - segment.depth)
+    }
+
+    /// The lowest hash of a directory entry; the skipped top bits are those of `like`.
+    fn first_hash(&self, at: usize, like: u64) -> u64 {
+        let top = if self.skip == 0 { 0 } else { like >> (64 - self.skip) << (64 - self.skip) };
+        // `at` is positive, so `depth` is too, and both shifts are below 64.
+        top | (at as u64) << (64 - self.depth) >> self.skip
+    }
+
+    /// Calls `each` for every element, in no particular order.
+    pub(crate) fn for_each(&self, each: &mut dyn FnMut(&T)) {
+        for segment in &self.segments {
+            segment.entries.iter().for_each(&mut *each);
+        }
+    }
+
+    /// The `index`-th element in an order that holds until the next change.
+    pub(crate) fn nth(&self, mut index: usize) -> Option<&T> {
+        for segment in &self.segments {
+            if let Some(entry) = segment.entries.get(index) {
+                return Some(entry);
+            }
+            index -= segment.entries.len();
+        }
+        None
+    }
+
+    /// An element of the segment that `random` falls into, or of the next one that has any. Nearly uniform: segments cover equal
+    /// shares of the hashes up to a factor of two, and hold elements in proportion.
+    pub(crate) fn near(&self, random: u64) -> Option<&T> {
+        let start = self.directory_index(random);
+        for offset in 0..self.directory.len() {
+            let at = (start + offset) & (self.directory.len() - 1);
+            let entries = &self.segments[self.directory[at] as usize].entries;
+            if !entries.is_empty() {
+                return Some(&entries[random as u32 as usize % entries.len()]);
+            }
+        }
+        None
+    }
+
+    /// Bytes the table itself occupies, elements included, what they point to excluded.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.segments.iter().map(Segment::memory_bytes).sum::<usize>()
+            + self.segments.capacity() * size_of::<Segment<T>>()
+            + self.directory.capacity() * size_of::<u32>()
+    }
+}
+
+impl<T: Hashed> Segment<T> {
+    fn new(depth: u32) -> Segment<T> {
+        Segment { entries: Vec::new(), slots: vec![0; SEGMENT_SLOTS_MIN].into_boxed_slice(), depth }
+    }
+
+    fn from_entries(depth: u32, mut entries: Vec<T>) -> Segment<T> {
+        entries.shrink_to(entries.len() + entries.len() / 16);
+        let mut segment = Segment { slots: Box::default(), entries, depth };
+        segment.rebuild(Segment::<T>::slots_for(segment.entries.len()));
+        segment
+    }
+
+    /// The number of slots for `len` elements at a load of at most 62.5 %.
+    fn slots_for(len: usize) -> usize {
+        (len * 8 / 5 + 1).next_power_of_two().max(SEGMENT_SLOTS_MIN)
+    }
+
+    fn rebuild(&mut self, slots: usize) {
+        self.slots = vec![0; slots].into_boxed_slice();
+        for position in 0..self.entries.len() {
+            let hash = self.entries[position].hash();
+            let slot = self.free_slot(hash);
+            self.slots[slot] = Self::slot_value(hash, position);
+        }
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    fn after(&self, slot: usize) -> usize {
+        (slot + 1) & (self.slots.len() - 1)
+    }
+
+    fn slot_value(hash: u64, position: usize) -> u16 {
+        // The five bits above the longest slot number.
+        let fingerprint = (hash >> SEGMENT_SLOTS_MAX.trailing_zeros()) as u16 & 0x1F;
+        fingerprint << POSITION_BITS | (position as u16 + 1)
+    }
+
+    fn free_slot(&self, hash: u64) -> usize {
+        let mut slot = self.home(hash);
+        while self.slots[slot] != 0 {
+            slot = self.after(slot);
+        }
+        slot
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, mut is: impl FnMut(&T) -> bool) -> Option<usize> {
+        let wanted = Self::slot_value(hash, 0) >> POSITION_BITS;
+        let mut slot = self.home(hash);
+        loop {
+            let value = self.slots[slot];
+            if value == 0 {
+                return None;
+            }
+            if value >> POSITION_BITS == wanted {
+                let position = (value & POSITION_MASK) as usize - 1;
+                let entry = &self.entries[position];
+                if entry.hash() == hash && is(entry) {
+                    return Some(position);
+                }
+            }
+            slot = self.after(slot);
+        }
+    }
+
+    fn insert(&mut self, element: T) -> usize {
+        let len = self.entries.len();
+        assert!(len < POSITION_MASK as usize, "{len} elements share {DEPTH_MAX} bits of a keyed hash");
+        if len == self.entries.capacity() {
+            // An eighth at a time: the slack is memory that every session pays.
+            self.entries.reserve_exact((len / 8).max(4));
+        }
+        let hash = element.hash();
+        self.entries.push(element);
+        let slots = Self::slots_for(len + 1);
+        if slots > self.slots.len() {
+            self.rebuild(slots);
+        } else {
+            let slot = self.free_slot(hash);
+            self.slots[slot] = Self::slot_value(hash, len);
+        }
+        len
+    }
+
+    /// The slot that points at `position`.
+    fn slot_of(&self, position: usize) -> usize {
+        let mut slot = self.home(self.entries[position].hash());
+        while (self.slots[slot] & POSITION_MASK) as usize != position + 1 {
+            slot = self.after(slot);
+        }
+        slot
+    }
+
+    fn remove(&mut self, position: usize) -> T {
+        self.close_gap(self.slot_of(position));
+        let last = self.entries.len() - 1;
+        if position != last {
+            let slot = self.slot_of(last);
+            self.slots[slot] = Self::slot_value(self.entries[last].hash(), position);
+        }
+        let element = self.entries.swap_remove(position);
+        self.give_back();
+        element
+    }
+
+    /// Moves later slots of the same run back, so that no search stops early at the gap.
+    fn close_gap(&mut self, mut hole: usize) {
+        let mut slot = hole;
+        loop {
+            slot = self.after(slot);
+            let value = self.slots[slot];
+            if value == 0 {
+                self.slots[hole] = 0;
+                return;
+            }
+            let home = self.home(self.entries[(value & POSITION_MASK) as usize - 1].hash());
+            let mask = self.slots.len() - 1;
+            // Movable if its home is not between the hole (excluded) and where it is.
+            if slot.wrapping_sub(home) & mask >= slot.wrapping_sub(hole) & mask {
+                self.slots[hole] = value;
+                hole = slot;
+            }
+        }
+    }
+
+    /// Returns memory after many removals, with room so that the next insertions don't grow at once.
+    fn give_back(&mut self) {
+        let len = self.entries.len();
+        if self.entries.capacity() > 2 * len + 16 {
+            self.entries.shrink_to(len + len / 8);
+            let slots = Self::slots_for(len + len / 8);
+            if slots < self.slots.len() {
+                self.rebuild(slots);
+            }
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<T>() + self.slots.len() * size_of::<u16>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    impl Hashed for u64 {
+        fn hash(&self) -> u64 {
+            *self
+        }
+    }
+
+    /// A hash that spreads small numbers.
+    fn spread(number: u64) -> u64 {
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ number.wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(31)
+    }
+
+    #[test]
+    fn finds_what_was_inserted_and_not_what_was_removed() {
+        let mut table = Table::new(0);
+        for number in 0..20_000 {
+            table.insert(spread(number));
+        }
+        for number in (0..20_000).step_by(3) {
+            let place = table.find(spread(number), |_| true).expect("inserted");
+            assert_eq!(table.remove(place), spread(number));
+        }
+        for number in 0..20_000 {
+            assert_eq!(table.find(spread(number), |_| true).is_some(), number % 3 != 0, "{number}");
+        }
+        assert_eq!(table.len(), 20_000 - 20_000_usize.div_ceil(3));
+    }
+
+    #[test]
+    fn costs_at_most_eight_bytes_beside_each_element_of_24_at_any_size() {
+        struct Wide([u64; 3]);
+        impl Hashed for Wide {
+            fn hash(&self) -> u64 {
+                self.0[0]
+            }
+        }
+        let mut table = Table::new(0);
+        for number in 0..400_000 {
+            table.insert(Wide([spread(number), 0, 0]));
+            if number % 5_000 == 0 && number > 2_000 {
+                let each = table.memory_bytes() as f64 / table.len() as f64;
+                assert!(each <= 32.0, "{each:.1} bytes an element at {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn gives_memory_back_when_emptied() {
+        let mut table = Table::new(0);
+        for number in 0..100_000 {
+            table.insert(spread(number));
+        }
+        let full = table.memory_bytes();
+        for number in 0..100_000 {
+            let place = table.find(spread(number), |_| true).expect("inserted");
+            table.remove(place);
+        }
+        assert!(table.memory_bytes() < full / 20, "{} of {full}", table.memory_bytes());
+    }
+
+    #[test]
+    fn elements_with_equal_hashes_live_side_by_side_and_are_scanned_together() {
+        struct Twin(u64, u32);
+        impl Hashed for Twin {
+            fn hash(&self) -> u64 {
+                self.0
+            }
+        }
+        let mut table = Table::new(0);
+        for twin in 0..3 {
+            for number in 0..5_000 {
+                table.insert(Twin(spread(number), twin));
+            }
+        }
+        assert!(table.find(spread(7), |t| t.1 == 2).is_some());
+        assert!(table.find(spread(7), |t| t.1 == 3).is_none());
+        let (mut from, mut seen) = (0, 0);
+        loop {
+            let mut hashes = BTreeMap::new();
+            let next = table.scan(from, 10, 12, &mut |t: &Twin| *hashes.entry(t.0).or_insert(0) += 1);
+            assert!(hashes.values().all(|&n| n == 3));
+            seen += hashes.len();
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        assert_eq!(seen, 5_000);
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_set_and_a_scan_misses_nothing_that_stayed(
+            operations in prop::collection::vec((0u64..3_000, 0u8..8), 1..6_000),
+            skip in 0u32..8,
+            count in 1usize..50,
+        ) {
+            let top = if skip == 0 { 0 } else { (0b1010_1010u64 & ((1 << skip) - 1)) << (64 - skip) };
+            let hash = |number: u64| top | spread(number) >> skip;
+            let mut table = Table::new(skip);
+            let mut model = BTreeSet::new();
+            let stayed: Vec<u64> = (10_000..12_000).map(hash).collect();
+            for &h in &stayed {
+                table.insert(h);
+            }
+            let (mut from, mut scanned, mut done) = (top, BTreeSet::new(), false);
+            for (number, action) in operations {
+                let h = hash(number);
+                match action {
+                    0..=3 if model.insert(h) => { table.insert(h); }
+                    4..=6 if model.remove(&h) => {
+                        let place = table.find(h, |_| true).expect("in the model");
+                        table.remove(place);
+                    }
+                    0..=6 => {}
+                    _ if !done => match table.scan(from, count, 12, &mut |&e| { scanned.insert(e); }) {
+                        Some(next) => { prop_assert!(next > from); from = next }
+                        None => done = true,
+                    },
+                    _ => {}
+                }
+                prop_assert_eq!(table.find(h, |_| true).is_some(), model.contains(&h));
+            }
+            while !done {
+                match table.scan(from, count, 12, &mut |&e| { scanned.insert(e); }) {
+                    Some(next) => { prop_assert!(next > from); from = next }
+                    None => done = true,
+                }
+            }
+            prop_assert_eq!(table.len(), model.len() + stayed.len());
+            prop_assert!(stayed.iter().all(|h| scanned.contains(h)));
+            let mut all = BTreeSet::new();
+            table.for_each(&mut |&e| { all.insert(e); });
+            model.extend(&stayed);
+            prop_assert_eq!(&all, &model);
+            prop_assert_eq!((0..table.len()).filter_map(|n| table.nth(n).copied()).collect::<BTreeSet<_>>(), model);
+        }
+    }
+}

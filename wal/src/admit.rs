@@ -1,0 +1,92 @@
+//! Admission: whether a record may be appended, asked before anything is changed or locked.
+//!
+//! It holds callers back while the buffer is full, refuses them when the log is poisoned, and sees to it that a full disk
+//! is noticed here, and not when the change has already been made: a record is admitted only if it fits into files that
+//! are already written through.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::{
+    WalError,
+    limits::{DELETE_RESERVE_BYTES, RECORD_BYTES_MAX},
+    log::Log,
+};
+
+/// What an operation does to space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// It may use space.
+    Write,
+    /// It frees space, so it may use a small reserve that is kept for it when the disk is full.
+    Delete,
+}
+
+enum Room {
+    Enough,
+    BufferFull,
+    /// The next file has to be made first.
+    NoFile,
+}
+
+impl Log {
+    pub(crate) fn admit(&self, bytes: usize, kind: Admit) -> Result<(), WalError> {
+        loop {
+            match self.room(bytes, kind)? {
+                Room::Enough => return Ok(()),
+                Room::BufferFull => self.write(self.appended())?,
+                Room::NoFile => self.make_room(bytes)?,
+            }
+        }
+    }
+
+    pub(crate) fn admit_now(&self, bytes: usize, kind: Admit) -> Result<bool, WalError> {
+        match self.room(bytes, kind)? {
+            Room::Enough => Ok(true),
+            Room::BufferFull => Ok(false),
+            Room::NoFile if self.counters.disk_full.load(Relaxed) => {
+                Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: bytes as u64 })
+            }
+            Room::NoFile => Ok(false),
+        }
+    }
+
+    fn room(&self, bytes: usize, kind: Admit) -> Result<Room, WalError> {
+        self.check()?;
+        if bytes > RECORD_BYTES_MAX {
+            return Err(WalError::RecordTooLarge { bytes, limit_bytes: RECORD_BYTES_MAX });
+        }
+        let waiting = self.appended().saturating_sub(self.written());
+        if waiting > 0 && waiting.saturating_add(bytes as u64) > self.options.buffer_bytes_max as u64 {
+            return Ok(Room::BufferFull);
+        }
+        let buffer = self.buffer.0.lock();
+        let reserve = match kind {
+            Admit::Write => DELETE_RESERVE_BYTES.min(self.options.segment_bytes_max / 8),
+            Admit::Delete => 0,
+        };
+        if buffer.fits_next(bytes) || buffer.fits_current(bytes, reserve) {
+            return Ok(Room::Enough);
+        }
+        Ok(Room::NoFile)
+    }
+
+    /// Makes the next file, large enough for a record of that length.
+    fn make_room(&self, bytes: usize) -> Result<(), WalError> {
+        if self.counters.disk_full.load(Relaxed) && self.clock.monotonic_ns() < self.retry_at_ns.load(Relaxed)
+        {
+            return Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: bytes as u64 });
+        }
+        let mut files = self.files.lock();
+        let Some((base, size)) = self.next_file(bytes, &files) else { return Ok(()) };
+        let made = if files.has_space(size)? {
+            files.prepare(base, size)
+        } else {
+            Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: size })
+        };
+        drop(files);
+        made.map_err(|error| self.no_file(error))?;
+        self.next_file_ready(base, size);
+        self.counters.disk_full.store(false, Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! The log's files: making the next one ahead of use, in bounded steps; taking it into use; releasing old ones.
+//!
+//! A file is written through with zeros (or is one that already was: a spare), then gets its header, is synced, renamed
+//! to its final name, and the directory is synced. Only then may a seal in the file before it point to it, so a file
+//! that recovery needs always exists. Nothing here touches batches, and a failure here leaves the log as it was: the
+//! half-made file is given up and the next attempt begins anew.
+//!
+//! Lock order: `Files` before `Buffer`.
+
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+
+use crate::{
+    Fs, OpenMode, WalError,
+    error::{io_error, is_full},
+    format::{FileHeader, VERSION, log_name, new_name, spare_name},
+    fs::File,
+    limits::{FILE_HEADER_BYTES, PREPARE_CHUNK_BYTES},
+};
+
+/// A file that waits to be used again.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A file in the making.
+struct Making {
+    base: u64,
+    size: u64,
+    name: String,
+    file: Arc<dyn File>,
+    zeroed: u64,
+}
+
+/// A file under its final name, not yet in use.
+struct Ready {
+    size: u64,
+    file: Arc<dyn File>,
+}
+
+/// All files but the one being written.
+pub(crate) struct Files {
+    fs: Arc<dyn Fs>,
+    dir: std::path::PathBuf,
+    database_id: [u8; 16],
+    spare_bytes_max: u64,
+    /// Files with log in them, by base; value: size.
+    pub(crate) live: BTreeMap<u64, u64>,
+    ready: BTreeMap<u64, Ready>,
+    making: Option<Making>,
+    pub(crate) spares: Vec<Spare>,
+    next_spare: u64,
+    /// Whether names were changed that are not known to be durable. A spare may be overwritten only once its old name
+    /// is gone for good: else a power cut could bring that name back with another file's bytes behind it.
+    names_unsynced: bool,
+    zeros: Vec<u8>,
+}
+
+impl Files {
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        database_id: [u8; 16],
+        spare_bytes_max: u64,
+        spares: Vec<Spare>,
+    ) -> Files {
+        let next_spare = spares.iter().map(|spare| spare.number + 1).max().unwrap_or(0);
+        Files {
+            fs,
+            dir: dir.to_owned(),
+            database_id,
+            spare_bytes_max,
+            live: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            making: None,
+            spares,
+            next_spare,
+            names_unsynced: true,
+            zeros: Vec::new(),
+        }
+    }
+
+    /// Works on the file of `size` at `base` for one bounded step. True when it is ready.
+    pub(crate) fn prepare_step(&mut self, base: u64, size: u64) -> Result<bool, WalError> {
+        if self.ready.get(&base).is_some_and(|ready| ready.size == size) {
+            return Ok(true);
+        }
+        let mut making = match self.making.take() {
+            Some(making) if making.base == base && making.size == size => making,
+            Some(other) => {
+                self.give_up(other);
+                self.begin(base, size)?
+            }
+            None => self.begin(base, size)?,
+        };
+        match self.advance(&mut making) {
+            Ok(false) => {
+                self.making = Some(making);
+                Ok(false)
+            }
+            Ok(true) => {
+                self.ready.insert(base, Ready { size, file: making.file });
+                Ok(true)
+            }
+            Err(source) => {
+                let path = self.dir.join(&making.name);
+                self.give_up(making);
+                Err(self.failed("prepare", &path, size, source))
+            }
+        }
+    }
+
+    /// Makes the file now, in as many steps as it takes.
+    pub(crate) fn prepare(&mut self, base: u64, size: u64) -> Result<(), WalError> {
+        while !self.prepare_step(base, size)? {}
+        Ok(())
+    }
+
+    /// Takes the file into use, making it first if need be.
+    pub(crate) fn take(&mut self, base: u64, size: u64) -> Result<Arc<dyn File>, WalError> {
+        self.prepare(base, size)?;
+        let Some(ready) = self.ready.remove(&base) else { unreachable!("prepare_step said it is ready") };
+        self.live.insert(base, size);
+        Ok(ready.file)
+    }
+
+    /// The size of a spare that could serve as a file of at least `bytes`, without being wastefully large.
+    pub(crate) fn spare_for(&self, bytes: u64, bytes_max: u64) -> Option<u64> {
+        self.spares.iter().map(|spare| spare.bytes).filter(|size| (bytes..=bytes_max).contains(size)).min()
+    }
+
+    /// Whether preparing a file of `size` needs space the disk has.
+    pub(crate) fn has_space(&self, size: u64) -> Result<bool, WalError> {
+        if self.spares.iter().any(|spare| spare.bytes == size)
+            || self.making.as_ref().is_some_and(|making| making.size == size)
+        {
+            return Ok(true);
+        }
+        let free = self
+            .fs
+            .available_bytes(&self.dir)
+            .map_err(|e| io_error("ask for the free space of", &self.dir, e))?;
+        Ok(free >= size)
+    }
+
+    /// Log files, spare files, and their total size in bytes.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        let ready = self.ready.values().map(|ready| ready.size);
+        let bytes =
+            self.live.values().copied().chain(ready).chain(self.spares.iter().map(|spare| spare.bytes)).sum();
+        ((self.live.len() + self.ready.len()) as u64, self.spares.len() as u64, bytes)
+    }
+
+    /// Turns the files wholly below `upto`, except the newest, into spares. Returns how many.
+    pub(crate) fn release(&mut self, upto: u64) -> Result<usize, WalError> {
+        let newest = self.live.last_key_value().map_or(0, |(base, _)| *base);
+        let below: Vec<(u64, u64)> = self
+            .live
+            .iter()
+            .map(|(base, size)| (*base, *size))
+            .take_while(|(base, size)| base + size <= upto && *base != newest)
+            .collect();
+        for (base, size) in &below {
+            self.retire(&log_name(*base), *size)?;
+            self.live.remove(base);
+        }
+        self.sync_names()?;
+        Ok(below.len())
+    }
+
+    /// Makes the names durable, if any changed.
+    pub(crate) fn sync_names(&mut self) -> Result<(), WalError> {
+        if self.names_unsynced {
+            self.fs.sync_dir(&self.dir).map_err(|e| io_error("sync", &self.dir, e))?;
+            self.names_unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Turns a written-through file into a spare, or removes it when there are enough. The names are synced before a
+    /// spare is used.
+    pub(crate) fn retire(&mut self, name: &str, bytes: u64) -> Result<(), WalError> {
+        let path = self.dir.join(name);
+        self.names_unsynced = true;
+        let kept: u64 = self.spares.iter().map(|spare| spare.bytes).sum();
+        if kept + bytes > self.spare_bytes_max {
+            return self.fs.remove(&path).map_err(|e| io_error("remove", &path, e));
+        }
+        let number = self.next_spare;
+        self.fs
+            .rename(&path, &self.dir.join(spare_name(number)))
+            .map_err(|e| io_error("rename", &path, e))?;
+        self.next_spare += 1;
+        self.spares.push(Spare { number, bytes });
+        Ok(())
+    }
+
+    fn begin(&mut self, base: u64, size: u64) -> Result<Making, WalError> {
+        // A ready file of another size has its name: a record turned out to need a larger one.
+        if let Some(ready) = self.ready.remove(&base) {
+            self.retire(&log_name(base), ready.size)?;
+        }
+        self.sync_names()?;
+        if let Some(at) = self.spares.iter().position(|spare| spare.bytes == size) {
+            let spare = self.spares.swap_remove(at);
+            let name = spare_name(spare.number);
+            let path = self.dir.join(&name);
+            let file = self.fs.open(&path, OpenMode::ReadWrite).map_err(|e| io_error("open", &path, e))?;
+            return Ok(Making { base, size, name, file, zeroed: size });
+        }
+        let name = new_name(base);
+        let path = self.dir.join(&name);
+        if self.fs.exists(&path).map_err(|e| io_error("look for", &path, e))? {
+            self.fs.remove(&path).map_err(|e| io_error("remove", &path, e))?;
+        }
+        let file = self
+            .fs
+            .open(&path, OpenMode::CreateNew)
+            .map_err(|source| self.failed("create", &path, size, source))?;
+        Ok(Making { base, size, name, file, zeroed: 0 })
+    }
+
+    fn advance(&mut self, making: &mut Making) -> io::Result<bool> {
+        if making.zeroed < making.size {
+            let chunk = (making.size - making.zeroed).min(PREPARE_CHUNK_BYTES as u64) as usize;
+            self.zeros.resize(PREPARE_CHUNK_BYTES, 0);
+            making.file.write_at(&self.zeros[..chunk], making.zeroed)?;
+            making.file.sync_data()?;
+            making.zeroed += chunk as u64;
+            if making.zeroed < making.size {
+                return Ok(false);
+            }
+            self.zeros = Vec::new();
+        }
+        let header = FileHeader {
+            version: VERSION,
+            database_id: self.database_id,
+            key_id: 0,
+            base: making.base,
+            size: making.size,
+        };
+        const { assert!(FILE_HEADER_BYTES == 4096) };
+        making.file.write_at(header.encode().as_slice(), 0)?;
+        making.file.sync_data()?;
+        self.fs.rename(&self.dir.join(&making.name), &self.dir.join(log_name(making.base)))?;
+        self.fs.sync_dir(&self.dir)?;
+        Ok(true)
+    }
+
+    /// Forgets a file in the making. What cannot be removed now is removed at the next open.
+    fn give_up(&mut self, making: Making) {
+        let _ = self.fs.remove(&self.dir.join(making.name));
+    }
+
+    fn failed(&self, operation: &'static str, path: &Path, needed_bytes: u64, source: io::Error) -> WalError {
+        if is_full(&source) {
+            WalError::DiskFull { path: self.dir.clone(), needed_bytes }
+        } else {
+            io_error(operation, path, source)
+        }
+    }
+}

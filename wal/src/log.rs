@@ -1,0 +1,362 @@
+//! The state behind a [`Wal`](crate::Wal) handle, and the two things that move it: writing out and syncing.
+//!
+//! `appended ≥ written ≥ durable`, each only growing. `written` is moved by the writer, `durable` by the syncer (which
+//! in `Always` writes durably and moves both). A write never waits for a sync that is under way: the syncer gives the
+//! writer's role back before it syncs.
+//!
+//! Lock order: syncing role → writing role → `writer` → `files` → `buffer`. Appenders take only `buffer`, for the
+//! length of one copy.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*},
+    },
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    Clock, Durability, Lsn, Poison, Recovery, WalError, WalOptions,
+    background::Beat,
+    buffer::{Buffer, file_bytes_for},
+    error::is_full,
+    files::Files,
+    format::{batch_seed, log_name},
+    role::{Role, Turn},
+    stats::Counters,
+    writer::{Current, Writer},
+};
+
+/// How often a thread looks again before it sleeps: a few microseconds, the length of a write.
+pub(crate) const WRITE_SPINS: u32 = 200;
+/// A sync is far longer than any spinning.
+pub(crate) const SYNC_SPINS: u32 = 0;
+
+/// A value on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Alone<T>(pub(crate) T);
+
+pub(crate) type Notifier = Arc<dyn Fn() + Send + Sync>;
+
+pub(crate) struct Log {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: WalOptions,
+    pub(crate) durability: AtomicU8,
+    pub(crate) buffer: Alone<Mutex<Buffer>>,
+    pub(crate) appended: Alone<AtomicU64>,
+    pub(crate) written: Alone<AtomicU64>,
+    pub(crate) durable: AtomicU64,
+    /// End of the last thing written that someone may wait for: all but idle marks.
+    pub(crate) wanted: AtomicU64,
+    /// Since when something written waits for a sync, on the monotonic clock; 0 if nothing does.
+    pub(crate) unsynced_since_ns: AtomicU64,
+    pub(crate) writing: Role,
+    pub(crate) syncing: Role,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) files: Mutex<Files>,
+    pub(crate) poison: OnceLock<Arc<Poison>>,
+    pub(crate) poisoned: AtomicBool,
+    /// When a full disk may be tried again, on the monotonic clock.
+    pub(crate) retry_at_ns: AtomicU64,
+    pub(crate) counters: Counters,
+    pub(crate) notifier: Mutex<Option<Notifier>>,
+    pub(crate) beat: Mutex<Beat>,
+    pub(crate) mark_wanted: AtomicBool,
+    pub(crate) requested: AtomicU64,
+    pub(crate) sleeping: AtomicBool,
+    pub(crate) demand: Mutex<bool>,
+    pub(crate) demand_wake: Condvar,
+}
+
+impl Log {
+    /// A log that goes on at the end that recovery found, in `current`, a file of `size` bytes. `tail` is what that file
+    /// holds of the page the end lies in.
+    #[expect(clippy::too_many_arguments, reason = "called by recovery only, which knows all of these apart")]
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        options: WalOptions,
+        files: Files,
+        current: Current,
+        size: u64,
+        recovery: &Recovery,
+        tail: Vec<u8>,
+        epoch: u32,
+    ) -> Log {
+        let end = recovery.end.get();
+        let buffer = Buffer::new(current.base, size, end, &options);
+        let seed = batch_seed(&options.database_id);
+        let writer = Writer::new(current, tail, epoch, recovery.clock_high_water_ms, seed);
+        Log {
+            clock,
+            dir: dir.to_owned(),
+            options,
+            durability: AtomicU8::new(options.durability.to_u8()),
+            buffer: Alone(Mutex::new(buffer)),
+            appended: Alone(AtomicU64::new(end)),
+            written: Alone(AtomicU64::new(end)),
+            durable: AtomicU64::new(end),
+            wanted: AtomicU64::new(end),
+            unsynced_since_ns: AtomicU64::new(0),
+            writing: Role::default(),
+            syncing: Role::default(),
+            writer: Mutex::new(writer),
+            files: Mutex::new(files),
+            poison: OnceLock::new(),
+            poisoned: AtomicBool::new(false),
+            retry_at_ns: AtomicU64::new(0),
+            counters: Counters::default(),
+            notifier: Mutex::new(None),
+            beat: Mutex::new(Beat::default()),
+            mark_wanted: AtomicBool::new(false),
+            requested: AtomicU64::new(0),
+            sleeping: AtomicBool::new(false),
+            demand: Mutex::new(false),
+            demand_wake: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        Durability::from_u8(self.durability.load(Relaxed))
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.0.load(Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Acquire)
+    }
+
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.0.load(Acquire)
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Acquire)
+    }
+
+    /// An error once the log is poisoned.
+    pub(crate) fn check(&self) -> Result<(), WalError> {
+        if !self.is_poisoned() {
+            return Ok(());
+        }
+        match self.poison.get() {
+            Some(poison) => Err(WalError::Poisoned(poison.clone())),
+            None => unreachable!("the reason is set before the flag"),
+        }
+    }
+
+    pub(crate) fn append(&self, record: &[u8]) -> Lsn {
+        assert!(
+            record.len() <= crate::limits::RECORD_BYTES_MAX,
+            "admit() refuses a record of {} bytes",
+            record.len()
+        );
+        if self.is_poisoned() {
+            return Lsn::MAX;
+        }
+        let mut buffer = self.buffer.0.lock();
+        let end = buffer.append(record, &self.options);
+        self.appended.0.store(end, Release);
+        Lsn::new(end)
+    }
+
+    pub(crate) fn append_mark(&self, idle: bool) -> Lsn {
+        let mut buffer = self.buffer.0.lock();
+        let end = buffer.push_mark(idle, &self.options);
+        self.appended.0.store(end, Release);
+        Lsn::new(end)
+    }
+
+    pub(crate) fn write(&self, upto: u64) -> Result<(), WalError> {
+        let upto = upto.min(self.appended());
+        loop {
+            if self.written() >= upto {
+                return Ok(());
+            }
+            self.check()?;
+            match self.writing.try_take() {
+                Some(turn) => {
+                    if self.written() < upto {
+                        self.write_out(&[&turn], false)?;
+                    }
+                }
+                None => self.writing.wait(upto, WRITE_SPINS, || self.written() >= upto || self.is_poisoned()),
+            }
+        }
+    }
+
+    pub(crate) fn sync(&self, upto: u64) -> Result<(), WalError> {
+        let upto = upto.min(self.appended());
+        loop {
+            if self.durable() >= upto {
+                return Ok(());
+            }
+            self.check()?;
+            match self.syncing.try_take() {
+                Some(turn) => {
+                    if self.durable() < upto {
+                        self.sync_out(&turn)?;
+                    }
+                }
+                None => self.syncing.wait(upto, SYNC_SPINS, || self.durable() >= upto || self.is_poisoned()),
+            }
+        }
+    }
+
+    /// Writes everything appended so far; the caller is the writer. `turns` are told how far it reaches.
+    fn write_out(&self, turns: &[&Turn<'_>], durably: bool) -> Result<(), WalError> {
+        self.check()?;
+        let mut writer = self.writer.lock();
+        {
+            let mut buffer = self.buffer.0.lock();
+            writer.take_from(&mut buffer);
+            for turn in turns {
+                turn.reaches(buffer.position());
+            }
+        }
+        // What is still dirty needs a sync anyway, which then covers this write too.
+        let durably = durably && writer.dirty.is_empty();
+        while let Some(part) = writer.pending.front() {
+            let (base, size, encoded) = (part.base, part.size, part.encoded);
+            if let Some(next) = writer.pending.get(1)
+                && next.base != base
+            {
+                // The seal must not be on disk before the file it points to.
+                let next = (next.base, next.size);
+                self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+            }
+            if writer.current.base != base {
+                let file = self.files.lock().take(base, size).map_err(|error| self.no_file(error))?;
+                writer.current = Current { base, file };
+            }
+            if !encoded {
+                writer.encode_first(&*self.clock, self.durable());
+            }
+            self.write_first(&mut writer, durably)?;
+        }
+        // A write that did not fit before did now; the next file is another matter.
+        if self.counters.disk_full.load(Relaxed) && self.buffer.0.lock().next_ready {
+            self.counters.disk_full.store(false, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn write_first(&self, writer: &mut Writer, durably: bool) -> Result<(), WalError> {
+        let Some(part) = writer.pending.front() else { return Ok(()) };
+        let (offset, bytes) = (part.start - part.base, part.buf.len() as u64);
+        let batches = part.batches.len() as u64;
+        let begun_ns = if durably { self.clock.monotonic_ns() } else { 0 };
+        if let Err(source) = writer.write_first(durably) {
+            if is_full(&source) {
+                return Err(self.full(bytes));
+            }
+            return Err(self.poison("write", &self.dir.join(log_name(writer.current.base)), offset, source));
+        }
+        self.counters.writes.fetch_add(1, Relaxed);
+        self.counters.batches.fetch_add(batches, Relaxed);
+        self.counters.written_bytes.fetch_add(bytes, Relaxed);
+        let Some((end, counts)) = writer.first_written() else { return Ok(()) };
+        if counts {
+            self.wanted.store(end, Release);
+        }
+        self.written.0.store(end, Release);
+        if durably {
+            self.durable.store(end, Release);
+            self.counters.synced(begun_ns, self.clock.monotonic_ns());
+        } else if counts && self.unsynced_since_ns.load(Relaxed) == 0 {
+            self.unsynced_since_ns.store(self.clock.monotonic_ns().max(1), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs everything appended so far; the caller is the syncer.
+    fn sync_out(&self, turn: &Turn<'_>) -> Result<(), WalError> {
+        let writing = self.writing.take(WRITE_SPINS);
+        let outcome = self.write_out(&[&writing, turn], self.durability() == Durability::Always);
+        if outcome.as_ref().is_err_and(|error| !error.is_disk_full()) {
+            return outcome;
+        }
+        let (target, dirty) = {
+            let mut writer = self.writer.lock();
+            self.unsynced_since_ns.store(0, Relaxed);
+            (self.written(), std::mem::take(&mut writer.dirty))
+        };
+        drop(writing);
+        if !dirty.is_empty() {
+            let begun_ns = self.clock.monotonic_ns();
+            for (base, file) in dirty {
+                if let Err(source) = file.sync_data() {
+                    return Err(self.poison("sync", &self.dir.join(log_name(base)), 0, source));
+                }
+            }
+            self.durable.store(target, Release);
+            self.counters.synced(begun_ns, self.clock.monotonic_ns());
+        }
+        outcome
+    }
+
+    /// Closes the log to writes and wakes everyone to see it.
+    fn poison(&self, operation: &'static str, path: &Path, offset: u64, source: std::io::Error) -> WalError {
+        tracing::error!(path = %path.display(), offset, %source, "log {operation} failed: no more writes until restart");
+        let poison = Poison { operation, path: path.to_owned(), offset, source };
+        let poison = self.poison.get_or_init(|| Arc::new(poison)).clone();
+        self.poisoned.store(true, Release);
+        self.writing.wake_all();
+        self.syncing.wake_all();
+        self.notify();
+        WalError::Poisoned(poison)
+    }
+
+    fn full(&self, needed_bytes: u64) -> WalError {
+        if !self.counters.disk_full.swap(true, Relaxed) {
+            tracing::warn!(dir = %self.dir.display(), needed_bytes, "no space for the log: writes are refused");
+        }
+        self.retry_at_ns.store(self.clock.monotonic_ns() + crate::limits::DISK_FULL_RETRY_NS, Relaxed);
+        WalError::DiskFull { path: self.dir.clone(), needed_bytes }
+    }
+
+    pub(crate) fn no_file(&self, error: WalError) -> WalError {
+        match error {
+            WalError::DiskFull { needed_bytes, .. } => self.full(needed_bytes),
+            other => other,
+        }
+    }
+
+    /// Calls the notifier, with no lock held.
+    pub(crate) fn notify(&self) {
+        let notifier = self.notifier.lock().clone();
+        if let Some(notifier) = notifier {
+            notifier();
+        }
+    }
+
+    /// Says which file comes next and whether it still has to be made for a record of that length.
+    pub(crate) fn next_file(&self, record_bytes: usize, files: &Files) -> Option<(u64, u64)> {
+        let mut buffer = self.buffer.0.lock();
+        let need = file_bytes_for(record_bytes);
+        if buffer.next_ready && buffer.next_size >= need {
+            return None;
+        }
+        if buffer.next_size < need {
+            buffer.next_size = need;
+            buffer.next_ready = false;
+        } else if let Some(size) = files.spare_for(buffer.next_size, self.options.segment_bytes_max) {
+            buffer.next_size = size;
+        }
+        Some((buffer.file_end, buffer.next_size))
+    }
+
+    /// Tells the appenders that the file is there, if it is still the next one.
+    pub(crate) fn next_file_ready(&self, base: u64, size: u64) {
+        let mut buffer = self.buffer.0.lock();
+        if buffer.file_end == base && buffer.next_size == size {
+            buffer.next_ready = true;
+        }
+    }
+}

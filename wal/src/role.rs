@@ -1,0 +1,145 @@
+//! A role that one thread at a time takes for everyone (writer, syncer), and the waiting of the others.
+//!
+//! Each taking of the role is a *turn*. Those whose records the running turn covers wait in that turn's room and are
+//! all woken at its end; those who came later wait in the next turn's room, and one of them is woken to take the role.
+//! Whoever is woken and has nothing to do passes the call on, so a free role never leaves a sleeper behind.
+//!
+//! Lock order: a room's lock is taken last, with nothing else taken under it.
+
+use std::sync::{
+    Condvar, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+};
+
+const ROOMS: usize = 4;
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Role {
+    busy: AtomicBool,
+    /// Number of the current or last turn.
+    turn: AtomicU64,
+    /// How far the current turn reaches; 0 while unknown.
+    reach: AtomicU64,
+    rooms: [Room; ROOMS],
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Room {
+    waiting: AtomicUsize,
+    /// Guards nothing but the decision to sleep.
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+/// The role, held until dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    role: &'a Role,
+}
+
+impl Role {
+    /// Takes the role if it is free.
+    pub(crate) fn try_take(&self) -> Option<Turn<'_>> {
+        if self.busy.load(SeqCst) || self.busy.swap(true, SeqCst) {
+            return None;
+        }
+        self.reach.store(0, SeqCst);
+        self.turn.fetch_add(1, SeqCst);
+        Some(Turn { role: self })
+    }
+
+    /// Takes the role, waiting for it.
+    pub(crate) fn take(&self, spins: u32) -> Turn<'_> {
+        loop {
+            if let Some(turn) = self.try_take() {
+                return turn;
+            }
+            self.wait(u64::MAX, spins, || false);
+        }
+    }
+
+    /// Returns once `done()` is true, or the role may be free; the caller looks which.
+    pub(crate) fn wait(&self, upto: u64, spins: u32, done: impl Fn() -> bool) {
+        for _ in 0..spins {
+            std::hint::spin_loop();
+            if done() || !self.busy.load(SeqCst) {
+                return;
+            }
+        }
+        let mut slept = false;
+        loop {
+            let turn = self.turn.load(SeqCst);
+            let room = self.room(if upto <= self.reach.load(SeqCst) { turn } else { turn + 1 });
+            let guard = room.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            room.waiting.fetch_add(1, SeqCst);
+            // The turn ends by clearing `busy` and then looks at `waiting`: one of us sees the other.
+            if self.turn.load(SeqCst) == turn && self.busy.load(SeqCst) && !done() {
+                drop(room.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
+                slept = true;
+            }
+            room.waiting.fetch_sub(1, SeqCst);
+            if done() {
+                if slept && !self.busy.load(SeqCst) {
+                    self.call_one();
+                }
+                return;
+            }
+            if !self.busy.load(SeqCst) {
+                return;
+            }
+        }
+    }
+
+    /// Wakes everyone, to look again.
+    pub(crate) fn wake_all(&self) {
+        for room in &self.rooms {
+            room.notify(true);
+        }
+    }
+
+    fn room(&self, turn: u64) -> &Room {
+        &self.rooms[(turn % ROOMS as u64) as usize]
+    }
+
+    fn call_one(&self) {
+        let turn = self.turn.load(SeqCst);
+        if !self.room(turn + 1).notify(false) {
+            self.room(turn).notify(false);
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Says how far this turn reaches, so that those it covers wait for it and not for the next.
+    pub(crate) fn reaches(&self, lsn: u64) {
+        self.role.reach.store(lsn, SeqCst);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let turn = self.role.turn.load(SeqCst);
+        self.role.busy.store(false, SeqCst);
+        self.role.room(turn).notify(true);
+        self.role.room(turn + 1).notify(false);
+    }
+}
+
+impl Room {
+    /// Whether there was anyone to wake.
+    fn notify(&self, all: bool) -> bool {
+        if self.waiting.load(SeqCst) == 0 {
+            return false;
+        }
+        // Whoever counted itself holds the lock until it sleeps, so from here on the call reaches it.
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        if all {
+            self.wake.notify_all();
+        } else {
+            self.wake.notify_one();
+        }
+        true
+    }
+}

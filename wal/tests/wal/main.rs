@@ -1,0 +1,5 @@
+//! The log, from outside: against a model on the simulated disk, with damaged files, failing calls and full disks, on the
+//! real disk, and with many threads.
+
+mod model;
+mod support;
