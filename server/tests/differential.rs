@@ -4,17 +4,19 @@
 //! in rounds that start from nothing. The excuses are in `differential/excuses.rs`. A difference is shrunk to the shortest stream
 //! that still shows it. `SESSILE_SEED` replays, `SESSILE_DIFF_COMMANDS` says how many commands.
 
+#![allow(unreachable_pub, reason = "nothing can be reached from outside of a test binary")]
+
 mod differential {
     pub mod excuses;
     pub mod grammar;
-    pub mod redis;
+    pub mod process;
     pub mod stream;
     pub mod values;
 }
 mod support;
 
 use differential::excuses::excuse;
-use differential::redis::Process;
+use differential::process::Process;
 use differential::stream::{Round, Stream};
 use sessile_server::resp::Protocol;
 use std::collections::BTreeMap;
@@ -108,7 +110,7 @@ fn play(
         }
         start += batch.commands.len();
         if batch.pause_ms > 0 {
-            differential::redis::pause(Duration::from_millis(batch.pause_ms));
+            differential::process::pause(Duration::from_millis(batch.pause_ms));
         }
     }
     None
@@ -141,15 +143,10 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 fn compare(sessile: &mut dyn Server) {
-    let Some(mut redis) = Process::redis() else {
-        assert_ne!(
-            std::env::var("SESSILE_REQUIRE_ORACLES").as_deref(),
-            Ok("1"),
-            "no redis-server here, and it is required"
-        );
-        eprintln!("SKIPPED: there is no redis-server on this machine to compare with");
+    if support::oracles::program("differential", "redis-server").is_none() {
         return;
-    };
+    }
+    let Some(mut redis) = Process::redis() else { return };
     let seed = from_environment("SESSILE_SEED").unwrap_or_else(|| {
         // A hasher's keys are the only randomness that std hands out.
         use std::hash::{BuildHasher, Hasher};
@@ -191,6 +188,11 @@ fn compare(sessile: &mut dyn Server) {
 #[test]
 fn in_process_answers_as_redis_does() {
     compare(&mut InProcess::new());
+}
+
+#[test]
+fn the_binary_answers_as_redis_does() {
+    compare(&mut Process::sessile());
 }
 
 #[test]
