@@ -20,7 +20,6 @@ pub mod generic;
 mod glob;
 pub mod hash;
 pub mod hash_pick;
-mod keys;
 pub mod lcs;
 pub mod memory;
 mod number;
