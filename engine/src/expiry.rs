@@ -72,7 +72,7 @@ pub(crate) fn ms(duration: Duration) -> u64 {
 pub(crate) const NEVER: u64 = u64::MAX;
 
 /// The coarsest grid that an entry's four bits can say: steps of 4^15 ms, 12 days.
-const GRID_MAX: u16 = 15;
+pub(crate) const GRID_MAX: u16 = 15;
 
 /// The grid for an idle period: the widest whose step is at most 5 % of it.
 pub(crate) fn grid_for(idle_ms: u64) -> u16 {

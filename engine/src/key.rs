@@ -3,6 +3,8 @@
 //! The database number is part of what is hashed, so that `SELECT` costs nothing and one index serves all sixteen.
 //! A [`Key`] carries its hash, because finding the shard, the index entry and the timer all start from it.
 
+use siphasher::sip::SipHasher13;
+
 /// How many numbered databases there are, as in Redis's default configuration.
 pub const DATABASES: u8 = 16;
 
@@ -26,4 +28,53 @@ impl<'a> Key<'a> {
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
+}
+
+/// The hash of keys and fields: SipHash-1-3, keyed by the manifest. It is fixed for the life of a data directory, because the log names
+/// keys by it, and secret, because clients choose keys.
+pub(crate) struct KeyHasher {
+    databases: [SipHasher13; DATABASES as usize],
+    fields: SipHasher13,
+}
+
+impl KeyHasher {
+    /// The hasher of a data directory.
+    pub(crate) fn new(key: [u8; 16]) -> KeyHasher {
+        let [k0, k1] = [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| key[at + byte])));
+        // Each database has a key of its own: one pass over the bytes hashes both.
+        let keyed = |number: u64| SipHasher13::new_with_keys(k0, k1 ^ number);
+        KeyHasher {
+            databases: std::array::from_fn(|number| keyed(number as u64)),
+            fields: keyed(u64::from(DATABASES)),
+        }
+    }
+
+    /// # Panics
+    /// If `database` is not below [`DATABASES`].
+    #[inline]
+    pub(crate) fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
+        Key { database, hash: self.databases[usize::from(database)].hash(bytes), bytes }
+    }
+
+    /// The hash of a field of a large hash.
+    pub(crate) fn field(&self, name: &[u8]) -> u64 {
+        self.fields.hash(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Logs refer to keys by their hash, so it may never change.
+    #[test]
+    fn the_hash_is_held_still() {
+        let hasher = KeyHasher::new(*b"0123456789abcdef");
+        assert_eq!(hasher.key(0, b"sess:1").hash, HASH_OF_SESS_1);
+        assert_ne!(hasher.key(1, b"sess:1").hash, HASH_OF_SESS_1);
+        assert_ne!(hasher.field(b"sess:1"), HASH_OF_SESS_1);
+    }
+
+    /// Computed by an implementation of SipHash-1-3 in another language.
+    const HASH_OF_SESS_1: u64 = 9_781_386_301_720_832_938;
 }

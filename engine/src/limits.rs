@@ -27,3 +27,10 @@ pub(crate) const SHARDS_MAX: usize = 1024;
 
 /// The low bits of a hash that a SCAN cursor leaves out, so that it stays below 2^53 (JavaScript's exact integers).
 pub(crate) const SCAN_IGNORED_BITS: u32 = 12;
+
+/// A structured object larger than this is freed in the background.
+pub(crate) const FREE_LATER_BYTES: usize = 64 << 10;
+/// Large objects freed in one background step.
+pub(crate) const FREED_PER_STEP_MAX: usize = 64;
+/// The longest that the expiry thread sleeps: a key set meanwhile with a short deadline is found within it, and a tick more.
+pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(20);

@@ -104,7 +104,9 @@ impl<T: Hashed> Table<T> {
     pub(crate) fn insert(&mut self, element: T) -> Place {
         let hash = element.hash();
         let mut index = self.segment_index(hash);
-        while self.segments[index].entries.len() >= SEGMENT_ENTRIES_MAX && self.segments[index].depth < DEPTH_MAX {
+        while self.segments[index].entries.len() >= SEGMENT_ENTRIES_MAX
+            && self.segments[index].depth < DEPTH_MAX
+        {
             self.split(index, hash);
             index = self.segment_index(hash);
         }
@@ -141,7 +143,13 @@ impl<T: Hashed> Table<T> {
     /// Calls `each` for elements in the order of their hashes, from the first hash that is at least `from`, until `count` or more
     /// were seen. Elements whose hashes agree in all but the low `ignored` bits are never parted. The hash to go on from, or
     /// `None` at the end.
-    pub(crate) fn scan(&self, from: u64, count: usize, ignored: u32, each: &mut dyn FnMut(&T)) -> Option<u64> {
+    pub(crate) fn scan(
+        &self,
+        from: u64,
+        count: usize,
+        ignored: u32,
+        each: &mut dyn FnMut(&T),
+    ) -> Option<u64> {
         let mut at = self.directory_index(from);
         let mut seen = 0;
         while at < self.directory.len() {
@@ -382,7 +390,8 @@ mod tests {
 
     /// A hash that spreads small numbers.
     fn spread(number: u64) -> u64 {
-        number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(31)
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ number.wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(31)
     }
 
     #[test]
@@ -422,7 +431,9 @@ mod tests {
     #[test]
     fn gives_memory_back_when_emptied() {
         let mut table = Table::new(0);
-        (0..100_000).for_each(|number| drop(table.insert(spread(number))));
+        for number in 0..100_000 {
+            table.insert(spread(number));
+        }
         let full = table.memory_bytes();
         for number in 0..100_000 {
             let place = table.find(spread(number), |_| true).expect("inserted");
@@ -441,7 +452,9 @@ mod tests {
         }
         let mut table = Table::new(0);
         for twin in 0..3 {
-            (0..5_000).for_each(|number| drop(table.insert(Twin(spread(number), twin))));
+            for number in 0..5_000 {
+                table.insert(Twin(spread(number), twin));
+            }
         }
         assert!(table.find(spread(7), |t| t.1 == 2).is_some());
         assert!(table.find(spread(7), |t| t.1 == 3).is_none());
@@ -471,17 +484,20 @@ mod tests {
             let mut table = Table::new(skip);
             let mut model = BTreeSet::new();
             let stayed: Vec<u64> = (10_000..12_000).map(hash).collect();
-            stayed.iter().for_each(|&h| drop(table.insert(h)));
+            for &h in &stayed {
+                table.insert(h);
+            }
             let (mut from, mut scanned, mut done) = (top, BTreeSet::new(), false);
             for (number, action) in operations {
                 let h = hash(number);
                 match action {
-                    0..=3 => if model.insert(h) { table.insert(h); },
-                    4..=6 => if model.remove(&h) {
+                    0..=3 if model.insert(h) => { table.insert(h); }
+                    4..=6 if model.remove(&h) => {
                         let place = table.find(h, |_| true).expect("in the model");
                         table.remove(place);
-                    },
-                    _ if !done => match table.scan(from, count, 12, &mut |&e| drop(scanned.insert(e))) {
+                    }
+                    0..=6 => {}
+                    _ if !done => match table.scan(from, count, 12, &mut |&e| { scanned.insert(e); }) {
                         Some(next) => { prop_assert!(next > from); from = next }
                         None => done = true,
                     },
@@ -490,7 +506,7 @@ mod tests {
                 prop_assert_eq!(table.find(h, |_| true).is_some(), model.contains(&h));
             }
             while !done {
-                match table.scan(from, count, 12, &mut |&e| drop(scanned.insert(e))) {
+                match table.scan(from, count, 12, &mut |&e| { scanned.insert(e); }) {
                     Some(next) => { prop_assert!(next > from); from = next }
                     None => done = true,
                 }
@@ -498,7 +514,7 @@ mod tests {
             prop_assert_eq!(table.len(), model.len() + stayed.len());
             prop_assert!(stayed.iter().all(|h| scanned.contains(h)));
             let mut all = BTreeSet::new();
-            table.for_each(&mut |&e| drop(all.insert(e)));
+            table.for_each(&mut |&e| { all.insert(e); });
             model.extend(&stayed);
             prop_assert_eq!(&all, &model);
             prop_assert_eq!((0..table.len()).filter_map(|n| table.nth(n).copied()).collect::<BTreeSet<_>>(), model);

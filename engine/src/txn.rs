@@ -1,222 +1,378 @@
 //! One atomic step over one or several keys.
 //!
 //! A transaction holds the locks of the shards that its keys live in, from [`Db::begin`](crate::Db::begin) until it is committed or
-//! dropped. What it changes is one record in the log: after a crash all of it is there, or none.
+//! dropped. What it changes takes effect at once and is one record in the log: after a crash all of it is there, or none. It does no
+//! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
+//!
+//! Values are changed by [`string`](crate::txn::string) and [`hash`](crate::txn::hash); this file holds the locks, the record and what
+//! concerns a key as a whole.
 
-use crate::{Key, Kind, WrongKind};
+pub(crate) mod hash;
+pub(crate) mod string;
+
+use crate::db::Inner;
+use crate::expiry::{NEVER, Touch, grid_for, logged_deadline, ms};
+use crate::key::Key;
+use crate::object::{Kind, Object, Policy, View};
+use crate::record::{Name, Operation, put_object};
+use crate::shard::{Entry, Shard};
+use crate::table::Place;
 use parking_lot::MutexGuard;
-use sessile_wal::Lsn;
-use std::collections::HashMap;
+use sessile_wal::{Admit, Lsn};
+use smallvec::SmallVec;
+use std::cell::Cell;
 
-#[derive(Clone)]
-pub(crate) enum Naive {
-    S(Vec<u8>),
-    H(Vec<(Vec<u8>, Vec<u8>)>),
-}
-pub(crate) type Map = HashMap<(u8, Vec<u8>), (Naive, Option<u64>)>;
-
-/// Whether a transaction may change anything.
+/// What a transaction may do; says how the log is asked beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reads only: never refused, whatever state the log is in.
     Read,
-    /// May write: refused when the log can't take a record (poisoned, disk full).
+    /// May write: refused when the log can't take a record (failed, disk full).
     Write,
-    /// Only takes data away: a full disk still admits it from a small reserve.
+    /// Only takes data away: a full disk still admits it, from a small reserve.
     Delete,
 }
 
-/// An atomic step; see the module's page.
-pub struct Txn<'db> {
-    pub(crate) map: MutexGuard<'db, Map>,
-    pub(crate) now_ms: u64,
-    pub(crate) dirty: bool,
+impl Access {
+    /// What to ask the log; nothing for a reader.
+    pub(crate) fn admit(self) -> Option<Admit> {
+        match self {
+            Access::Read => None,
+            Access::Write => Some(Admit::Write),
+            Access::Delete => Some(Admit::Delete),
+        }
+    }
 }
 
-fn k(key: &Key<'_>) -> (u8, Vec<u8>) {
-    (key.database, key.bytes.to_vec())
+/// The key holds another kind of value than the operation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("operation against a key holding the wrong kind of value")]
+pub struct WrongKind;
+
+thread_local! {
+    /// The buffer that the next transaction of this thread writes its record into.
+    static RECORD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that has grown beyond this is not kept.
+const RECORD_BYTES_KEPT: usize = 64 << 10;
+
+/// An atomic step; see the module's page.
+pub struct Txn<'db> {
+    inner: &'db Inner,
+    /// The locked shards by number, ascending.
+    shards: SmallVec<[(usize, MutexGuard<'db, Shard>); 2]>,
+    now_ms: u64,
+    access: Access,
+    record: Vec<u8>,
+    /// Freed when the locks are.
+    garbage: SmallVec<[Object; 2]>,
 }
 
 impl<'db> Txn<'db> {
-    /// The engine's time at which this transaction happens, in milliseconds since the epoch.
+    /// Locks the shards of `keys`.
+    pub(crate) fn begin(inner: &'db Inner, keys: &[Key<'_>], access: Access, now_ms: u64) -> Txn<'db> {
+        let mut shards = SmallVec::new();
+        if let [key] = keys {
+            let number = inner.shard_number(key.hash);
+            shards.push((number, inner.shards[number].lock()));
+        } else {
+            let mut numbers: SmallVec<[usize; 16]> =
+                keys.iter().map(|key| inner.shard_number(key.hash)).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            shards.extend(numbers.into_iter().map(|number| (number, inner.shards[number].lock())));
+        }
+        Txn { inner, shards, now_ms, access, record: RECORD.take(), garbage: SmallVec::new() }
+    }
+
+    /// Locks every shard.
+    pub(crate) fn begin_all(inner: &'db Inner, access: Access, now_ms: u64) -> Txn<'db> {
+        let shards = inner.shards.iter().map(|shard| shard.lock()).enumerate().collect();
+        Txn { inner, shards, now_ms, access, record: RECORD.take(), garbage: SmallVec::new() }
+    }
+
+    /// The time at which this transaction happens, in milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
-    fn live(&self, key: &Key<'_>) -> Option<&(Naive, Option<u64>)> {
-        self.map.get(&k(key)).filter(|o| o.1.is_none_or(|d| d > self.now_ms))
+
+    /// Hashes a key, for use with this transaction; its shard must be among those locked.
+    ///
+    /// # Panics
+    /// If `database` is not below [`DATABASES`](crate::DATABASES).
+    pub fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
+        self.inner.key(database, bytes)
     }
-    fn live_mut(&mut self, key: &Key<'_>) -> Option<&mut (Naive, Option<u64>)> {
-        let now = self.now_ms;
-        self.map.get_mut(&k(key)).filter(|o| o.1.is_none_or(|d| d > now))
+
+    /// Where the key's shard is among those locked.
+    ///
+    /// # Panics
+    /// If it is not: the transaction was begun without this key, which is a mistake of the program.
+    #[inline]
+    fn position(&self, key: &Key<'_>) -> usize {
+        let number = self.inner.shard_number(key.hash);
+        let found = match &self.shards[..] {
+            [only] if only.0 == number => Some(0),
+            all if all.len() == self.inner.shards.len() => Some(number),
+            some => some.binary_search_by_key(&number, |shard| shard.0).ok(),
+        };
+        found.expect("the transaction was begun with all its keys")
     }
-    /// What the key holds; `None` if there is no such key.
-    pub fn kind(&self, key: &Key<'_>) -> Option<Kind> {
-        self.live(key).map(|o| match o.0 {
-            Naive::S(_) => Kind::String,
-            Naive::H(_) => Kind::Hash,
-        })
+
+    #[inline]
+    fn shard(&self, key: &Key<'_>) -> &Shard {
+        &self.shards[self.position(key)].1
     }
+
+    #[inline]
+    fn shard_mut(&mut self, key: &Key<'_>) -> &mut Shard {
+        assert!(self.access != Access::Read, "a transaction that was begun to read does not write");
+        let position = self.position(key);
+        &mut self.shards[position].1
+    }
+
+    /// The key's entry, if it lives.
+    #[inline]
+    fn entry(&self, key: &Key<'_>) -> Option<&Entry> {
+        let shard = self.shard(key);
+        shard.live(key, self.now_ms).map(|place| shard.entry(place))
+    }
+
+    #[inline]
+    fn view(&self, key: &Key<'_>) -> Option<View<'_>> {
+        self.entry(key).map(Entry::view)
+    }
+
+    /// The key's entry if it lives and is of that kind.
+    #[inline]
+    fn entry_of(&self, key: &Key<'_>, kind: Kind) -> Result<Option<&Entry>, WrongKind> {
+        match self.entry(key) {
+            Some(entry) if entry.view().kind() != kind => Err(WrongKind),
+            entry => Ok(entry),
+        }
+    }
+
+    /// How the log is to name an entry's key.
+    fn name<'a>(shard: &Shard, place: Place, key: &Key<'a>) -> Name<'a> {
+        if shard.has_twin(place) {
+            Name::Key { database: key.database, key: key.bytes }
+        } else {
+            Name::Hash(key.hash)
+        }
+    }
+
+    /// The name of a key that is in the index.
+    fn name_of<'a>(&self, key: &Key<'a>) -> Name<'a> {
+        let shard = self.shard(key);
+        match shard.find(key) {
+            Some(place) => Self::name(shard, place, key),
+            None => Name::Key { database: key.database, key: key.bytes },
+        }
+    }
+
+    fn log(&mut self, operation: Operation<'_>) {
+        operation.encode(&mut self.record);
+    }
+
+    fn discard(&mut self, object: Object) {
+        self.garbage.push(object);
+    }
+
+    /// Makes the key hold `object`, and logs it whole.
+    fn put(&mut self, key: &Key<'_>, object: Object, deadline_ms: u64, grid: u16) {
+        let limit = match &object {
+            Object::Packed(packed) => View::Packed(packed.bytes()).policy(),
+            Object::Structured(structured) => structured.policy(),
+        };
+        let limit = limit.map_or(NEVER, |policy| policy.absolute_ms);
+        let deadline_ms = deadline_ms.min(limit);
+        let logged = logged_deadline(deadline_ms, grid, limit);
+        match &object {
+            Object::Packed(packed) => {
+                let bytes = packed.bytes();
+                put_object(&mut self.record, logged, grid, bytes.len(), |out| out.extend_from_slice(bytes));
+            }
+            Object::Structured(structured) => {
+                let mut flat = Vec::new();
+                structured.encode(&mut flat);
+                put_object(&mut self.record, logged, grid, flat.len(), |out| out.extend_from_slice(&flat));
+            }
+        }
+        if let Some(old) = self.shard_mut(key).put(key, object, deadline_ms, grid) {
+            self.discard(old);
+        }
+    }
+
     /// Whether the key exists.
     pub fn exists(&self, key: &Key<'_>) -> bool {
-        self.live(key).is_some()
+        self.entry(key).is_some()
     }
-    /// The key's deadline in ms since the epoch: `None` no such key, `Some(None)` never dies.
+
+    /// What kind of value the key holds; `None` if there is no such key.
+    pub fn kind(&self, key: &Key<'_>) -> Option<Kind> {
+        self.view(key).map(|view| view.kind())
+    }
+
+    /// Whether the value is in its flat form (what Redis calls a listpack, for a hash).
+    pub fn is_packed(&self, key: &Key<'_>) -> bool {
+        matches!(self.view(key), Some(View::Packed(_)))
+    }
+
+    /// The key's deadline, in ms since the epoch: `None` if there is no such key, `Some(None)` if it never dies.
     pub fn deadline(&self, key: &Key<'_>) -> Option<Option<u64>> {
-        self.live(key).map(|o| o.1)
+        self.entry(key).map(|entry| Some(entry.deadline_ms()).filter(|&deadline| deadline != NEVER))
     }
-    /// Sets or clears the deadline; false if there is no such key. A deadline in the past deletes the key.
+
+    /// The absolute limit that came with the key ([`Expiry::Idle`](crate::Expiry::Idle)), in ms since the epoch.
+    pub fn absolute_limit(&self, key: &Key<'_>) -> Option<u64> {
+        let policy: Policy = self.view(key)?.policy()?;
+        Some(policy.absolute_ms).filter(|&limit| limit != NEVER)
+    }
+
+    /// Sets the deadline, or clears it; false if there is no such key. Never beyond the key's absolute limit, if it has one. A
+    /// deadline that has come deletes the key.
     pub fn set_deadline(&mut self, key: &Key<'_>, deadline_ms: Option<u64>) -> bool {
-        let now = self.now_ms;
-        let Some(o) = self.live_mut(key) else { return false };
-        o.1 = deadline_ms;
-        if deadline_ms.is_some_and(|d| d <= now) {
-            self.map.remove(&k(key));
-        }
-        self.dirty = true;
-        true
+        self.move_deadline(key, deadline_ms.unwrap_or(NEVER), 0).is_some()
     }
+
+    /// Moves the deadline as `touch` says; the new one (`Some(None)`: never), or `None` if there is no such key.
+    ///
+    /// What the log holds may be later by at most 5 % of the idle period, never earlier: a touch writes only when it passes a step of
+    /// that grid.
+    pub fn touch(&mut self, key: &Key<'_>, touch: Touch) -> Option<Option<u64>> {
+        let entry = self.entry(key)?;
+        let idle_ms = match touch {
+            Touch::For(idle) => ms(idle),
+            Touch::Policy => match entry.view().policy() {
+                Some(policy) if policy.idle_ms != 0 => policy.idle_ms,
+                _ => return self.deadline(key),
+            },
+        };
+        let deadline_ms = self.now_ms.saturating_add(idle_ms).min(NEVER - 1);
+        self.move_deadline(key, deadline_ms, grid_for(idle_ms))
+            .map(|deadline| Some(deadline).filter(|&d| d != NEVER))
+    }
+
+    fn move_deadline(&mut self, key: &Key<'_>, deadline_ms: u64, grid: u16) -> Option<u64> {
+        let now_ms = self.now_ms;
+        let shard = self.shard_mut(key);
+        let place = shard.live(key, now_ms)?;
+        let entry = shard.entry(place);
+        let limit = entry.view().policy().map_or(NEVER, |policy| policy.absolute_ms);
+        let deadline_ms = deadline_ms.min(limit);
+        if deadline_ms <= now_ms {
+            self.delete(key);
+            return Some(deadline_ms);
+        }
+        let before =
+            (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid(), limit));
+        let after = (grid, logged_deadline(deadline_ms, grid, limit));
+        shard.set_deadline(place, deadline_ms, grid);
+        if before != after {
+            let name = Self::name(shard, place, key);
+            self.log(Operation::Deadline { name, deadline_ms: after.1, grid });
+        }
+        Some(deadline_ms)
+    }
+
     /// Removes the key; whether it was there.
     pub fn delete(&mut self, key: &Key<'_>) -> bool {
-        let there = self.exists(key);
-        self.map.remove(&k(key));
-        self.dirty |= there;
-        there
-    }
-    /// A string's bytes.
-    pub fn string(&self, key: &Key<'_>) -> Result<Option<&[u8]>, WrongKind> {
-        match self.live(key) {
-            None => Ok(None),
-            Some((Naive::S(v), _)) => Ok(Some(v)),
-            Some(_) => Err(WrongKind),
-        }
-    }
-    /// Replaces whatever the key held by a string.
-    pub fn put_string(&mut self, key: &Key<'_>, value: &[u8], deadline_ms: Option<u64>) {
-        self.map.insert(k(key), (Naive::S(value.to_vec()), deadline_ms));
-        self.dirty = true;
-    }
-    /// Writes `bytes` at `offset` of a string, padding with zeros; creates it; keeps its deadline. The new length.
-    pub fn write_string_at(
-        &mut self,
-        key: &Key<'_>,
-        offset: usize,
-        bytes: &[u8],
-    ) -> Result<usize, WrongKind> {
-        let (mut v, deadline) = match self.live(key) {
-            None => (Vec::new(), None),
-            Some((Naive::S(v), d)) => (v.clone(), *d),
-            Some(_) => return Err(WrongKind),
-        };
-        if v.len() < offset + bytes.len() {
-            v.resize(offset + bytes.len(), 0);
-        }
-        v[offset..offset + bytes.len()].copy_from_slice(bytes);
-        let n = v.len();
-        self.put_string(key, &v, deadline);
-        Ok(n)
-    }
-    fn hash(&self, key: &Key<'_>) -> Result<Option<&Vec<(Vec<u8>, Vec<u8>)>>, WrongKind> {
-        match self.live(key) {
-            None => Ok(None),
-            Some((Naive::H(v), _)) => Ok(Some(v)),
-            Some(_) => Err(WrongKind),
-        }
-    }
-    /// One field of a hash.
-    pub fn hash_get(&self, key: &Key<'_>, field: &[u8]) -> Result<Option<&[u8]>, WrongKind> {
-        Ok(self.hash(key)?.and_then(|h| h.iter().find(|f| f.0 == field).map(|f| &f.1[..])))
-    }
-    /// How many fields a hash has; 0 if there is no such key.
-    pub fn hash_len(&self, key: &Key<'_>) -> Result<usize, WrongKind> {
-        Ok(self.hash(key)?.map_or(0, Vec::len))
-    }
-    /// Calls `each` with every field and value, in the hash's own order (insertion order while it is packed).
-    pub fn hash_for_each(&self, key: &Key<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), WrongKind> {
-        if let Some(h) = self.hash(key)? {
-            h.iter().for_each(|(f, v)| each(f, v));
-        }
-        Ok(())
-    }
-    /// The field and value at position `index` below `hash_len` (for random choices).
-    pub fn hash_nth(&self, key: &Key<'_>, index: usize) -> Result<Option<(&[u8], &[u8])>, WrongKind> {
-        Ok(self.hash(key)?.and_then(|h| h.get(index)).map(|(f, v)| (&f[..], &v[..])))
-    }
-    /// Like SCAN inside a hash: at least `count` fields from `cursor` on (all of a packed one); the next cursor, 0 at the end.
-    pub fn hash_scan(
-        &self,
-        key: &Key<'_>,
-        _cursor: u64,
-        _count: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> Result<u64, WrongKind> {
-        self.hash_for_each(key, each)?;
-        Ok(0)
-    }
-    /// Whether the hash is in its flat form (what Redis calls a listpack).
-    pub fn is_packed(&self, _key: &Key<'_>) -> bool {
+        let now_ms = self.now_ms;
+        let shard = self.shard_mut(key);
+        let Some(place) = shard.live(key, now_ms) else { return false };
+        let name = Self::name(shard, place, key);
+        let object = shard.remove(place).into_object();
+        self.log(Operation::Delete { name });
+        self.discard(object);
         true
     }
-    /// Sets a field, creating the hash; whether the field is new. Keeps the deadline.
-    pub fn hash_set(&mut self, key: &Key<'_>, field: &[u8], value: &[u8]) -> Result<bool, WrongKind> {
-        self.hash(key)?;
-        if !self.exists(key) {
-            self.map.insert(k(key), (Naive::H(Vec::new()), None));
-        }
-        self.dirty = true;
-        let Some((Naive::H(h), _)) = self.live_mut(key) else { return Err(WrongKind) };
-        if let Some(f) = h.iter_mut().find(|f| f.0 == field) {
-            f.1 = value.to_vec();
-            return Ok(false);
-        }
-        h.push((field.to_vec(), value.to_vec()));
-        Ok(true)
-    }
-    /// Removes a field (and the key with its last field); whether it was there.
-    pub fn hash_remove(&mut self, key: &Key<'_>, field: &[u8]) -> Result<bool, WrongKind> {
-        self.hash(key)?;
-        let Some((Naive::H(h), _)) = self.live_mut(key) else { return Ok(false) };
-        let before = h.len();
-        h.retain(|f| f.0 != field);
-        let (removed, empty) = (h.len() < before, h.is_empty());
-        if empty {
-            self.map.remove(&k(key));
-        }
-        self.dirty |= removed;
-        Ok(removed)
-    }
-    /// Moves value and deadline of `from` over `to` (both locked); false if `from` doesn't exist.
+
+    /// Moves value and deadline of `from` over `to`; false if `from` doesn't exist.
     pub fn rename(&mut self, from: &Key<'_>, to: &Key<'_>) -> bool {
-        let Some(o) = self.live(from).cloned() else { return false };
-        self.map.remove(&k(from));
-        self.map.insert(k(to), o);
-        self.dirty = true;
+        if !self.copy(from, to) {
+            return false;
+        }
+        if (from.database, from.bytes) != (to.database, to.bytes) {
+            self.delete(from);
+        }
         true
     }
-    /// Copies value and deadline of `from` over `to` (both locked; databases may differ); false if `from` doesn't exist.
+
+    /// Copies value and deadline of `from` over `to`, in any databases; false if `from` doesn't exist.
     pub fn copy(&mut self, from: &Key<'_>, to: &Key<'_>) -> bool {
-        let Some(o) = self.live(from).cloned() else { return false };
-        self.map.insert(k(to), o);
-        self.dirty = true;
+        let Some(entry) = self.entry(from) else { return false };
+        if (from.database, from.bytes) == (to.database, to.bytes) {
+            return true;
+        }
+        let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
+        let copy = match entry.view() {
+            View::Packed(bytes) => Object::Packed(crate::object::with_key(bytes, to.database, to.bytes)),
+            View::Structured(structured) => {
+                Object::Structured(Box::new(structured.with_key(to.database, to.bytes)))
+            }
+        };
+        self.put(to, copy, deadline_ms, grid);
         true
     }
-    /// An estimate of what the key costs in memory, in bytes, all in; `None` if there is no such key.
+
+    /// About what the key costs in memory, in bytes, all in; `None` if there is no such key.
     pub fn memory_usage(&self, key: &Key<'_>) -> Option<usize> {
-        self.live(key).map(|o| match &o.0 {
-            Naive::S(v) => v.len() + key.bytes.len() + 48,
-            Naive::H(v) => v.iter().map(|f| f.0.len() + f.1.len() + 4).sum::<usize>() + key.bytes.len() + 48,
-        })
+        // The entry with its share of the table, and a timer.
+        const INDEX_BYTES: usize = 32 + 9;
+        self.view(key).map(|view| view.memory_bytes() + INDEX_BYTES)
     }
+
     /// Counts an access without changing anything (`TOUCH`); whether the key exists.
     pub fn note_access(&mut self, key: &Key<'_>) -> bool {
         self.exists(key)
     }
-    /// Ends the transaction: the log position that must be acknowledged (see [`Db::acknowledged`](crate::Db::acknowledged)) before a
-    /// reply may be sent; [`Lsn::ZERO`] if nothing was changed.
-    pub fn commit(self) -> Lsn {
-        Lsn::ZERO
+
+    /// Removes all keys of a database or of all, with every shard locked; what was removed, to be freed after the locks.
+    pub(crate) fn clear(&mut self, database: Option<u8>) -> Vec<(Shard, Vec<Object>)> {
+        assert_eq!(self.shards.len(), self.inner.shards.len(), "clearing takes every shard");
+        let (skip, now_ms) = (self.inner.shard_bits, self.now_ms);
+        let old = self.shards.iter_mut().map(|(_, shard)| shard.clear(database, skip, now_ms)).collect();
+        self.log(Operation::Clear { database });
+        old
     }
+
     /// Whether anything was changed so far.
     pub fn changed(&self) -> bool {
-        self.dirty
+        !self.record.is_empty()
+    }
+
+    /// Ends the transaction: the log position that must be [acknowledged](crate::Db::acknowledged) before anyone is told;
+    /// [`Lsn::ZERO`] if nothing was changed. (Dropping a transaction ends it too: what it changed is changed.)
+    pub fn commit(mut self) -> Lsn {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Lsn {
+        let lsn = if self.record.is_empty() {
+            Lsn::ZERO
+        } else {
+            // Under the locks, so that the log has the changes of each key in the order in which they happened.
+            self.inner.wal.append(&self.record)
+        };
+        self.shards.clear();
+        let mut record = std::mem::take(&mut self.record);
+        if record.capacity() <= RECORD_BYTES_KEPT {
+            record.clear();
+            RECORD.set(record);
+        }
+        if !self.garbage.is_empty() {
+            let garbage = std::mem::take(&mut self.garbage);
+            self.inner.free(garbage);
+        }
+        lsn
+    }
+}
+
+impl Drop for Txn<'_> {
+    fn drop(&mut self) {
+        if !self.shards.is_empty() {
+            self.finish();
+        }
     }
 }

@@ -9,6 +9,35 @@ pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// The bytes of one number, on the stack.
+pub(crate) struct Bytes {
+    bytes: [u8; 10],
+    len: usize,
+}
+
+impl Bytes {
+    /// Those of a length.
+    pub(crate) fn of(length: usize) -> Bytes {
+        let (mut this, mut number) = (Bytes { bytes: [0; 10], len: 0 }, length as u64);
+        loop {
+            this.bytes[this.len] = number as u8 | if number >= 0x80 { 0x80 } else { 0 };
+            this.len += 1;
+            number >>= 7;
+            if number == 0 {
+                return this;
+            }
+        }
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
 /// A number and how many bytes it took; `None` if the bytes end within it, or it has more than 64 bits.
 #[inline]
 pub(crate) fn get(bytes: &[u8]) -> Option<(u64, usize)> {
@@ -57,6 +86,7 @@ mod tests {
             let mut bytes = Vec::new();
             put(&mut bytes, number);
             prop_assert_eq!(get(&bytes), Some((number, bytes.len())));
+            prop_assert_eq!(&Bytes::of(number as usize)[..], &bytes[..]);
             bytes.pop();
             prop_assert_eq!(get(&bytes), None);
         }

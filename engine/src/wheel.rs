@@ -278,7 +278,8 @@ impl Wheel {
                 continue;
             };
             let Some(mut chunk) = chain.pop_chunk() else {
-                let (level, slot) = (usize::from(*slot - 1) / SLOTS as usize, usize::from(*slot - 1) % SLOTS as usize);
+                let (level, slot) =
+                    (usize::from(*slot - 1) / SLOTS as usize, usize::from(*slot - 1) % SLOTS as usize);
                 let this = &mut self.levels[level];
                 if this.slots[slot].0.is_none() {
                     this.occupied &= !(1 << slot);
@@ -306,7 +307,12 @@ mod tests {
     use std::collections::HashMap;
 
     /// Fires everything that is due, arming again what fired early, as a shard does.
-    fn run(wheel: &mut Wheel, deadlines: &mut HashMap<u64, (u64, SlotNumber)>, now_ms: u64, sweep: usize) -> Vec<u64> {
+    fn run(
+        wheel: &mut Wheel,
+        deadlines: &mut HashMap<u64, (u64, SlotNumber)>,
+        now_ms: u64,
+        sweep: usize,
+    ) -> Vec<u64> {
         let mut dead = Vec::new();
         loop {
             let mut fired = Vec::new();
@@ -371,7 +377,8 @@ mod tests {
     #[test]
     fn a_slot_that_is_being_swept_is_not_late() {
         let mut wheel = Wheel::new(0);
-        let mut deadlines: HashMap<_, _> = (0..10_000).map(|hash| (hash, (50_000, wheel.arm(hash, 50_000)))).collect();
+        let mut deadlines: HashMap<_, _> =
+            (0..10_000).map(|hash| (hash, (50_000, wheel.arm(hash, 50_000)))).collect();
         assert_eq!(run(&mut wheel, &mut deadlines, 100, 64), []);
         assert_eq!(run(&mut wheel, &mut deadlines, 50_016, 0).len(), 10_000);
         assert_eq!(wheel.len(), 0);

@@ -78,9 +78,10 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
     let opening_ns = SystemClock.monotonic_ns();
     let db = Options::new()
         .durability(live.durability)
+        .sync_thread()
         .open(&dir)
         .map_err(|source| ServeError::Open { dir: dir.clone(), source })?;
-    let keys: usize = (0..sessile::DATABASES).map(|database| db.len(database)).sum();
+    let keys: usize = (0..sessile::DATABASES).map(|database| db.len_of(database)).sum();
     tracing::info!(
         "data directory {dir}: {keys} keys, ready in {:.1} ms, appendfsync {}",
         milliseconds_since(opening_ns),

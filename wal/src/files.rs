@@ -51,6 +51,9 @@ pub(crate) struct Files {
     making: Option<Making>,
     pub(crate) spares: Vec<Spare>,
     next_spare: u64,
+    /// Whether names were changed that are not known to be durable. A spare may be overwritten only once its old name
+    /// is gone for good: else a power cut could bring that name back with another file's bytes behind it.
+    names_unsynced: bool,
     zeros: Vec<u8>,
 }
 
@@ -73,6 +76,7 @@ impl Files {
             making: None,
             spares,
             next_spare,
+            names_unsynced: true,
             zeros: Vec::new(),
         }
     }
@@ -161,15 +165,24 @@ impl Files {
             self.retire(&log_name(*base), *size)?;
             self.live.remove(base);
         }
-        if !below.is_empty() {
-            self.fs.sync_dir(&self.dir).map_err(|e| io_error("sync", &self.dir, e))?;
-        }
+        self.sync_names()?;
         Ok(below.len())
     }
 
-    /// Turns a written-through file into a spare, or removes it when there are enough. The caller syncs the directory.
+    /// Makes the names durable, if any changed.
+    pub(crate) fn sync_names(&mut self) -> Result<(), WalError> {
+        if self.names_unsynced {
+            self.fs.sync_dir(&self.dir).map_err(|e| io_error("sync", &self.dir, e))?;
+            self.names_unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Turns a written-through file into a spare, or removes it when there are enough. The names are synced before a
+    /// spare is used.
     pub(crate) fn retire(&mut self, name: &str, bytes: u64) -> Result<(), WalError> {
         let path = self.dir.join(name);
+        self.names_unsynced = true;
         let kept: u64 = self.spares.iter().map(|spare| spare.bytes).sum();
         if kept + bytes > self.spare_bytes_max {
             return self.fs.remove(&path).map_err(|e| io_error("remove", &path, e));
@@ -187,8 +200,8 @@ impl Files {
         // A ready file of another size has its name: a record turned out to need a larger one.
         if let Some(ready) = self.ready.remove(&base) {
             self.retire(&log_name(base), ready.size)?;
-            self.fs.sync_dir(&self.dir).map_err(|e| io_error("sync", &self.dir, e))?;
         }
+        self.sync_names()?;
         if let Some(at) = self.spares.iter().position(|spare| spare.bytes == size) {
             let spare = self.spares.swap_remove(at);
             let name = spare_name(spare.number);

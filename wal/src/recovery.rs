@@ -20,7 +20,7 @@ use crate::{
         BatchHeader, align_batch, batch_seed, is_new_name, log_name, next_record, parse_log_name,
         parse_spare_name,
     },
-    limits::{BATCH_HEADER_BYTES, FILE_HEADER_BYTES, PAGE_BYTES},
+    limits::{BATCH_HEADER_BYTES, FILE_HEADER_BYTES, PAGE_BYTES, READ_WINDOW_BYTES},
     log::Log,
     reader::LogFile,
     writer::Current,
@@ -67,6 +67,8 @@ struct End {
     file: LogFile,
     position: u64,
     epoch: u32,
+    /// How far the log says that it was synced.
+    synced: u64,
 }
 
 struct Opening<'a> {
@@ -107,9 +109,9 @@ pub(crate) fn open(
         }
         return opening.create(clock);
     }
-    let (end, read) = opening.read(from, replay)?;
+    let (end, mut read) = opening.read(from, replay)?;
     opening.judge(&end, from)?;
-    opening.cut(clock, end, &read)
+    opening.cut(clock, end, &mut read)
 }
 
 impl Opening<'_> {
@@ -174,15 +176,17 @@ impl Opening<'_> {
         let mut before = Vec::new();
         let mut position = base + FILE_HEADER_BYTES as u64;
         let mut epoch = 0;
+        let mut synced = 0;
         loop {
             let path = file.path.clone();
             let Some((header, payload)) =
                 file.batch(position, &self.seed)?.filter(|(header, _)| header.epoch >= epoch)
             else {
                 self.recovery.end = Lsn::new(position);
-                return Ok((End { file, position, epoch }, before));
+                return Ok((End { file, position, epoch, synced }, before));
             };
             epoch = header.epoch;
+            synced = synced.max(header.synced_lsn);
             self.recovery.clock_high_water_ms = self.recovery.clock_high_water_ms.max(header.time_ms);
             let malformed = |reason| WalError::Corrupt {
                 path: path.clone(),
@@ -282,15 +286,13 @@ impl Opening<'_> {
         mut self,
         clock: Arc<dyn Clock>,
         mut end: End,
-        before: &[LogFile],
+        before: &mut [LogFile],
     ) -> Result<(Log, Recovery), WalError> {
-        // What was replayed may so far be in the page cache only.
-        for file in before.iter().chain([&end.file]) {
-            file.file.sync_data().map_err(|e| io_error("sync", &file.path, e))?;
+        for file in before.iter_mut().chain([&mut end.file]) {
+            harden(file, end.synced, end.position)?;
         }
         let mut files = self.files()?;
         let mut live = BTreeMap::new();
-        let mut behind = false;
         for (index, base) in self.bases.iter().copied().enumerate() {
             if base <= end.file.base {
                 let next = self.bases.get(index + 1).copied().unwrap_or(end.file.end());
@@ -301,13 +303,10 @@ impl Opening<'_> {
             let file = self.fs.open(&path, crate::OpenMode::Read).map_err(|e| io_error("open", &path, e))?;
             let bytes = file.len().map_err(|e| io_error("ask for the length of", &path, e))?;
             files.retire(&log_name(base), bytes)?;
-            behind = true;
         }
         live.insert(end.file.base, end.file.size);
         files.live = live;
-        if behind {
-            self.fs.sync_dir(self.dir).map_err(|e| io_error("sync", self.dir, e))?;
-        }
+        files.sync_names()?;
         let page = end.position - end.position % PAGE_BYTES as u64;
         let tail = end.file.bytes(page, (end.position - page) as usize)?.to_vec();
         let epoch = end.epoch + 1;
@@ -318,6 +317,25 @@ impl Opening<'_> {
         log.sync(log.appended())?;
         Ok((log, self.recovery))
     }
+}
+
+/// Makes durable what was replayed of a file between `synced` and `end`. Syncing is not enough: if a sync failed before
+/// the restart, the page cache may hold as clean what never reached the disk. So it is written again as it is.
+fn harden(file: &mut LogFile, synced: u64, end: u64) -> Result<(), WalError> {
+    let page = PAGE_BYTES as u64;
+    let mut at = synced.clamp(file.base + FILE_HEADER_BYTES as u64, file.end());
+    at -= at % page;
+    // The page of the end is written with the mark behind it.
+    let end = end.min(file.end());
+    let end = end - end % page;
+    while at < end {
+        let bytes = (end - at).min(READ_WINDOW_BYTES as u64);
+        let (target, path, offset) = (file.file.clone(), file.path.clone(), at - file.base);
+        let content = file.bytes(at, bytes as usize)?;
+        target.write_at(content, offset).map_err(|e| io_error("write", &path, e))?;
+        at += bytes;
+    }
+    file.file.sync_data().map_err(|e| io_error("sync", &file.path, e))
 }
 
 fn base_of(path: &Path) -> u64 {

@@ -18,7 +18,7 @@ const TIMER_SHIFT: u32 = 54;
 const TIMER_MASK: usize = 0x3FF;
 const GRID_SHIFT: u32 = 50;
 const GRID_MASK: usize = 0xF;
-const ADDRESS_MASK: usize = (1 << 48) - 1 & !0b111;
+const ADDRESS_MASK: usize = ((1 << 48) - 1) & !0b111;
 
 const _: () = assert!(usize::BITS == 64, "the index packs addresses and fields into 64-bit words");
 const _: () = assert!(align_of::<Structured>() >= 8);
@@ -38,14 +38,6 @@ pub(crate) enum View<'a> {
     Packed(&'a [u8]),
     /// An object that has grown out of that.
     Structured(&'a Structured),
-}
-
-/// A look with the right to change.
-pub(crate) enum ViewMut<'a> {
-    /// The bytes of a flat object; `None` while a reader shares them.
-    Packed(Option<&'a mut [u8]>),
-    /// An object that has grown out of that.
-    Structured(&'a mut Structured),
 }
 
 impl Handle {
@@ -89,16 +81,13 @@ impl Handle {
         View::Packed(unsafe { &*bytes })
     }
 
-    /// The object, to be changed in place.
-    pub(crate) fn view_mut(&mut self) -> ViewMut<'_> {
-        if self.is_structured() {
-            // SAFETY: as in `view`, and `self` is borrowed mutably.
-            return ViewMut::Structured(unsafe { self.pointer().cast::<Structured>().as_mut() });
+    /// A structured object, to be changed in place; `None` for a flat one, which is replaced as a whole.
+    pub(crate) fn structured_mut(&mut self) -> Option<&mut Structured> {
+        if !self.is_structured() {
+            return None;
         }
-        let mut packed = self.packed();
-        let bytes: Option<*mut [u8]> = packed.get_mut().map(|bytes| bytes as *mut [u8]);
-        // SAFETY: `get_mut` has seen that ours is the only reference, and `self` is borrowed mutably as long as the slice.
-        ViewMut::Packed(bytes.map(|bytes| unsafe { &mut *bytes }))
+        // SAFETY: as in `view`, and `self` is borrowed mutably.
+        Some(unsafe { self.pointer().cast::<Structured>().as_mut() })
     }
 
     /// Another reference to a flat object; `None` for a structured one.
@@ -184,10 +173,9 @@ mod tests {
         handle.set_grid(15);
         assert!(matches!(handle.view(), View::Packed(b"hello")));
         let shared = handle.share().expect("flat");
-        assert!(matches!(handle.view_mut(), ViewMut::Packed(None)));
+        assert!(handle.structured_mut().is_none());
         let old = handle.replace(Object::Packed(Packed::concat(&[b"world"])));
         assert!(matches!(old, Object::Packed(old) if old.bytes() == shared.bytes()));
-        assert!(matches!(handle.view_mut(), ViewMut::Packed(Some(b"world"))));
         assert_eq!((handle.timer(), handle.grid()), (640, 15));
         handle.set_timer(0);
         assert_eq!((handle.timer(), handle.grid()), (0, 15));
@@ -201,7 +189,7 @@ mod tests {
         handle.set_timer(3);
         assert!(handle.share().is_none());
         assert!(matches!(handle.view(), View::Structured(s) if s.key() == b"key"));
-        assert!(matches!(handle.view_mut(), ViewMut::Structured(_)));
+        assert!(handle.structured_mut().is_some());
         drop(handle);
     }
 }

@@ -51,14 +51,32 @@ fn number_of(kind: Kind) -> u8 {
     }
 }
 
+/// What bytes are appended to.
+pub(crate) trait Sink {
+    /// Appends.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl<const N: usize> Sink for smallvec::SmallVec<[u8; N]> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 /// Appends everything that comes before the payload.
-pub(crate) fn put_head(out: &mut Vec<u8>, kind: Kind, database: u8, key: &[u8], policy: Option<Policy>) {
-    out.push(number_of(kind) | if policy.is_some() { POLICY } else { 0 });
-    out.push(database);
-    varint::put_slice(out, key);
+pub(crate) fn put_head(out: &mut impl Sink, kind: Kind, database: u8, key: &[u8], policy: Option<Policy>) {
+    out.put(&[number_of(kind) | if policy.is_some() { POLICY } else { 0 }, database]);
+    out.put(&varint::Bytes::of(key.len()));
+    out.put(key);
     if let Some(policy) = policy {
-        out.extend_from_slice(&policy.idle_ms.to_le_bytes());
-        out.extend_from_slice(&policy.absolute_ms.to_le_bytes());
+        out.put(&policy.idle_ms.to_le_bytes());
+        out.put(&policy.absolute_ms.to_le_bytes());
     }
 }
 

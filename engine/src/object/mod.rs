@@ -10,14 +10,15 @@ mod packed;
 pub(crate) mod packed_hash;
 mod structured;
 
-pub(crate) use handle::{Handle, View, ViewMut};
+use crate::key::KeyHasher;
+use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
+pub(crate) use handle::{Handle, View};
 pub(crate) use layout::Policy;
 pub(crate) use packed::Packed;
 pub(crate) use structured::{Body, FieldTable, Structured};
 
 /// What kind of value a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Kind {
     /// Bytes.
     String,
@@ -45,6 +46,26 @@ impl Object {
             Object::Structured(structured) => structured.memory_bytes(),
         }
     }
+}
+
+/// The object that a checked flat form from the log stands for: structured if it is too large to stay flat.
+pub(crate) fn from_flat(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Object {
+    let parts = layout::parts(flat);
+    let too_large = || flat.len() > PACKED_BYTES_MAX || packed_hash::len(parts.payload) > PACKED_FIELDS_MAX;
+    if kind == Kind::Hash && too_large() {
+        let fields = FieldTable::of(parts.payload, hasher);
+        let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
+        return Object::Structured(Box::new(grown));
+    }
+    Object::Packed(Packed::concat(&[flat]))
+}
+
+/// A copy of a flat object under another key.
+pub(crate) fn with_key(flat: &[u8], database: u8, key: &[u8]) -> Packed {
+    let parts = layout::parts(flat);
+    let mut head = Vec::with_capacity(key.len() + 24);
+    layout::put_head(&mut head, layout::kind(flat), database, key, parts.policy);
+    Packed::concat(&[&head, parts.payload])
 }
 
 impl View<'_> {
@@ -82,14 +103,6 @@ impl View<'_> {
         match self {
             View::Packed(bytes) => layout::parts(bytes).policy,
             View::Structured(structured) => structured.policy(),
-        }
-    }
-
-    /// Appends the flat form.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            View::Packed(bytes) => out.extend_from_slice(bytes),
-            View::Structured(structured) => structured.encode(out),
         }
     }
 

@@ -1,7 +1,8 @@
 //! One allocation that is shared by counting and pointed at by one word.
 //!
 //! Every small object is one. The index can afford eight bytes to point at it, so a fat `Arc<[u8]>` (16 bytes) is too wide: at a
-//! million sessions the difference is 8 MB of 30. What it must never do: change while it is shared ([`Packed::get_mut`]).
+//! million sessions the difference is 8 MB of 30. What it must never do: change. A changed object is a new
+//! one, so that readers and writers of the disk may hold the old one without a lock.
 //!
 //! ```text
 //! ┌ references u32 ┬ length u32 ┬ bytes … ┐
@@ -29,7 +30,7 @@ const REFERENCES_MAX: u32 = u32::MAX / 2;
 /// Immutable bytes, shared by counting. See the module's page.
 pub(crate) struct Packed(NonNull<Header>);
 
-// SAFETY: the bytes are only written through `get_mut`, which demands that there is one reference, and the count is atomic.
+// SAFETY: the bytes are never written after `concat` has returned, and the count is atomic.
 unsafe impl Send for Packed {}
 // SAFETY: as above; a shared `&Packed` only reads.
 unsafe impl Sync for Packed {}
@@ -75,20 +76,8 @@ impl Packed {
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         let length = self.header().length as usize;
-        // SAFETY: `length` initialised bytes follow the header, and nobody writes them while `self` is borrowed: a writer
-        // needs the only reference, mutably.
+        // SAFETY: `length` initialised bytes follow the header, and nobody ever writes them again.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast::<u8>().add(HEADER_BYTES), length) }
-    }
-
-    /// The bytes to change in place, if nobody else holds them.
-    pub(crate) fn get_mut(&mut self) -> Option<&mut [u8]> {
-        // Acquire: whatever the last other holder did happened before it let go (its decrement is a release).
-        if self.header().references.load(Ordering::Acquire) != 1 {
-            return None;
-        }
-        let length = self.header().length as usize;
-        // SAFETY: ours is the only reference and we hold it mutably, so nobody can read, clone or free meanwhile.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr().cast::<u8>().add(HEADER_BYTES), length) })
     }
 
     /// Bytes of memory the allocation asks for.
@@ -144,16 +133,6 @@ mod tests {
         let packed = Packed::concat(&[b"key", b"", b"value"]);
         assert_eq!(packed.bytes(), b"keyvalue");
         assert!(Packed::concat(&[]).bytes().is_empty());
-    }
-
-    #[test]
-    fn is_changed_in_place_only_while_unshared() {
-        let mut one = Packed::concat(&[b"abc"]);
-        let two = one.clone();
-        assert!(one.get_mut().is_none());
-        drop(two);
-        one.get_mut().expect("unshared")[1] = b'x';
-        assert_eq!(one.bytes(), b"axc");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Objects that have outgrown the flat form: growable strings, hashes with an index of their own.
 
 use super::{Kind, Policy, layout, packed_hash};
+use crate::key::KeyHasher;
 use crate::table::{Hashed, Table};
 
 /// An object with its key, in growable form.
@@ -59,6 +60,15 @@ impl FieldTable {
         FieldTable { table: Table::new(0), bytes: 0 }
     }
 
+    /// The fields of a flat hash's payload.
+    pub(crate) fn of(payload: &[u8], hasher: &KeyHasher) -> FieldTable {
+        let mut fields = FieldTable::new();
+        for (name, value) in packed_hash::iter(payload) {
+            fields.set(hasher.field(name), name, value);
+        }
+        fields
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -102,7 +112,11 @@ impl FieldTable {
 
     /// See [`Table::scan`].
     pub(crate) fn scan(
-        &self, from: u64, count: usize, ignored: u32, each: &mut dyn FnMut(&[u8], &[u8]),
+        &self,
+        from: u64,
+        count: usize,
+        ignored: u32,
+        each: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Option<u64> {
         self.table.scan(from, count, ignored, &mut |field| each(field.name(), field.value()))
     }
@@ -112,6 +126,21 @@ impl Structured {
     /// A growable string.
     pub(crate) fn string(database: u8, key: &[u8], policy: Option<Policy>, value: Vec<u8>) -> Structured {
         Structured { database, policy, key: key.into(), body: Body::String(value) }
+    }
+
+    /// A copy under another key.
+    pub(crate) fn with_key(&self, database: u8, key: &[u8]) -> Structured {
+        let body = match &self.body {
+            Body::String(value) => Body::String(value.clone()),
+            Body::Hash(fields) => {
+                let mut copy = FieldTable::new();
+                fields.table.for_each(&mut |field| {
+                    copy.set(field.hash, field.name(), field.value());
+                });
+                Body::Hash(copy)
+            }
+        };
+        Structured { database, policy: self.policy, key: key.into(), body }
     }
 
     /// A large hash.

@@ -171,10 +171,10 @@ fn setinfo(call: &mut ServerCall<'_>) -> CommandResult {
     } else if is(attribute, "lib-ver") {
         &mut names.library_version
     } else {
-        return Err(CommandError::text(format!("ERR Unrecognized option '{quoted}'")));
+        return Err(CommandError::of(format!("ERR Unrecognized option '{quoted}'")));
     };
     if !is_clean(value) {
-        return Err(CommandError::text(format!(
+        return Err(CommandError::of(format!(
             "ERR {quoted} cannot contain spaces, newlines or special characters."
         )));
     }
@@ -254,7 +254,7 @@ fn is_normal(name: &[u8]) -> Result<bool, CommandError> {
     } else if ["master", "replica", "slave", "pubsub"].iter().any(|known| is(name, known)) {
         Ok(false)
     } else {
-        Err(CommandError::text(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))))
+        Err(CommandError::of(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))))
     }
 }
 
@@ -334,7 +334,7 @@ fn kill(call: &mut ServerCall<'_>) -> CommandResult {
                 filter.local_address = Some(value);
             } else if is(option, "user") {
                 if value != b"default" {
-                    return Err(CommandError::text(format!(
+                    return Err(CommandError::of(format!(
                         "ERR No such user '{}'",
                         String::from_utf8_lossy(value)
                     )));

@@ -160,7 +160,7 @@ pub(super) fn is_in_category(command: &Command, category: &str) -> bool {
 fn command(call: &mut ServerCall<'_>) -> CommandResult {
     if let Some(subcommand) = call.args.get(1) {
         let text = unknown_subcommand(&COMMANDS[0], subcommand);
-        return Err(CommandError::text(String::from_utf8_lossy(&text).into_owned()));
+        return Err(CommandError::of(String::from_utf8_lossy(&text).into_owned()));
     }
     let entries = table().entries();
     call.reply.array(entries.len());

@@ -106,16 +106,14 @@ fn set(call: &mut ServerCall<'_>) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     let failed = |name: &str, reason: &str| {
-        CommandError::text(format!(
-            "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
-        ))
+        CommandError::of(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
     };
     call.worker.server.change_config(|config| {
         let mut changes: Vec<(usize, &[u8])> = Vec::new();
         for pair in pairs.chunks_exact(2) {
             let name = String::from_utf8_lossy(pair[0]);
             let index = find(&name).ok_or_else(|| {
-                CommandError::text(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+                CommandError::of(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
             })?;
             if !DIRECTIVES[index].mutable {
                 return Err(failed(&name, "can't set immutable config"));
@@ -165,7 +163,7 @@ fn write_back(call: &mut ServerCall<'_>) -> CommandResult {
     let path = server.config_file.as_deref().ok_or("ERR The server is running without a config file")?;
     replace_file(&RealFs, Path::new(path), &|text| rewrite(text, &server.config())).map_err(|error| {
         tracing::warn!(%error, path, "CONFIG REWRITE failed");
-        CommandError::text(format!("ERR Rewriting config file: {error}"))
+        CommandError::of(format!("ERR Rewriting config file: {error}"))
     })?;
     tracing::info!(path, "CONFIG REWRITE done");
     call.reply.ok();

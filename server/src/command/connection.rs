@@ -192,10 +192,9 @@ fn hello(call: &mut ServerCall<'_>) -> CommandResult {
                 others
             }
             _ => {
-                return Err(CommandError::text(format!(
-                    "ERR Syntax error in HELLO option '{}'",
-                    String::from_utf8_lossy(option)
-                )));
+                return Err(CommandError::Text(
+                    format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)).into(),
+                ));
             }
         };
     }

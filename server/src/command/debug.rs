@@ -58,7 +58,7 @@ fn debug(call: &mut ServerCall<'_>) -> CommandResult {
         }
         [_, name, ..] if is(name, "reload") => {
             // What Redis checks with it is that the data survives being written out; here it is in the log, or this says why not.
-            call.worker.server.db.flush().map_err(|error| CommandError::text(format!("ERR {error}")))?;
+            call.worker.server.db.flush().map_err(|error| CommandError::of(format!("ERR {error}")))?;
             call.reply.ok();
         }
         [_, name, kind] if is(name, "protocol") => protocol(call, kind)?,
@@ -68,14 +68,14 @@ fn debug(call: &mut ServerCall<'_>) -> CommandResult {
             call.reply.ok();
         }
         [_, name, text] if is(name, "error") => {
-            return Err(CommandError::text(String::from_utf8_lossy(text).into_owned()));
+            return Err(CommandError::of(String::from_utf8_lossy(text).into_owned()));
         }
         [_, name, text] if is(name, "log") => {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text));
             call.reply.ok();
         }
         [_, name, ..] => {
-            return Err(CommandError::text(format!(
+            return Err(CommandError::of(format!(
                 "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
                 String::from_utf8_lossy(name)
             )));

@@ -3,7 +3,7 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error.
 
 use super::table::{Entry, table};
-use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Run, flags};
+use super::{Call, Command, CommandResult, KeySpec, KeyspaceCall, Run, flags};
 use crate::client::Client;
 use crate::resp::Reply;
 use crate::worker::Worker;
@@ -243,11 +243,4 @@ pub(super) fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
 fn cut(text: &[u8], room: usize) -> &[u8] {
     let end = memchr::memchr(0, text).unwrap_or(text.len()).min(room);
     &text[..end]
-}
-
-impl CommandError {
-    /// An error whose text is put together at run time.
-    pub fn text(text: String) -> CommandError {
-        CommandError::Text(text.into())
-    }
 }

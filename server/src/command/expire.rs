@@ -126,8 +126,7 @@ impl Conditions {
             } else if is(word, "lt") {
                 conditions.if_earlier = true;
             } else {
-                let word = String::from_utf8_lossy(c_string(word));
-                return Err(CommandError::Text(format!("ERR Unsupported option {word}").into()));
+                return Err(CommandError::Bytes([b"ERR Unsupported option ", c_string(word)].concat()));
             }
         }
         if conditions.if_none && (conditions.if_some || conditions.if_later || conditions.if_earlier) {

@@ -152,7 +152,7 @@ fn client_bytes(server: &Server) -> usize {
 /// What Redis's fields can say of a log that is always on: the aof ones describe it, the rdb ones that there is no snapshot to wait for.
 fn persistence(text: &mut String, server: &Server, _: u64) {
     let stats = server.db.stats();
-    let status = if stats.log_failed || stats.disk_full { "err" } else { "ok" };
+    let status = if stats.log.poisoned || stats.log.disk_full { "err" } else { "ok" };
     let _ = write!(
         text,
         "loading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\naof_enabled:1\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\naof_last_bgrewrite_status:ok\r\naof_last_write_status:{status}\r\nmodule_fork_in_progress:0\r\n",
@@ -237,7 +237,7 @@ fn errorstats(text: &mut String, server: &Server, _: u64) {
 
 fn keyspace(text: &mut String, server: &Server, _: u64) {
     for database in 0..sessile::DATABASES {
-        let keys = server.db.len(database);
+        let keys = server.db.len_of(database);
         if keys > 0 {
             let expires = server.db.len_with_deadline(database);
             let _ = write!(text, "db{database}:keys={keys},expires={expires},avg_ttl=0\r\n");
@@ -254,10 +254,16 @@ fn sessile_section(text: &mut String, server: &Server, _: u64) {
         ("event_loop_turns", sum(server, |figures| figures.turns.get())),
         ("clients_peak", server.shared.clients_peak.load(Ordering::Relaxed) as u64),
         ("expiry_lag_ms", stats.expiry_lag_ms),
-        ("log_bytes", stats.log_bytes),
-        ("log_syncs", stats.log_syncs),
-        ("log_failed", u64::from(stats.log_failed)),
-        ("disk_full", u64::from(stats.disk_full)),
+        ("expiry_lag_max_ms", stats.expiry_lag_max_ms),
+        ("log_appended_bytes", stats.log.appended_bytes),
+        ("log_records", stats.log.records),
+        ("log_writes", stats.log.writes),
+        ("log_syncs", stats.log.syncs),
+        ("log_last_sync_us", stats.log.last_sync_us),
+        ("log_files", stats.log.files),
+        ("log_file_bytes", stats.log.file_bytes),
+        ("log_failed", u64::from(stats.log.poisoned)),
+        ("disk_full", u64::from(stats.log.disk_full)),
     ] {
         let _ = write!(text, "{name}:{value}\r\n");
     }

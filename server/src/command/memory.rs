@@ -147,7 +147,7 @@ fn purge(call: &mut KeyspaceCall<'_>) -> CommandResult {
 
 fn stats(call: &mut KeyspaceCall<'_>) -> CommandResult {
     let bytes = call.db.stats().memory_bytes;
-    let keys: usize = (0..sessile::DATABASES).map(|database| call.db.len(database)).sum();
+    let keys: usize = (0..sessile::DATABASES).map(|database| call.db.len_of(database)).sum();
     let figures = [
         ("keys.count", keys as u64),
         ("keys.bytes-per-key", bytes / (keys as u64).max(1)),

@@ -226,7 +226,7 @@ fn randomkey(call: &mut KeyspaceCall<'_>) -> CommandResult {
 }
 
 fn dbsize(call: &mut KeyspaceCall<'_>) -> CommandResult {
-    call.reply.integer(call.db.len(call.database) as i64);
+    call.reply.integer(call.db.len_of(call.database) as i64);
     Ok(())
 }
 

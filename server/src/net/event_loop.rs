@@ -261,7 +261,7 @@ impl EventLoop {
     /// The log has moved, or failed: those who wait for it get a look.
     fn unpark(&mut self) {
         let acknowledged = self.worker.server.db.acknowledged();
-        let failed = self.worker.server.db.stats().log_failed;
+        let failed = self.worker.server.db.log_failed();
         for token in std::mem::take(&mut self.parked) {
             if let Some(Some(slot)) = self.slots.get_mut(token) {
                 slot.in_parked = false;

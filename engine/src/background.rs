@@ -1,0 +1,186 @@
+//! Background work: functions that do a bounded amount and return, and the threads that merely call them.
+//!
+//! Expiry has a thread of its own, because the log's steps may wait for a disk and a key must be gone 100 ms after its deadline whatever the
+//! disk does.
+
+use crate::db::{Garbage, Inner};
+use crate::limits::{EXPIRY_PAUSE_MAX, FREED_PER_STEP_MAX, TIMERS_PER_HOLD_MAX};
+use crate::shard::Dead;
+use crate::{Error, Options};
+use parking_lot::{Condvar, Mutex};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// One hold of each shard's lock: takes away what is dead. How long until there is more to do.
+pub(crate) fn expiry_step(inner: &Inner) -> Duration {
+    let now_ms = inner.clock.now_ms();
+    let mut pause = EXPIRY_PAUSE_MAX;
+    if inner.expiry_on.load(Ordering::Relaxed) {
+        let (mut dead, mut expired) = (Dead::default(), 0);
+        for shard in &inner.shards {
+            let mut shard = shard.lock();
+            let due = shard.next_due_ms();
+            if due.is_some_and(|due| due <= now_ms) && shard.expire(now_ms, TIMERS_PER_HOLD_MAX, &mut dead) {
+                pause = Duration::ZERO;
+            }
+            if let Some(due) = shard.next_due_ms() {
+                pause = pause.min(Duration::from_millis(due.saturating_sub(now_ms).max(1)));
+            }
+            drop(shard);
+            expired += dead.objects.len() as u64;
+            inner.free(dead.objects.drain(..));
+        }
+        if expired > 0 {
+            inner.expired_keys.fetch_add(expired, Ordering::Relaxed);
+            inner.expiry_lag_ms.store(dead.lag_ms, Ordering::Relaxed);
+            inner.expiry_lag_max_ms.fetch_max(dead.lag_ms, Ordering::Relaxed);
+            // Time must not go back behind this: a dead key would come back.
+            inner.wal.note_time();
+        }
+    }
+    if free_garbage(inner) { Duration::ZERO } else { pause }
+}
+
+/// Frees some of what was too large to be freed in place; whether there is more.
+fn free_garbage(inner: &Inner) -> bool {
+    let mut garbage = inner.garbage.lock();
+    let keep = garbage.len().saturating_sub(FREED_PER_STEP_MAX);
+    let freed: Vec<Garbage> = garbage.drain(keep..).collect();
+    let more = !garbage.is_empty();
+    drop(garbage);
+    drop(freed);
+    more
+}
+
+/// One step of the log's background work; how long until the next.
+pub(crate) fn log_step(inner: &Inner) -> Result<Duration, Error> {
+    inner.wal.step().map(|step| step.pause).map_err(Error::of_log)
+}
+
+/// Where a thread pauses, and is woken.
+#[derive(Default)]
+struct Pause {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stop: bool,
+    woken: bool,
+}
+
+impl Pause {
+    /// Waits for `pause` or until woken; whether to go on.
+    fn wait(&self, pause: Duration) -> bool {
+        let mut state = self.state.lock();
+        if !state.stop && !state.woken && !pause.is_zero() {
+            self.changed.wait_for(&mut state, pause);
+        }
+        state.woken = false;
+        !state.stop
+    }
+
+    fn wake(&self) {
+        self.state.lock().woken = true;
+        self.changed.notify_one();
+    }
+
+    fn stop(&self) {
+        self.state.lock().stop = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The threads of an open database; dropping them stops them, and then makes the log durable.
+pub(crate) struct Threads {
+    inner: Arc<Inner>,
+    expiry: Arc<Pause>,
+    log: Arc<Pause>,
+    sync: Arc<Pause>,
+    running: Vec<JoinHandle<()>>,
+}
+
+/// How long the log thread waits before it tries a log that has failed: it only waits to be stopped then.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// How long the sync thread waits for a request before it looks whether to stop.
+const SYNC_WAIT: Duration = Duration::from_millis(500);
+
+impl Threads {
+    pub(crate) fn start(inner: &Arc<Inner>, options: &Options) -> io::Result<Threads> {
+        let mut threads = Threads {
+            inner: Arc::clone(inner),
+            expiry: Arc::default(),
+            log: Arc::default(),
+            sync: Arc::default(),
+            running: Vec::new(),
+        };
+        if options.background {
+            let pause = Arc::clone(&threads.expiry);
+            threads.spawn("sessile-expiry", move |inner| while pause.wait(expiry_step(inner)) {})?;
+            let pause = Arc::clone(&threads.log);
+            threads.spawn("sessile-log", move |inner| {
+                let mut failed = false;
+                loop {
+                    let next = log_step(inner).unwrap_or_else(|error| {
+                        if !std::mem::replace(&mut failed, true) {
+                            tracing::error!(%error, "the log has failed");
+                        }
+                        FAILED_PAUSE
+                    });
+                    if !pause.wait(next) {
+                        return;
+                    }
+                }
+            })?;
+        }
+        if options.background && options.sync_thread {
+            let pause = Arc::clone(&threads.sync);
+            threads.spawn("sessile-sync", move |inner| {
+                // A failure poisons the log, and the log thread reports it.
+                while pause.wait(match inner.wal.sync_on_demand(SYNC_WAIT) {
+                    Ok(_) => Duration::ZERO,
+                    Err(_) => FAILED_PAUSE,
+                }) {}
+            })?;
+        }
+        Ok(threads)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce(&Inner) + Send + 'static) -> io::Result<()> {
+        let inner = Arc::clone(&self.inner);
+        self.running.push(Builder::new().name(name.into()).spawn(move || run(&inner))?);
+        Ok(())
+    }
+
+    /// Has the expiry thread look now.
+    pub(crate) fn wake_expiry(&self) {
+        self.expiry.wake();
+    }
+
+    /// Has the log's thread take a step now: the log waits for its next file.
+    pub(crate) fn wake_log(&self) {
+        self.log.wake();
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for pause in [&self.expiry, &self.log, &self.sync] {
+            pause.stop();
+        }
+        self.inner.wal.wake();
+        for thread in self.running.drain(..) {
+            // A panic there was reported by its thread.
+            let _ = thread.join();
+        }
+        if self.inner.check_open().is_ok()
+            && let Err(error) = self.inner.wal.close()
+        {
+            tracing::error!(%error, "closing could not make the log durable");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Why the engine refused, by what a caller can do about it.
+
+use sessile_wal::WalError;
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the database. Each names the file it is about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key holds another kind of value. Use the operations of that kind, or delete the key.
+    #[error(transparent)]
+    WrongKind(#[from] crate::WrongKind),
+    /// The disk is full: writes are refused until space returns; reads and deletes go on. It recovers by itself.
+    #[error("writes are refused: {0}")]
+    DiskFull(#[source] WalError),
+    /// A write or sync of the log failed: writes are refused until the database is opened again; reads go on.
+    #[error("writes are refused: {0}")]
+    LogFailed(#[source] WalError),
+    /// A key or value is longer than [`VALUE_BYTES_MAX`](crate::VALUE_BYTES_MAX).
+    #[error("a {what} of {bytes} bytes is over the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// `key` or `value`.
+        what: &'static str,
+        /// Its length, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// Another process, or another handle of this one, has the directory open.
+    #[error("{} is in use: {}", path.display(), match pid { Some(pid) => format!("process {pid} holds the lock"), None => "another process holds the lock".into() })]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, if it could be read.
+        pid: Option<u32>,
+    },
+    /// The manifest is not one, or is damaged. Nothing on disk was changed.
+    #[error("{} is damaged at offset {offset}: {reason}", path.display())]
+    DamagedManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Where, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// There are log files but no manifest, so the directory is not whole. Nothing on disk was changed.
+    #[error("{} is missing, but the directory holds a log: restore it", path.display())]
+    MissingManifest {
+        /// Where the manifest should be.
+        path: PathBuf,
+    },
+    /// The file was written by a version that this one can't read.
+    #[error("{} has format version {found}; this build reads version {supported}", path.display())]
+    UnsupportedVersion {
+        /// The manifest.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The version that this build reads.
+        supported: u32,
+    },
+    /// The log can't be opened: it is damaged, incomplete, or not ours. Nothing on disk was changed.
+    #[error(transparent)]
+    Log(WalError),
+    /// The operating system refused.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The system has no random bytes to give.
+    #[error("the operating system gave no random bytes: {0}")]
+    Random(String),
+    /// The database was closed.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl Error {
+    /// Of an error of the log while it serves.
+    pub(crate) fn of_log(error: WalError) -> Error {
+        match error {
+            full if full.is_disk_full() => Error::DiskFull(full),
+            WalError::RecordTooLarge { bytes, limit_bytes } => {
+                Error::TooLarge { what: "write", bytes, limit_bytes }
+            }
+            failed => Error::LogFailed(failed),
+        }
+    }
+
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { operation, path, source }
+    }
+}

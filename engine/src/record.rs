@@ -1,0 +1,271 @@
+//! What a transaction writes to the log: one record, a sequence of operations. `docs/formats.md` specifies the bytes.
+//!
+//! Operations are logical and deterministic: absolute times, chosen members, results instead of inputs where the input could be
+//! read differently later. Reading them back never panics, whatever the bytes.
+//!
+//! A key is named by its 64-bit hash (8 bytes) where the index held no other key with that hash, else by database and bytes.
+
+use crate::expiry::NEVER;
+use crate::varint;
+
+/// How an operation names its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    Hash(u64),
+    Key { database: u8, key: &'a [u8] },
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation<'a> {
+    /// A whole object in its flat form, with its deadline and the grid that it is rounded to.
+    Put { deadline_ms: u64, grid: u16, object: &'a [u8] },
+    /// The key is gone.
+    Delete { name: Name<'a> },
+    /// A new deadline.
+    Deadline { name: Name<'a>, deadline_ms: u64, grid: u16 },
+    /// One field of a hash that exists.
+    SetField { name: Name<'a>, field: &'a [u8], value: &'a [u8] },
+    /// A field is gone, and the key with the last one.
+    RemoveField { name: Name<'a>, field: &'a [u8] },
+    /// Bytes inside or behind a string that exists.
+    WriteAt { name: Name<'a>, offset: u64, bytes: &'a [u8] },
+    /// All keys of a database are gone, or of all.
+    Clear { database: Option<u8> },
+}
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const DEADLINE: u8 = 3;
+const SET_FIELD: u8 = 4;
+const REMOVE_FIELD: u8 = 5;
+const WRITE_AT: u8 = 6;
+const CLEAR: u8 = 7;
+const CODE_MASK: u8 = 0x0F;
+/// The key is named by its bytes.
+const BY_KEY: u8 = 0x10;
+/// A deadline follows (else: never).
+const HAS_DEADLINE: u8 = 0x20;
+/// A grid follows the deadline (else: exact).
+const HAS_GRID: u8 = 0x40;
+/// The database number that means all.
+const ALL: u8 = 0xFF;
+
+fn name_flag(name: Name<'_>) -> u8 {
+    match name {
+        Name::Hash(_) => 0,
+        Name::Key { .. } => BY_KEY,
+    }
+}
+
+fn put_name(out: &mut Vec<u8>, name: Name<'_>) {
+    match name {
+        Name::Hash(hash) => out.extend_from_slice(&hash.to_le_bytes()),
+        Name::Key { database, key } => {
+            out.push(database);
+            varint::put_slice(out, key);
+        }
+    }
+}
+
+fn deadline_flags(deadline_ms: u64, grid: u16) -> u8 {
+    match (deadline_ms, grid) {
+        (NEVER, _) => 0,
+        (_, 0) => HAS_DEADLINE,
+        _ => HAS_DEADLINE | HAS_GRID,
+    }
+}
+
+fn put_deadline(out: &mut Vec<u8>, deadline_ms: u64, grid: u16) {
+    if deadline_ms != NEVER {
+        varint::put(out, deadline_ms);
+        if grid != 0 {
+            out.push(grid as u8);
+        }
+    }
+}
+
+impl Operation<'_> {
+    /// Appends the operation. `Put` is written by [`put_object`] where the object need not be flattened first.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match *self {
+            Operation::Put { deadline_ms, grid, object } => {
+                put_object(out, deadline_ms, grid, object.len(), |out| out.extend_from_slice(object));
+            }
+            Operation::Delete { name } => {
+                out.push(DELETE | name_flag(name));
+                put_name(out, name);
+            }
+            Operation::Deadline { name, deadline_ms, grid } => {
+                out.push(DEADLINE | name_flag(name) | deadline_flags(deadline_ms, grid));
+                put_name(out, name);
+                put_deadline(out, deadline_ms, grid);
+            }
+            Operation::SetField { name, field, value } => {
+                out.push(SET_FIELD | name_flag(name));
+                put_name(out, name);
+                varint::put_slice(out, field);
+                varint::put_slice(out, value);
+            }
+            Operation::RemoveField { name, field } => {
+                out.push(REMOVE_FIELD | name_flag(name));
+                put_name(out, name);
+                varint::put_slice(out, field);
+            }
+            Operation::WriteAt { name, offset, bytes } => {
+                out.push(WRITE_AT | name_flag(name));
+                put_name(out, name);
+                varint::put(out, offset);
+                varint::put_slice(out, bytes);
+            }
+            Operation::Clear { database } => out.extend_from_slice(&[CLEAR, database.unwrap_or(ALL)]),
+        }
+    }
+}
+
+/// Appends a `Put` whose object of `object_bytes` bytes is written by `object`.
+pub(crate) fn put_object(
+    out: &mut Vec<u8>,
+    deadline_ms: u64,
+    grid: u16,
+    object_bytes: usize,
+    object: impl FnOnce(&mut Vec<u8>),
+) {
+    out.push(PUT | deadline_flags(deadline_ms, grid));
+    put_deadline(out, deadline_ms, grid);
+    varint::put(out, object_bytes as u64);
+    let before = out.len();
+    object(out);
+    debug_assert_eq!(out.len() - before, object_bytes);
+}
+
+/// Takes the next operation off the front of a record; `None` if the bytes are none.
+pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
+    let (&first, mut rest) = record.split_first()?;
+    let rest = &mut rest;
+    let (code, flags) = (first & CODE_MASK, first & !CODE_MASK);
+    let allowed = match code {
+        PUT => HAS_DEADLINE | HAS_GRID,
+        DEADLINE => BY_KEY | HAS_DEADLINE | HAS_GRID,
+        CLEAR => 0,
+        _ => BY_KEY,
+    };
+    if flags & !allowed != 0 || flags & (HAS_DEADLINE | HAS_GRID) == HAS_GRID {
+        return None;
+    }
+    let operation = match code {
+        PUT => {
+            let (deadline_ms, grid) = take_deadline(rest, flags)?;
+            Operation::Put { deadline_ms, grid, object: varint::take_slice(rest)? }
+        }
+        DELETE => Operation::Delete { name: take_name(rest, flags)? },
+        DEADLINE => {
+            let name = take_name(rest, flags)?;
+            let (deadline_ms, grid) = take_deadline(rest, flags)?;
+            Operation::Deadline { name, deadline_ms, grid }
+        }
+        SET_FIELD => Operation::SetField {
+            name: take_name(rest, flags)?,
+            field: varint::take_slice(rest)?,
+            value: varint::take_slice(rest)?,
+        },
+        REMOVE_FIELD => {
+            Operation::RemoveField { name: take_name(rest, flags)?, field: varint::take_slice(rest)? }
+        }
+        WRITE_AT => Operation::WriteAt {
+            name: take_name(rest, flags)?,
+            offset: take_number(rest)?,
+            bytes: varint::take_slice(rest)?,
+        },
+        CLEAR => {
+            let database = take_byte(rest)?;
+            Operation::Clear { database: (database != ALL).then_some(database) }
+        }
+        _ => return None,
+    };
+    *record = rest;
+    Some(operation)
+}
+
+fn take_byte(rest: &mut &[u8]) -> Option<u8> {
+    let (&byte, after) = rest.split_first()?;
+    *rest = after;
+    Some(byte)
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let (number, used) = varint::get(rest)?;
+    *rest = &rest[used..];
+    Some(number)
+}
+
+fn take_name<'a>(rest: &mut &'a [u8], flags: u8) -> Option<Name<'a>> {
+    if flags & BY_KEY != 0 {
+        return Some(Name::Key { database: take_byte(rest)?, key: varint::take_slice(rest)? });
+    }
+    let (hash, after) = rest.split_first_chunk::<8>()?;
+    *rest = after;
+    Some(Name::Hash(u64::from_le_bytes(*hash)))
+}
+
+fn take_deadline(rest: &mut &[u8], flags: u8) -> Option<(u64, u16)> {
+    let deadline_ms = if flags & HAS_DEADLINE != 0 { take_number(rest)? } else { NEVER };
+    let grid = if flags & HAS_GRID != 0 { u16::from(take_byte(rest)?) } else { 0 };
+    (grid <= crate::expiry::GRID_MAX).then_some((deadline_ms, grid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn comes_back(operations: &[Operation<'_>]) {
+        let mut bytes = Vec::new();
+        operations.iter().for_each(|operation| operation.encode(&mut bytes));
+        let mut rest = &bytes[..];
+        for operation in operations {
+            assert_eq!(take(&mut rest).as_ref(), Some(operation));
+        }
+        assert!(rest.is_empty());
+        for end in 0..bytes.len() {
+            let mut rest = &bytes[..end];
+            while take(&mut rest).is_some() {}
+        }
+    }
+
+    #[test]
+    fn operations_come_back() {
+        let by_key = Name::Key { database: 15, key: b"key" };
+        comes_back(&[
+            Operation::Put { deadline_ms: NEVER, grid: 0, object: b"object" },
+            Operation::Put { deadline_ms: 1 << 41, grid: 0, object: b"" },
+            Operation::Put { deadline_ms: 1 << 41, grid: 8, object: &[1; 300] },
+            Operation::Delete { name: Name::Hash(7) },
+            Operation::Delete { name: by_key },
+            Operation::Deadline { name: Name::Hash(u64::MAX), deadline_ms: 5, grid: 0 },
+            Operation::Deadline { name: by_key, deadline_ms: NEVER, grid: 0 },
+            Operation::SetField { name: by_key, field: b"f", value: b"" },
+            Operation::RemoveField { name: Name::Hash(1), field: b"" },
+            Operation::WriteAt { name: Name::Hash(1), offset: 1 << 29, bytes: b"tail" },
+            Operation::Clear { database: Some(3) },
+            Operation::Clear { database: None },
+        ]);
+    }
+
+    #[test]
+    fn a_touch_takes_at_most_16_bytes() {
+        let mut bytes = Vec::new();
+        let name = Name::Hash(u64::MAX);
+        // The year 2500; the design allows 32 bytes.
+        Operation::Deadline { name, deadline_ms: 16_725_225_600_000, grid: 0 }.encode(&mut bytes);
+        assert!(bytes.len() <= 16, "{}", bytes.len());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            let mut rest = &bytes[..];
+            while take(&mut rest).is_some() {}
+        }
+    }
+}

@@ -1,0 +1,30 @@
+# One entry point for people; each recipe runs what CI runs. Plain cargo works without it.
+
+# Everything that CI checks
+check:
+    bash .ci/run
+
+# All tests
+test:
+    cargo test --workspace
+
+# kill -9 at random moments: `just crash 200`
+crash rounds="100":
+    SESSILE_KILL_ROUNDS={{rounds}} cargo test -p sessile-server --test kill -- --nocapture
+
+# Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark
+clients:
+    server/tests/clients/prepare
+    SESSILE_REQUIRE_ORACLES=1 cargo test -p sessile-server --test clients
+
+# Beside redis-server, in turns: `just bench --quick --only web`
+bench *arguments:
+    cargo run --release -p sessile-benches --bin versus_redis -- {{arguments}}
+
+# The engine in-process
+bench-engine *arguments:
+    cargo run --release -p sessile-benches --bin engine -- {{arguments}}
+
+# A fuzz target for some seconds (needs cargo-fuzz and a nightly compiler)
+fuzz target="resp" seconds="60":
+    cargo fuzz run {{target}} -- -max_total_time={{seconds}}
