@@ -122,7 +122,7 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
     let failed = result.is_err();
     if let Err(error) = result {
         reply.truncate(start);
-        write_error(worker, reply, error.to_string().as_bytes());
+        write_error(worker, reply, &error.text());
     }
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
         figures.calls.add(1);
