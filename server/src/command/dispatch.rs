@@ -96,7 +96,7 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
             }
         }
     }
-    let timed = worker.figures.processed.get() % TIMED_EVERY == 0;
+    let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
         Run::Data(run) => run_data(worker, client, reply, entry.command, run, access, args),
@@ -122,7 +122,7 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
     let failed = result.is_err();
     if let Err(error) = result {
         reply.truncate(start);
-        write_error(worker, reply, error.to_string().as_bytes());
+        write_error(worker, reply, &error.text());
     }
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
         figures.calls.add(1);
