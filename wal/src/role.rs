@@ -4,7 +4,10 @@
 //! all woken at its end; those who came later wait in the next turn's room, and one of them is woken to take the role.
 //! Whoever is woken and has nothing to do passes the call on, so a free role never leaves a sleeper behind.
 //!
-//! Lock order: a room's lock is taken last, with nothing else taken under it.
+//! A room has several seats, each with its own lock and condition, so that the many who are woken at once do not then
+//! queue for one lock. The next to take the role is woken before those who are done: the disk should not wait for them.
+//!
+//! Lock order: a seat's lock is taken last, with nothing else taken under it.
 
 use std::sync::{
     Condvar, Mutex, PoisonError,
@@ -12,6 +15,7 @@ use std::sync::{
 };
 
 const ROOMS: usize = 4;
+const SEATS: usize = 16;
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -27,6 +31,14 @@ pub(crate) struct Role {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Room {
+    /// How many wait in all seats together.
+    waiting: AtomicUsize,
+    seats: [Seat; SEATS],
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Seat {
     waiting: AtomicUsize,
     /// Guards nothing but the decision to sleep.
     lock: Mutex<()>,
@@ -72,15 +84,18 @@ impl Role {
         loop {
             let turn = self.turn.load(SeqCst);
             let room = self.room(if upto <= self.reach.load(SeqCst) { turn } else { turn + 1 });
-            let guard = room.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let seat = room.seat();
+            let guard = seat.lock.lock().unwrap_or_else(PoisonError::into_inner);
             room.waiting.fetch_add(1, SeqCst);
+            seat.waiting.fetch_add(1, SeqCst);
             // The turn ends by clearing `busy` and then looks at `waiting`: one of us sees the other.
             if self.turn.load(SeqCst) == turn && self.busy.load(SeqCst) && !done() {
-                drop(room.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
+                drop(seat.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
                 slept = true;
             } else {
                 drop(guard);
             }
+            seat.waiting.fetch_sub(1, SeqCst);
             room.waiting.fetch_sub(1, SeqCst);
             if done() {
                 if slept && !self.busy.load(SeqCst) {
@@ -124,25 +139,42 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let turn = self.role.turn.load(SeqCst);
         self.role.busy.store(false, SeqCst);
-        self.role.room(turn).notify(true);
         self.role.room(turn + 1).notify(false);
+        self.role.room(turn).notify(true);
     }
 }
 
 impl Room {
-    /// Whether there was anyone to wake.
+    /// The calling thread's seat.
+    fn seat(&self) -> &Seat {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static THREAD: usize = THREADS.fetch_add(1, SeqCst);
+        }
+        &self.seats[THREAD.with(|number| number % SEATS)]
+    }
+
+    /// Wakes one or all; returns whether there was anyone.
     fn notify(&self, all: bool) -> bool {
         if self.waiting.load(SeqCst) == 0 {
             return false;
         }
-        // Whoever counted itself holds the lock until it sleeps, so from here on the call reaches it.
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-        if all {
-            self.wake.notify_all();
-        } else {
-            self.wake.notify_one();
+        let mut any = false;
+        for seat in &self.seats {
+            if seat.waiting.load(SeqCst) == 0 {
+                continue;
+            }
+            // Whoever counted itself holds the lock until it sleeps, so from here on the call reaches it.
+            drop(seat.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            any = true;
+            if all {
+                seat.wake.notify_all();
+            } else {
+                seat.wake.notify_one();
+                break;
+            }
         }
-        true
+        any
     }
 }
 
