@@ -12,7 +12,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::process::free_port;
 use support::{Client, Random, Server, ServerOptions, Value, encode, random};
 
 /// What an attack may add to the server's memory, where it sends or asks for far more.
@@ -332,10 +331,7 @@ fn a_second_process_on_the_directory_is_refused_by_name() {
     }
     let mut client = server.client();
     assert_eq!(client.command("SET k v"), Value::ok());
-    let output =
-        server.options().command(free_port(), &server.directory()).output().expect("run a second server");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(!output.status.success(), "a second process was let in: {said}");
+    let said = server.refused_start();
     let (pid, directory) = (server.process_id().to_string(), server.directory().display().to_string());
     assert!(
         said.to_lowercase().contains("lock") && said.contains(&pid) && said.contains(&directory),
@@ -382,13 +378,7 @@ fn damage_to_what_was_acknowledged_stops_the_start_and_changes_nothing() {
     damaged[at + 3] ^= 0x40;
     fs::write(&file, &damaged).expect("damage the file");
     let before = contents(&server.directory());
-    let start = || {
-        let output =
-            server.options().command(free_port(), &server.directory()).output().expect("run the server");
-        assert!(!output.status.success(), "it serves a damaged log");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    };
-    let (first, second) = (start(), start());
+    let (first, second) = (server.refused_start(), server.refused_start());
     let name = file.file_name().expect("a name").to_string_lossy().into_owned();
     for said in [&first, &second] {
         assert!(said.contains(&name) && said.contains("offset"), "neither file nor offset: {said}");
