@@ -47,11 +47,8 @@ pub(crate) struct Inner {
     _lock: Box<dyn DirLock>,
 }
 
-/// What is freed later, because freeing it takes long.
-pub(crate) enum Garbage {
-    Object(#[expect(dead_code, reason = "kept to be dropped")] Object),
-    Shard(#[expect(dead_code, reason = "kept to be dropped")] Shard),
-}
+/// What is freed later, because freeing it takes long: all that is known of it is how to drop it.
+pub(crate) type Garbage = Box<dyn Send>;
 
 /// A database. Cheap to clone; all clones are the same database, and it closes with the last of them.
 ///
@@ -87,7 +84,7 @@ impl Inner {
     pub(crate) fn free(&self, objects: impl IntoIterator<Item = Object>) {
         for object in objects {
             if matches!(object, Object::Structured(_)) && object.memory_bytes() > FREE_LATER_BYTES {
-                self.garbage.lock().push(Garbage::Object(object));
+                self.garbage.lock().push(Box::new(object));
             }
         }
     }
@@ -158,7 +155,7 @@ impl Db {
         }
         let recovery = RecoveryReport {
             created: log.created && log.records == 0,
-            keys: shards.iter().map(|shard| live_keys(shard)).sum(),
+            keys: shards.iter().map(live_keys).sum(),
             log_records: log.records,
             log_bytes: log.bytes,
             torn: log.torn.map(|torn| (torn.path, torn.offset, torn.bytes)),
@@ -335,8 +332,8 @@ impl Db {
         let lsn = txn.commit();
         let mut garbage = self.inner.garbage.lock();
         for (shard, objects) in old {
-            garbage.push(Garbage::Shard(shard));
-            garbage.extend(objects.into_iter().map(Garbage::Object));
+            garbage.push(Box::new(shard));
+            garbage.push(Box::new(objects));
         }
         drop(garbage);
         self.threads.wake_expiry();
@@ -366,6 +363,11 @@ impl Db {
             return Ok(());
         }
         wal.write(appended).map_err(Error::of_log)
+    }
+
+    /// Whether the log has failed: writes are refused until the database is opened again, and what was not acknowledged never will be.
+    pub fn log_failed(&self) -> bool {
+        self.inner.wal.stats().poisoned
     }
 
     /// Sets what is called, on a background thread and with no lock held, when [`acknowledged`](Self::acknowledged) has advanced there or the

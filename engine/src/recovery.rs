@@ -7,7 +7,7 @@ use crate::Error;
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::SHARDS_MAX;
 use crate::manifest::{self, Manifest};
-use crate::object::layout;
+use crate::object::{Kind, layout};
 use crate::record::{self, Name, Operation};
 use crate::shard::Shard;
 use crate::table::Place;
@@ -86,6 +86,16 @@ impl<'a> Replay<'a> {
         place.map(|place| (shard, place)).ok_or("its key isn't there")
     }
 
+    /// As [`find`](Self::find), and the key holds that kind.
+    fn find_of(&mut self, name: Name<'_>, kind: Kind) -> Result<(&mut Shard, Place), &'static str> {
+        let (shard, place) = self.find(name)?;
+        if shard.entry(place).view().kind() == kind {
+            Ok((shard, place))
+        } else {
+            Err("its key holds another kind")
+        }
+    }
+
     fn key<'k>(&self, database: u8, key: &'k [u8]) -> Result<Key<'k>, &'static str> {
         if database >= DATABASES {
             return Err("its database isn't there");
@@ -111,15 +121,15 @@ impl<'a> Replay<'a> {
                 shard.set_deadline(place, deadline_ms, grid);
             }
             Operation::SetField { name, field, value } => {
-                let (shard, place) = self.find(name)?;
+                let (shard, place) = self.find_of(name, Kind::Hash)?;
                 hash::apply_set(shard, place, hasher, field, value);
             }
             Operation::RemoveField { name, field } => {
-                let (shard, place) = self.find(name)?;
+                let (shard, place) = self.find_of(name, Kind::Hash)?;
                 hash::apply_remove(shard, place, hasher, field);
             }
             Operation::WriteAt { name, offset, bytes } => {
-                let (shard, place) = self.find(name)?;
+                let (shard, place) = self.find_of(name, Kind::String)?;
                 let offset = usize::try_from(offset).map_err(|_| "its offset is too large")?;
                 if offset.saturating_add(bytes.len()) > crate::limits::VALUE_BYTES_MAX {
                     return Err("its offset is too large");

@@ -431,7 +431,9 @@ mod tests {
     #[test]
     fn gives_memory_back_when_emptied() {
         let mut table = Table::new(0);
-        (0..100_000).for_each(|number| drop(table.insert(spread(number))));
+        for number in 0..100_000 {
+            table.insert(spread(number));
+        }
         let full = table.memory_bytes();
         for number in 0..100_000 {
             let place = table.find(spread(number), |_| true).expect("inserted");
@@ -450,7 +452,9 @@ mod tests {
         }
         let mut table = Table::new(0);
         for twin in 0..3 {
-            (0..5_000).for_each(|number| drop(table.insert(Twin(spread(number), twin))));
+            for number in 0..5_000 {
+                table.insert(Twin(spread(number), twin));
+            }
         }
         assert!(table.find(spread(7), |t| t.1 == 2).is_some());
         assert!(table.find(spread(7), |t| t.1 == 3).is_none());
@@ -480,17 +484,20 @@ mod tests {
             let mut table = Table::new(skip);
             let mut model = BTreeSet::new();
             let stayed: Vec<u64> = (10_000..12_000).map(hash).collect();
-            stayed.iter().for_each(|&h| drop(table.insert(h)));
+            for &h in &stayed {
+                table.insert(h);
+            }
             let (mut from, mut scanned, mut done) = (top, BTreeSet::new(), false);
             for (number, action) in operations {
                 let h = hash(number);
                 match action {
-                    0..=3 => if model.insert(h) { table.insert(h); },
-                    4..=6 => if model.remove(&h) {
+                    0..=3 if model.insert(h) => { table.insert(h); }
+                    4..=6 if model.remove(&h) => {
                         let place = table.find(h, |_| true).expect("in the model");
                         table.remove(place);
-                    },
-                    _ if !done => match table.scan(from, count, 12, &mut |&e| drop(scanned.insert(e))) {
+                    }
+                    0..=6 => {}
+                    _ if !done => match table.scan(from, count, 12, &mut |&e| { scanned.insert(e); }) {
                         Some(next) => { prop_assert!(next > from); from = next }
                         None => done = true,
                     },
@@ -499,7 +506,7 @@ mod tests {
                 prop_assert_eq!(table.find(h, |_| true).is_some(), model.contains(&h));
             }
             while !done {
-                match table.scan(from, count, 12, &mut |&e| drop(scanned.insert(e))) {
+                match table.scan(from, count, 12, &mut |&e| { scanned.insert(e); }) {
                     Some(next) => { prop_assert!(next > from); from = next }
                     None => done = true,
                 }
@@ -507,7 +514,7 @@ mod tests {
             prop_assert_eq!(table.len(), model.len() + stayed.len());
             prop_assert!(stayed.iter().all(|h| scanned.contains(h)));
             let mut all = BTreeSet::new();
-            table.for_each(&mut |&e| drop(all.insert(e)));
+            table.for_each(&mut |&e| { all.insert(e); });
             model.extend(&stayed);
             prop_assert_eq!(&all, &model);
             prop_assert_eq!((0..table.len()).filter_map(|n| table.nth(n).copied()).collect::<BTreeSet<_>>(), model);

@@ -2,5 +2,16 @@
 //!
 //! The binary is a thin shell over this library, so that tests, fuzzers and the simulator drive the same code without sockets.
 
+#![forbid(unsafe_code)]
+
+pub mod client;
 pub mod command;
+pub mod command_line;
+pub mod config;
+pub mod connection;
+pub mod log;
+pub mod net;
 pub mod resp;
+pub mod serve;
+pub mod server;
+pub mod worker;

@@ -18,7 +18,7 @@ const TIMER_SHIFT: u32 = 54;
 const TIMER_MASK: usize = 0x3FF;
 const GRID_SHIFT: u32 = 50;
 const GRID_MASK: usize = 0xF;
-const ADDRESS_MASK: usize = (1 << 48) - 1 & !0b111;
+const ADDRESS_MASK: usize = ((1 << 48) - 1) & !0b111;
 
 const _: () = assert!(usize::BITS == 64, "the index packs addresses and fields into 64-bit words");
 const _: () = assert!(align_of::<Structured>() >= 8);

@@ -19,7 +19,6 @@ pub(crate) use structured::{Body, FieldTable, Structured};
 
 /// What kind of value a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Kind {
     /// Bytes.
     String,

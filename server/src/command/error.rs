@@ -1,6 +1,8 @@
 //! Why a command failed, in Redis's words.
 
-/// An error reply. [`Display`](std::fmt::Display) is the text on the wire, code first.
+use std::borrow::Cow;
+
+/// An error reply, code first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// Options that don't fit together, or an unknown one.
@@ -17,7 +19,21 @@ pub enum CommandError {
     NotAFloat,
     /// Anything else; the text holds the code.
     #[error("{0}")]
-    Text(std::borrow::Cow<'static, str>),
+    Text(Cow<'static, str>),
+    /// A text that quotes an argument, which may be any bytes; the text holds the code.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Bytes(Vec<u8>),
+}
+
+impl CommandError {
+    /// The text for the wire. [`Display`](std::fmt::Display) is for people: it can't show bytes that are no UTF-8.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            CommandError::Text(text) => Cow::Borrowed(text.as_bytes()),
+            CommandError::Bytes(bytes) => Cow::Borrowed(bytes),
+            fixed => Cow::Owned(fixed.to_string().into_bytes()),
+        }
+    }
 }
 
 impl From<sessile::WrongKind> for CommandError {

@@ -5,8 +5,33 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+mod args;
+pub mod bit;
+pub mod bitfield;
+pub mod client;
+pub mod connection;
+pub mod counter;
+mod deadline;
+pub mod dispatch;
 mod error;
+pub mod expire;
+mod extended;
+pub mod generic;
+mod glob;
+pub mod hash;
+pub mod hash_pick;
+mod keys;
+pub mod lcs;
+pub mod memory;
+mod number;
+pub mod object;
+pub mod range;
+pub mod reference;
+pub mod scan;
+pub mod string;
+pub mod table;
 
+pub use dispatch::ServerCall;
 pub use error::CommandError;
 
 use crate::resp::Reply;
@@ -56,7 +81,22 @@ pub enum KeySpec {
         /// Distance.
         step: i32,
     },
+    /// As `Range`, but some of the keys are in another database than the connection's (`COPY … DB`, `MOVE`).
+    Across {
+        /// As `COMMAND` says it.
+        first: i32,
+        /// As `COMMAND` says it.
+        last: i32,
+        /// As `COMMAND` says it.
+        step: i32,
+        /// Reports each key in the order that the handler knows.
+        find: FindKeys,
+    },
 }
+
+/// Given the arguments and the current database, calls the last argument with each key's database and its index among the
+/// arguments. Arguments that make no sense are the handler's business: report the keys in the current database then.
+pub type FindKeys = fn(&[&[u8]], u8, &mut dyn FnMut(u8, usize));
 
 impl KeySpec {
     /// One key, the first argument.
@@ -97,7 +137,8 @@ pub enum Run {
     Keyspace(fn(&mut KeyspaceCall<'_>) -> CommandResult),
     /// Only a container for subcommands.
     Container,
-    // The connection and server commands add their own variant (with the client and the server's state) here.
+    /// Works on the connection or the server.
+    Server(fn(&mut ServerCall<'_>) -> CommandResult),
 }
 
 /// A data command's surroundings.

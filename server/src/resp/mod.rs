@@ -1,5 +1,11 @@
 //! The Redis serialisation protocol: requests in, replies out. Knows bytes; knows nothing of commands, keys or sockets.
 
 mod reply;
+mod request;
 
 pub use reply::{Protocol, Reply};
+pub use request::{
+    ARGUMENTS_MAX, Arguments, INLINE_BYTES_MAX, ProtocolError, RequestLimits, RequestParser,
+    UNAUTHENTICATED_ARGUMENTS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX, UnbalancedQuotes, parse_integer,
+    split_words,
+};

@@ -1,0 +1,248 @@
+//! What is known of a client: the part that its connection works with, and the part that others may look at.
+//!
+//! A [`Client`] belongs to one connection on one event loop. Its [`ClientCard`] is shared, so that `CLIENT LIST` and `CLIENT KILL` work
+//! across loops; the connection brings the card up to date once per read, with plain stores, never with a lock.
+
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+
+/// Whether replies are sent (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// They are.
+    #[default]
+    On,
+    /// Not until `CLIENT REPLY ON`.
+    Off,
+    /// Not the one of the command that follows `CLIENT REPLY SKIP`.
+    SkipNext,
+}
+
+/// What a connection knows of its client.
+#[derive(Debug)]
+pub struct Client {
+    /// What others see of it.
+    pub card: Arc<ClientCard>,
+    /// The database that keys without one belong to.
+    pub database: u8,
+    /// Whether it may run commands.
+    pub authenticated: bool,
+    /// Whether it gets replies.
+    pub reply_mode: ReplyMode,
+    /// Nothing further is read from it; it is closed once it has its replies.
+    pub closing: bool,
+    /// Nothing further is sent to it either: it is closed now.
+    pub dropped: bool,
+    /// `CLIENT NO-EVICT`.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH`.
+    pub no_touch: bool,
+    /// The command it last ran (its number in the table).
+    pub last_command: u16,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(card: Arc<ClientCard>, authenticated: bool) -> Client {
+        Client {
+            card,
+            database: 0,
+            authenticated,
+            reply_mode: ReplyMode::On,
+            closing: false,
+            dropped: false,
+            no_evict: false,
+            no_touch: false,
+            last_command: ClientCard::NO_COMMAND,
+        }
+    }
+
+    /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
+    pub fn reset(&mut self, authenticated: bool) {
+        let fresh = Client::new(Arc::clone(&self.card), authenticated);
+        self.card.names.lock().name.clear();
+        *self = fresh;
+    }
+}
+
+/// How a client reached us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its address, as `CLIENT LIST` writes it.
+    pub address: String,
+    /// Our address on that connection.
+    pub local_address: String,
+    /// The socket's number, or -1 where there is none.
+    pub descriptor: i32,
+    /// Whether it is on this machine (loopback or a Unix socket).
+    pub local: bool,
+    /// Whether it came by a Unix socket.
+    pub unix: bool,
+}
+
+impl Origin {
+    /// For connections without a socket: tests, fuzzers, the simulator.
+    pub fn none() -> Origin {
+        Origin {
+            address: "127.0.0.1:0".to_owned(),
+            local_address: "127.0.0.1:0".to_owned(),
+            descriptor: -1,
+            local: true,
+            unix: false,
+        }
+    }
+}
+
+/// What a client calls itself.
+#[derive(Clone, Debug, Default)]
+pub struct ClientNames {
+    /// `CLIENT SETNAME`.
+    pub name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub library: Vec<u8>,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub library_version: Vec<u8>,
+}
+
+/// What others may see of a client; see the module's page.
+#[derive(Debug)]
+pub struct ClientCard {
+    /// Its number, never given twice.
+    pub id: u64,
+    /// Where it came from.
+    pub origin: Origin,
+    /// When it connected, ms since the epoch.
+    pub connected_ms: u64,
+    /// What it calls itself. Held for a copy only.
+    pub names: Mutex<ClientNames>,
+    /// Which loop it lives on, and its place there.
+    pub place: Mutex<Option<(usize, usize)>>,
+    /// When it last sent something.
+    pub active_ms: AtomicU64,
+    /// The number of the command it last ran.
+    pub last_command: AtomicU16,
+    /// Its current database.
+    pub database: AtomicU8,
+    /// Whether it speaks RESP3.
+    pub resp3: AtomicBool,
+    /// Whether it is about to be closed.
+    pub closing: AtomicBool,
+    /// `CLIENT NO-EVICT`.
+    pub no_evict: AtomicBool,
+    /// `CLIENT NO-TOUCH`.
+    pub no_touch: AtomicBool,
+    /// Bytes of unfinished requests held.
+    pub query_bytes: AtomicUsize,
+    /// Bytes of replies held.
+    pub reply_bytes: AtomicUsize,
+    /// Commands run.
+    pub commands: AtomicU64,
+    /// Somebody asked for its end; its loop sees to it.
+    pub killed: AtomicBool,
+}
+
+impl ClientCard {
+    /// Stands for "no command yet".
+    pub const NO_COMMAND: u16 = u16::MAX;
+
+    fn new(id: u64, origin: Origin, now_ms: u64) -> ClientCard {
+        ClientCard {
+            id,
+            origin,
+            connected_ms: now_ms,
+            names: Mutex::default(),
+            place: Mutex::new(None),
+            active_ms: AtomicU64::new(now_ms),
+            last_command: AtomicU16::new(Self::NO_COMMAND),
+            database: AtomicU8::new(0),
+            resp3: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            query_bytes: AtomicUsize::new(0),
+            reply_bytes: AtomicUsize::new(0),
+            commands: AtomicU64::new(0),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    /// The line of `CLIENT LIST` and `CLIENT INFO`, without its line break.
+    pub fn describe(&self, now_ms: u64, command_name: &str, line: &mut Vec<u8>) {
+        use std::io::Write;
+        let names = self.names.lock().clone();
+        let mut flags = String::new();
+        for (set, letter) in [
+            (self.closing.load(Ordering::Relaxed), 'c'),
+            (self.origin.unix, 'U'),
+            (self.no_evict.load(Ordering::Relaxed), 'e'),
+            (self.no_touch.load(Ordering::Relaxed), 'T'),
+        ] {
+            if set {
+                flags.push(letter);
+            }
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let (query, reply) =
+            (self.query_bytes.load(Ordering::Relaxed), self.reply_bytes.load(Ordering::Relaxed));
+        // Writing into a Vec can't fail.
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd={} name=",
+            self.id, self.origin.address, self.origin.local_address, self.origin.descriptor
+        );
+        line.extend_from_slice(&names.name);
+        let _ = write!(
+            line,
+            " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir=-1 resp={} lib-name=",
+            now_ms.saturating_sub(self.connected_ms) / 1000,
+            now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
+            self.database.load(Ordering::Relaxed),
+            query + reply + size_of::<ClientCard>() + size_of::<Client>(),
+            if reply > 0 { "rw" } else { "r" },
+            if self.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
+        );
+        line.extend_from_slice(&names.library);
+        line.extend_from_slice(b" lib-ver=");
+        line.extend_from_slice(&names.library_version);
+    }
+}
+
+/// Everybody who is connected.
+#[derive(Debug, Default)]
+pub struct Clients {
+    cards: Mutex<BTreeMap<u64, Arc<ClientCard>>>,
+    last_id: AtomicU64,
+    count: AtomicUsize,
+}
+
+impl Clients {
+    /// Notes a client that has just connected.
+    pub fn join(&self, origin: Origin, now_ms: u64) -> Arc<ClientCard> {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let card = Arc::new(ClientCard::new(id, origin, now_ms));
+        self.cards.lock().insert(id, Arc::clone(&card));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        card
+    }
+
+    /// Forgets one that has left.
+    pub fn leave(&self, id: u64) {
+        if self.cards.lock().remove(&id).is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// All of them, oldest first.
+    pub fn all(&self) -> Vec<Arc<ClientCard>> {
+        self.cards.lock().values().cloned().collect()
+    }
+}

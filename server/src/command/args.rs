@@ -1,0 +1,46 @@
+//! Reading arguments: what several families share. Texts of errors are Redis's.
+
+use super::CommandError;
+use super::number::parse_integer;
+
+/// The error of a wrong number of arguments that the row's arity can't express (`HSET key field`).
+#[cold]
+pub(crate) fn wrong_arity(command: &str) -> CommandError {
+    CommandError::Text(format!("ERR wrong number of arguments for '{command}' command").into())
+}
+
+/// Whether an argument is this option; `word` is in lower case.
+#[inline]
+pub(crate) fn is(argument: &[u8], word: &str) -> bool {
+    argument.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// An argument as a 64-bit integer.
+#[inline]
+pub(crate) fn integer(argument: &[u8]) -> Result<i64, CommandError> {
+    parse_integer(argument).ok_or(CommandError::NotAnInteger)
+}
+
+/// An argument as an integer between `least` and `most`.
+pub(crate) fn integer_between(argument: &[u8], least: i64, most: i64) -> Result<i64, CommandError> {
+    let number = integer(argument)?;
+    if number < least || number > most {
+        let text = format!("ERR value is out of range, value must between {least} and {most}");
+        return Err(CommandError::Text(text.into()));
+    }
+    Ok(number)
+}
+
+/// An argument as the number of a database.
+pub(crate) fn database(argument: &[u8]) -> Result<u8, CommandError> {
+    let number = integer_between(argument, i64::from(i32::MIN), i64::from(i32::MAX))?;
+    u8::try_from(number)
+        .ok()
+        .filter(|&number| number < sessile::DATABASES)
+        .ok_or_else(|| CommandError::from("ERR DB index is out of range"))
+}
+
+/// What of an argument C's string functions would see: up to the first zero byte.
+pub(crate) fn c_string(argument: &[u8]) -> &[u8] {
+    argument.split(|&b| b == 0).next().unwrap_or(argument)
+}

@@ -1,0 +1,231 @@
+//! Commands about the connection: who it is, which protocol and database it uses. `CLIENT` is in `client`.
+
+use super::flags::{ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, STALE};
+use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
+use crate::resp::{Protocol, parse_integer};
+
+/// The version of Redis whose commands these are: clients switch features on by it.
+pub const REDIS_VERSION: &str = "7.4.0";
+
+const ROW: Command = Command {
+    name: "",
+    arity: 0,
+    flags: FAST | LOADING | STALE | NOSCRIPT | ALLOW_BUSY,
+    keys: KeySpec::None,
+    categories: &["connection"],
+    group: "connection",
+    since: "",
+    summary: "",
+    complexity: "O(1)",
+    subcommands: &[],
+    run: Run::Container,
+};
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "auth",
+        arity: -2,
+        flags: ROW.flags | NO_AUTH,
+        since: "1.0.0",
+        summary: "Authenticates the connection",
+        complexity: "O(N) where N is the length of the password",
+        run: Run::Server(auth),
+        ..ROW
+    },
+    Command {
+        name: "echo",
+        arity: 2,
+        flags: FAST,
+        since: "1.0.0",
+        summary: "Returns its argument",
+        run: Run::Server(echo),
+        ..ROW
+    },
+    Command {
+        name: "hello",
+        arity: -1,
+        flags: ROW.flags | NO_AUTH,
+        since: "6.0.0",
+        summary: "Chooses the protocol version, and may authenticate and name the connection",
+        run: Run::Server(hello),
+        ..ROW
+    },
+    Command {
+        name: "ping",
+        arity: -1,
+        flags: FAST,
+        since: "1.0.0",
+        summary: "Answers PONG, or its argument",
+        run: Run::Server(ping),
+        ..ROW
+    },
+    Command {
+        name: "quit",
+        arity: -1,
+        flags: ROW.flags | NO_AUTH,
+        since: "1.0.0",
+        summary: "Closes the connection",
+        run: Run::Server(quit),
+        ..ROW
+    },
+    Command {
+        name: "reset",
+        arity: 1,
+        flags: ROW.flags | NO_AUTH,
+        since: "6.2.0",
+        summary: "Puts the connection back to how it started",
+        run: Run::Server(reset),
+        ..ROW
+    },
+    Command {
+        name: "select",
+        arity: 2,
+        flags: FAST | LOADING | STALE,
+        since: "1.0.0",
+        summary: "Chooses the database",
+        run: Run::Server(select),
+        ..ROW
+    },
+];
+
+fn ping(call: &mut ServerCall<'_>) -> CommandResult {
+    match call.args {
+        [_] => call.reply.simple("PONG"),
+        [_, text] => call.reply.bulk(text),
+        _ => return Err("ERR wrong number of arguments for 'ping' command".into()),
+    }
+    Ok(())
+}
+
+fn echo(call: &mut ServerCall<'_>) -> CommandResult {
+    call.reply.bulk(call.args[1]);
+    Ok(())
+}
+
+fn quit(call: &mut ServerCall<'_>) -> CommandResult {
+    call.client.closing = true;
+    call.reply.ok();
+    Ok(())
+}
+
+fn reset(call: &mut ServerCall<'_>) -> CommandResult {
+    call.client.reset(call.worker.live.password.is_none());
+    call.reply.set_protocol(Protocol::Resp2);
+    call.reply.simple("RESET");
+    Ok(())
+}
+
+fn select(call: &mut ServerCall<'_>) -> CommandResult {
+    let number = parse_integer(call.args[1]).ok_or(CommandError::NotAnInteger)?;
+    call.client.database = u8::try_from(number)
+        .ok()
+        .filter(|&number| number < sessile::DATABASES)
+        .ok_or("ERR DB index is out of range")?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn auth(call: &mut ServerCall<'_>) -> CommandResult {
+    match call.args {
+        [_, password] => {
+            if call.worker.live.password.is_none() {
+                return Err("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?".into());
+            }
+            authenticate(call, b"default", password)?;
+        }
+        [_, user, password] => authenticate(call, user, password)?,
+        _ => return Err(CommandError::Syntax),
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+/// Lets the connection in if user and password are right. Without a password set, the default user has any.
+fn authenticate(call: &mut ServerCall<'_>, user: &[u8], password: &[u8]) -> CommandResult {
+    let matches = match &call.worker.live.password {
+        Some(expected) => equal_in_constant_time(password, expected),
+        None => true,
+    };
+    if user == b"default" && matches {
+        call.client.authenticated = true;
+        return Ok(());
+    }
+    call.worker.server.shared.authentication_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Err("WRONGPASS invalid username-password pair or user is disabled.".into())
+}
+
+/// Whether they are equal, in a time that depends on the length of what was given alone.
+fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
+    let mut difference = usize::from(given.len() != expected.len());
+    for (index, &byte) in given.iter().enumerate() {
+        // Some byte of the expected one, so that the work is the same; `requirepass` is not empty.
+        let other = expected[index % expected.len()];
+        difference |= usize::from(std::hint::black_box(byte ^ other));
+    }
+    std::hint::black_box(difference) == 0
+}
+
+fn hello(call: &mut ServerCall<'_>) -> CommandResult {
+    let mut protocol = None;
+    let mut rest = call.args.get(1..).unwrap_or_default();
+    if let [version, others @ ..] = rest {
+        let number =
+            parse_integer(version).ok_or("ERR Protocol version is not an integer or out of range")?;
+        protocol = Some(match number {
+            2 => Protocol::Resp2,
+            3 => Protocol::Resp3,
+            _ => return Err("NOPROTO unsupported protocol version".into()),
+        });
+        rest = others;
+    }
+    let (mut credentials, mut name) = (None, None);
+    while let [option, others @ ..] = rest {
+        rest = match others {
+            [user, password, others @ ..] if option.eq_ignore_ascii_case(b"auth") => {
+                credentials = Some((*user, *password));
+                others
+            }
+            [given, others @ ..] if option.eq_ignore_ascii_case(b"setname") => {
+                super::client::check_name(given)?;
+                name = Some(*given);
+                others
+            }
+            _ => {
+                return Err(CommandError::Text(
+                    format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(option)).into(),
+                ));
+            }
+        };
+    }
+    if let Some((user, password)) = credentials {
+        authenticate(call, user, password)?;
+    }
+    if !call.client.authenticated {
+        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time".into());
+    }
+    if let Some(name) = name {
+        call.client.card.names.lock().name = name.to_vec();
+    }
+    if let Some(protocol) = protocol {
+        call.reply.set_protocol(protocol);
+    }
+    let reply = &mut *call.reply;
+    reply.map(7);
+    for (field, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
+        reply.bulk(field.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"proto");
+    reply.integer(if reply.protocol() == Protocol::Resp3 { 3 } else { 2 });
+    reply.bulk(b"id");
+    // Numbers of connections fit.
+    reply.integer(call.client.card.id as i64);
+    for (field, value) in [("mode", "standalone"), ("role", "master")] {
+        reply.bulk(field.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"modules");
+    reply.array(0);
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! From arguments to a reply: finds the command, checks what all commands have in common, runs it in a transaction over its keys.
+//!
+//! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error.
+
+use super::table::{Entry, table};
+use super::{Call, Command, CommandResult, KeySpec, KeyspaceCall, Run, flags};
+use crate::client::Client;
+use crate::resp::Reply;
+use crate::worker::Worker;
+use sessile::{Access, Key, Lsn};
+use sessile_wal::{Clock, SystemClock};
+use smallvec::SmallVec;
+
+/// One command of this many is timed.
+const TIMED_EVERY: u64 = 64;
+/// Bytes of arguments that an unknown command's error repeats.
+const PREVIEW_BYTES_MAX: usize = 128;
+/// What a record costs beyond the arguments, for admission.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// A connection or server command's surroundings.
+pub struct ServerCall<'a> {
+    /// All arguments, the command's name first. Arity has been checked.
+    pub args: &'a [&'a [u8]],
+    /// Who asks.
+    pub client: &'a mut Client,
+    /// The loop it runs on, and through it the server.
+    pub worker: &'a mut Worker,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has its reply, to be sent once this position is acknowledged.
+    Done(Lsn),
+    /// The log's buffer is full: nothing was done; try again in the next turn.
+    Busy,
+}
+
+/// Runs one request.
+pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args: &[&[u8]]) -> Outcome {
+    let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
+    let start = reply.bytes().len();
+    let Some(mut entry) = table().find(name) else {
+        if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+            // A browser that was led to this port: what follows in its request must not be taken for commands.
+            tracing::warn!(client = %client.card.origin.address, "closing a connection that speaks HTTP");
+            client.closing = true;
+            client.dropped = true;
+            return Outcome::Done(Lsn::ZERO);
+        }
+        refuse(worker, reply, None, &unknown_command(name, args));
+        return Outcome::Done(Lsn::ZERO);
+    };
+    if let Some(subcommand) = args.get(1)
+        && !entry.subcommands.is_empty()
+    {
+        match entry.subcommand(subcommand) {
+            Some(found) => entry = found,
+            None if entry.is_container() => {
+                refuse(worker, reply, Some(entry), &unknown_subcommand(entry.command, subcommand));
+                return Outcome::Done(Lsn::ZERO);
+            }
+            None => {}
+        }
+    }
+    client.last_command = entry.number;
+    if !entry.takes(args.len()) || entry.is_container() {
+        let text = format!("ERR wrong number of arguments for '{}' command", entry.full_name);
+        refuse(worker, reply, Some(entry), text.as_bytes());
+        return Outcome::Done(Lsn::ZERO);
+    }
+    if !client.authenticated && entry.command.flags & flags::NO_AUTH == 0 {
+        refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
+        return Outcome::Done(Lsn::ZERO);
+    }
+    let access = access_of(entry.command);
+    if access != Access::Read {
+        let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
+        match worker.server.db.admit_now(bytes, access) {
+            Ok(true) => worker.wrote = true,
+            Ok(false) => return Outcome::Busy,
+            Err(error) => {
+                refuse(worker, reply, Some(entry), refusal(&error).as_bytes());
+                return Outcome::Done(Lsn::ZERO);
+            }
+        }
+    }
+    let timed = worker.figures.processed.get() % TIMED_EVERY == 0;
+    let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
+    let (result, lsn) = match entry.command.run {
+        Run::Data(run) => run_data(worker, client, reply, entry.command, run, access, args),
+        Run::Keyspace(run) => {
+            let server = &worker.server;
+            let mut call = KeyspaceCall {
+                args,
+                db: &server.db,
+                database: client.database,
+                now_ms: worker.now_ms,
+                reply,
+                random: &mut worker.random,
+                settings: &worker.live.settings,
+                lsn: Lsn::ZERO,
+            };
+            let result = run(&mut call);
+            (result, call.lsn)
+        }
+        Run::Server(run) => (run(&mut ServerCall { args, client, worker, reply }), Lsn::ZERO),
+        Run::Container => (Ok(()), Lsn::ZERO), // refused above
+    };
+    worker.figures.processed.add(1);
+    let failed = result.is_err();
+    if let Err(error) = result {
+        reply.truncate(start);
+        write_error(worker, reply, error.to_string().as_bytes());
+    }
+    if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
+        figures.calls.add(1);
+        figures.failed.add(u64::from(failed));
+        if timed {
+            figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
+        }
+    }
+    Outcome::Done(lsn)
+}
+
+fn run_data(
+    worker: &mut Worker,
+    client: &Client,
+    reply: &mut Reply,
+    command: &Command,
+    run: fn(&mut Call<'_, '_>) -> CommandResult,
+    access: Access,
+    args: &[&[u8]],
+) -> (CommandResult, Lsn) {
+    let db = &worker.server.db;
+    let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
+    for_each_key(command.keys, args, client.database, &mut |database, index| {
+        if let Some(bytes) = args.get(index) {
+            keys.push(db.key(database, bytes));
+        }
+    });
+    let mut txn = db.begin(&keys, access, worker.now_ms);
+    let result = run(&mut Call {
+        args,
+        keys: &keys,
+        txn: &mut txn,
+        reply,
+        random: &mut worker.random,
+        settings: &worker.live.settings,
+    });
+    // Also when it failed: what it changed before that is in memory and must be in the log.
+    (result, txn.commit())
+}
+
+/// Calls `each` with the database and the argument's index of every key of a command.
+pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn FnMut(u8, usize)) {
+    match keys {
+        KeySpec::None => {}
+        KeySpec::Range { first, last, step } => {
+            let count = args.len() as i64;
+            let last = if last < 0 { count + i64::from(last) } else { i64::from(last) }.min(count - 1);
+            let mut index = i64::from(first);
+            while index <= last {
+                each(database, index as usize);
+                index += i64::from(step.max(1));
+            }
+        }
+        KeySpec::Across { find, .. } => find(args, database, each),
+    }
+}
+
+fn access_of(command: &Command) -> Access {
+    if command.flags & flags::WRITE == 0 {
+        Access::Read
+    } else if command.flags & flags::DENYOOM == 0 {
+        Access::Delete
+    } else {
+        Access::Write
+    }
+}
+
+/// The error reply for a write that the engine does not take.
+pub fn refusal(error: &sessile::Error) -> String {
+    match error {
+        sessile::Error::DiskFull(_) => {
+            format!(
+                "MISCONF Writes are refused until there is space again: {error}. Reads go on, and so does what deletes."
+            )
+        }
+        _ => format!("IOERR Writes are refused until the server is restarted: {error}"),
+    }
+}
+
+fn refuse(worker: &Worker, reply: &mut Reply, entry: Option<&Entry>, text: &[u8]) {
+    if let Some(figures) = entry.and_then(|entry| worker.figures.commands.get(usize::from(entry.number))) {
+        figures.rejected.add(1);
+    }
+    write_error(worker, reply, text);
+}
+
+fn write_error(worker: &Worker, reply: &mut Reply, text: &[u8]) {
+    worker.figures.errors.add(1);
+    worker.server.count_error(text);
+    reply.error(text);
+}
+
+fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let begin = text.len();
+    for arg in &args[1..] {
+        let Some(room) = PREVIEW_BYTES_MAX.checked_sub(text.len() - begin).filter(|room| *room > 0) else {
+            break;
+        };
+        text.push(b'\'');
+        text.extend_from_slice(cut(arg, room));
+        text.extend_from_slice(b"' ");
+    }
+    text
+}
+
+fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
+    let mut text = b"ERR unknown subcommand '".to_vec();
+    text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
+    text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_ascii_uppercase()).as_bytes());
+    text
+}
+
+/// At most `room` bytes, and none from a zero byte on, as C prints strings.
+fn cut(text: &[u8], room: usize) -> &[u8] {
+    let end = memchr::memchr(0, text).unwrap_or(text.len()).min(room);
+    &text[..end]
+}

@@ -1,0 +1,252 @@
+//! Walking through a keyspace, counting it, emptying it. No transaction is open here: the engine takes its own short locks.
+
+use super::args::{c_string, integer, is};
+use super::flags::{FAST, READONLY, WRITE};
+use super::generic::type_name;
+use super::glob::{self, Case};
+use super::number::parse_cursor;
+use super::{Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Run};
+use crate::resp::Reply;
+
+const ROW: Command = Command {
+    name: "",
+    arity: 0,
+    flags: 0,
+    keys: KeySpec::None,
+    categories: &["keyspace"],
+    group: "generic",
+    since: "",
+    summary: "",
+    complexity: "O(1)",
+    subcommands: &[],
+    run: Run::Container,
+};
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "scan",
+        arity: -2,
+        flags: READONLY,
+        since: "2.8.0",
+        summary: "Walks through the keys of a database, some at a time",
+        complexity: "O(1) for every call",
+        run: Run::Keyspace(scan),
+        ..ROW
+    },
+    Command {
+        name: "keys",
+        arity: 2,
+        flags: READONLY,
+        categories: &["keyspace", "dangerous"],
+        since: "1.0.0",
+        summary: "All keys of a database that match a pattern",
+        complexity: "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length",
+        run: Run::Keyspace(keys),
+        ..ROW
+    },
+    Command {
+        name: "randomkey",
+        arity: 1,
+        flags: READONLY,
+        since: "1.0.0",
+        summary: "A key drawn at random",
+        run: Run::Keyspace(randomkey),
+        ..ROW
+    },
+    Command {
+        name: "dbsize",
+        arity: 1,
+        flags: READONLY | FAST,
+        since: "1.0.0",
+        summary: "The number of keys in a database",
+        run: Run::Keyspace(dbsize),
+        group: "server",
+        ..ROW
+    },
+    Command {
+        name: "flushdb",
+        arity: -1,
+        flags: WRITE,
+        categories: &["keyspace", "dangerous"],
+        since: "1.0.0",
+        summary: "Removes all keys of a database",
+        complexity: "O(N) where N is the number of keys in the selected database",
+        run: Run::Keyspace(flushdb),
+        group: "server",
+        ..ROW
+    },
+    Command {
+        name: "flushall",
+        arity: -1,
+        flags: WRITE,
+        categories: &["keyspace", "dangerous"],
+        since: "1.0.0",
+        summary: "Removes all keys of all databases",
+        complexity: "O(N) where N is the total number of keys in all databases",
+        run: Run::Keyspace(flushall),
+        group: "server",
+        ..ROW
+    },
+];
+
+/// Keys that `SCAN` looks at unless told, and fields that `HSCAN` does.
+const SCAN_COUNT: usize = 10;
+
+/// The cursor of a `SCAN` and its kin.
+pub(super) fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
+    parse_cursor(argument).ok_or(CommandError::from("ERR invalid cursor"))
+}
+
+/// The options of `SCAN` and its kin.
+pub(super) struct ScanOptions<'a> {
+    pub(super) count: usize,
+    pattern: Option<&'a [u8]>,
+    type_name: Option<&'a [u8]>,
+    pub(super) no_values: bool,
+}
+
+/// Which command the options are for: the type is `SCAN`'s own, leaving values out is `HSCAN`'s.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ScanOf {
+    Keys,
+    Fields,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Reads what follows the cursor.
+    pub(super) fn parse(args: &[&'a [u8]], of: ScanOf) -> Result<ScanOptions<'a>, CommandError> {
+        let mut options = ScanOptions { count: SCAN_COUNT, pattern: None, type_name: None, no_values: false };
+        let mut rest = args;
+        loop {
+            rest = match rest {
+                [] => return Ok(options),
+                [word, count, rest @ ..] if is(word, "count") => {
+                    let count = integer(count)?;
+                    options.count = match usize::try_from(count) {
+                        Ok(count @ 1..) => count,
+                        _ => return Err(CommandError::Syntax),
+                    };
+                    rest
+                }
+                [word, pattern, rest @ ..] if is(word, "match") => {
+                    options.pattern = Some(pattern);
+                    rest
+                }
+                [word, name, rest @ ..] if of == ScanOf::Keys && is(word, "type") => {
+                    options.type_name = Some(c_string(name));
+                    rest
+                }
+                [word, rest @ ..] if of == ScanOf::Fields && is(word, "novalues") => {
+                    options.no_values = true;
+                    rest
+                }
+                _ => return Err(CommandError::Syntax),
+            }
+        }
+    }
+
+    /// Whether a key or field is wanted.
+    pub(super) fn wants(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| everything_or_matches(pattern, name))
+    }
+}
+
+/// A lone star matches the empty name too, for which other patterns of stars don't stand in Redis.
+fn everything_or_matches(pattern: &[u8], name: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, name, Case::Sensitive)
+}
+
+/// Bulk strings gathered before it is known how many there will be.
+#[derive(Default)]
+pub(super) struct Gathered {
+    body: Reply,
+    count: usize,
+}
+
+impl Gathered {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.body.bulk(bytes);
+        self.count += 1;
+    }
+
+    /// Writes them as an array.
+    pub(super) fn write(&self, reply: &mut Reply) {
+        reply.array(self.count);
+        reply.bytes_mut().extend_from_slice(self.body.bytes());
+    }
+
+    /// Writes them as the answer of a scan.
+    pub(super) fn write_scan(&self, next_cursor: u64, reply: &mut Reply) {
+        reply.array(2);
+        reply.bulk(itoa::Buffer::new().format(next_cursor).as_bytes());
+        self.write(reply);
+    }
+}
+
+fn scan(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    let start = cursor(call.args[1])?;
+    let options = ScanOptions::parse(&call.args[2..], ScanOf::Keys)?;
+    let mut keys = Gathered::default();
+    let next = call.db.scan(call.database, start, options.count, &mut |key, kind| {
+        let of_type =
+            options.type_name.is_none_or(|name| name.eq_ignore_ascii_case(type_name(kind).as_bytes()));
+        if of_type && options.wants(key) {
+            keys.push(key);
+        }
+    });
+    keys.write_scan(next, call.reply);
+    Ok(())
+}
+
+fn keys(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    /// Keys looked at in one go, so that no shard is held for long.
+    const STEP: usize = 1000;
+    let pattern = call.args[1];
+    let mut keys = Gathered::default();
+    let mut cursor = 0;
+    loop {
+        cursor = call.db.scan(call.database, cursor, STEP, &mut |key, _| {
+            if everything_or_matches(pattern, key) {
+                keys.push(key);
+            }
+        });
+        if cursor == 0 {
+            break;
+        }
+    }
+    keys.write(call.reply);
+    Ok(())
+}
+
+fn randomkey(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    let key = call.db.random_key(call.database, call.random.next());
+    call.reply.bulk_or_null(key.as_deref());
+    Ok(())
+}
+
+fn dbsize(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    call.reply.integer(call.db.len_of(call.database) as i64);
+    Ok(())
+}
+
+/// Memory is always freed in steps behind the reply, so both words mean the same here.
+fn clear(call: &mut KeyspaceCall<'_>, database: Option<u8>) -> CommandResult {
+    match call.args {
+        [_] => {}
+        [_, how] if is(how, "sync") || is(how, "async") => {}
+        _ => return Err(CommandError::Syntax),
+    }
+    call.lsn =
+        call.db.clear(database).map_err(|error| CommandError::Text(format!("IOERR {error}").into()))?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn flushdb(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    clear(call, Some(call.database))
+}
+
+fn flushall(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    clear(call, None)
+}

@@ -1,0 +1,188 @@
+//! The command line: `sessile serve`, and what explains it. Everything about directives comes from their table.
+
+use crate::config::{Config, ConfigError, DIRECTIVES, Directive, Kind, Role, parse_file};
+use lexopt::Arg;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Sessile, a session database that speaks the Redis protocol.
+
+Usage:
+  sessile serve [--config FILE] [--NAME VALUE ...]   serve; NAME is a directive of redis.conf
+  sessile help serve                                 what the directives are
+  sessile commands --markdown                        the command reference
+  sessile --version
+  sessile --help
+";
+
+/// What the arguments ask for.
+#[derive(Debug)]
+pub enum Request {
+    /// Serve with this configuration, read from this file if any.
+    Serve(Box<Config>, Option<String>),
+    /// Print this.
+    Print(String),
+}
+
+/// Why the arguments make no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// Not understood.
+    #[error("{0}")]
+    Arguments(String),
+    /// A directive.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> UsageError {
+        UsageError::Arguments(error.to_string())
+    }
+}
+
+/// The program: does what the process's arguments ask for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a configuration file is read once, before there is a database to simulate"
+)]
+pub fn main() -> ExitCode {
+    let failed = |error: &dyn std::fmt::Display| {
+        eprintln!("sessile: {error}");
+        ExitCode::FAILURE
+    };
+    match parse(std::env::args_os().skip(1), &mut |path| std::fs::read_to_string(path)) {
+        Ok(Request::Print(text)) => {
+            use std::io::Write as _;
+            // Whoever reads it may have had enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Ok(Request::Serve(config, file)) => match crate::serve::serve(*config, file) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&error),
+    }
+}
+
+/// Understands the arguments (without the program's name); `read` reads a file.
+///
+/// # Errors
+///
+/// What is not understood.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    read: &mut dyn FnMut(&str) -> std::io::Result<String>,
+) -> Result<Request, UsageError> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let command = match parser.next()? {
+        None | Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Request::Print(USAGE.to_owned())),
+        Some(Arg::Short('V') | Arg::Long("version")) => {
+            return Ok(Request::Print(format!("sessile {}\n", env!("CARGO_PKG_VERSION"))));
+        }
+        Some(Arg::Value(command)) => command.to_string_lossy().into_owned(),
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    match command.as_str() {
+        "serve" => parse_serve(&mut parser, read),
+        "help" => match parser.next()? {
+            Some(Arg::Value(topic)) if topic == "serve" => Ok(Request::Print(serve_help())),
+            None => Ok(Request::Print(USAGE.to_owned())),
+            Some(other) => Err(other.unexpected().into()),
+        },
+        "commands" => match parser.next()? {
+            Some(Arg::Long("markdown")) => Ok(Request::Print(crate::command::reference::markdown())),
+            None => Err(UsageError::Arguments("commands needs --markdown".to_owned())),
+            Some(other) => Err(other.unexpected().into()),
+        },
+        other => Err(UsageError::Arguments(format!("no command '{other}'; see sessile --help"))),
+    }
+}
+
+fn parse_serve(
+    parser: &mut lexopt::Parser,
+    read: &mut dyn FnMut(&str) -> std::io::Result<String>,
+) -> Result<Request, UsageError> {
+    let mut file = None;
+    let mut given: Vec<(String, Vec<String>)> = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Print(serve_help())),
+            Arg::Long("config") => file = Some(parser.value()?.to_string_lossy().into_owned()),
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                // Everything up to the next option, as redis-server takes it: `--save 900 1`, `--bind 127.0.0.1 ::1`.
+                let mut words = Vec::new();
+                match parser.optional_value() {
+                    Some(word) => words.push(word.to_string_lossy().into_owned()),
+                    None => {
+                        if let Some(mut raw) = parser.try_raw_args() {
+                            while let Some(word) =
+                                raw.next_if(|word| !word.to_string_lossy().starts_with("--"))
+                            {
+                                words.push(word.to_string_lossy().into_owned());
+                            }
+                        }
+                    }
+                }
+                given.push((name, words));
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let mut config = Config::default();
+    if let Some(path) = &file {
+        parse_file(&mut config, path, read)?;
+    }
+    for (name, words) in &given {
+        // One argument may hold several words, as in `--save "900 1"`.
+        let words: Vec<&str> =
+            match crate::config::find(name).map(|index| DIRECTIVES[index].kind.takes_words()) {
+                Some(true) => words.iter().flat_map(|word| word.split_ascii_whitespace()).collect(),
+                _ => words.iter().map(String::as_str).collect(),
+            };
+        config.set(name, &words)?;
+    }
+    Ok(Request::Serve(Box::new(config), file))
+}
+
+fn serve_help() -> String {
+    let mut text = String::from(
+        "Usage: sessile serve [--config FILE] [--NAME VALUE ...]\n\n\
+         FILE is in the form of redis.conf; arguments win over it. Directives:\n\n",
+    );
+    let rows = |text: &mut String, role: Role| {
+        for directive in DIRECTIVES.iter().filter(|directive| directive.role == role) {
+            let default = if directive.default.is_empty() { "\"\"" } else { directive.default };
+            // Writing into a String can't fail.
+            let _ = writeln!(
+                text,
+                "  --{} {}\n      {} (default {default})",
+                directive.name,
+                placeholder(directive),
+                directive.summary
+            );
+        }
+    };
+    rows(&mut text, Role::Used);
+    text.push_str("\nAccepted and reported, without effect:\n\n");
+    rows(&mut text, Role::Ignored);
+    text
+}
+
+fn placeholder(directive: &Directive) -> String {
+    match directive.kind {
+        Kind::Flag => "yes|no".to_owned(),
+        Kind::Integer { .. } => "NUMBER".to_owned(),
+        Kind::Bytes { .. } => "BYTES".to_owned(),
+        Kind::Octal => "MODE".to_owned(),
+        Kind::Choice(choices) => choices.join("|"),
+        Kind::Text => "TEXT".to_owned(),
+        Kind::Words => "WORD ...".to_owned(),
+        Kind::SavePoints => "SECONDS CHANGES ...".to_owned(),
+        Kind::OutputLimits => "CLASS HARD SOFT SECONDS ...".to_owned(),
+    }
+}

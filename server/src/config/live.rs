@@ -1,0 +1,127 @@
+//! The configuration as the server works with it: typed, and read without a lock.
+
+use super::Config;
+use crate::command::Settings;
+use sessile::Durability;
+
+/// Who may use a command that is not for everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugAccess {
+    /// Nobody.
+    No,
+    /// Clients on this machine.
+    Local,
+    /// Everybody.
+    Yes,
+}
+
+/// The least important message that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// Also what is rarely of use.
+    Verbose,
+    /// What an operator wants to see.
+    Notice,
+    /// Only what is wrong.
+    Warning,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How many bytes of replies are held for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// More disconnects at once; 0 is no limit.
+    pub hard_bytes: usize,
+    /// More disconnects after a while; 0 is no limit.
+    pub soft_bytes: usize,
+    /// How long.
+    pub soft_ms: u64,
+}
+
+/// See the module's page.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// What changes the data commands' answers.
+    pub settings: Settings,
+    /// `requirepass`; `None` if empty.
+    pub password: Option<Vec<u8>>,
+    /// `protected-mode`.
+    pub protected_mode: bool,
+    /// `maxclients`.
+    pub clients_max: usize,
+    /// `timeout`; 0 is never.
+    pub idle_ms_max: u64,
+    /// `tcp-keepalive`; 0 is none.
+    pub keepalive_seconds: u64,
+    /// `client-query-buffer-limit`.
+    pub query_bytes_max: usize,
+    /// `client-output-buffer-limit` of ordinary clients.
+    pub output_limit: OutputLimit,
+    /// `appendfsync`.
+    pub durability: Durability,
+    /// `loglevel`.
+    pub log_level: LogLevel,
+    /// `log-format`.
+    pub log_format: LogFormat,
+    /// `enable-debug-command`.
+    pub debug_access: DebugAccess,
+    /// `shutdown-timeout`.
+    pub shutdown_ms: u64,
+}
+
+impl Live {
+    /// Derives it. The values have been checked when they were set, so that what does not parse here (it can't be) counts as 0.
+    pub fn from_config(config: &Config) -> Live {
+        let number = |name: &str| config.get(name).parse::<u64>().unwrap_or(0);
+        let size = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
+        let limits: Vec<&str> = config.get("client-output-buffer-limit").split(' ').collect();
+        let limit = |place: usize| limits.get(place).and_then(|word| word.parse().ok()).unwrap_or(0);
+        let password = config.get("requirepass");
+        Live {
+            settings: Settings {
+                proto_max_bulk_len: size("proto-max-bulk-len"),
+                hash_max_listpack_entries: size("hash-max-listpack-entries"),
+                hash_max_listpack_value: size("hash-max-listpack-value"),
+            },
+            password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
+            protected_mode: config.get("protected-mode") == "yes",
+            clients_max: size("maxclients"),
+            idle_ms_max: number("timeout") * 1000,
+            keepalive_seconds: number("tcp-keepalive"),
+            query_bytes_max: size("client-query-buffer-limit"),
+            output_limit: OutputLimit {
+                hard_bytes: limit(1),
+                soft_bytes: limit(2),
+                soft_ms: limit(3) as u64 * 1000,
+            },
+            durability: match config.get("appendfsync") {
+                "always" => Durability::Always,
+                "no" => Durability::No,
+                _ => Durability::EverySecond,
+            },
+            log_level: match config.get("loglevel") {
+                "debug" => LogLevel::Debug,
+                "verbose" => LogLevel::Verbose,
+                "warning" => LogLevel::Warning,
+                _ => LogLevel::Notice,
+            },
+            log_format: if config.get("log-format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            debug_access: match config.get("enable-debug-command") {
+                "no" => DebugAccess::No,
+                "yes" => DebugAccess::Yes,
+                _ => DebugAccess::Local,
+            },
+            shutdown_ms: number("shutdown-timeout") * 1000,
+        }
+    }
+}

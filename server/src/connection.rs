@@ -1,0 +1,319 @@
+//! A connection without its socket: bytes of requests in, bytes of replies out, each reply held until its write is acknowledged.
+//!
+//! The event loop, the tests, the fuzzers and the simulator drive the same state machine:
+//!
+//! ```text
+//! receive(bytes) ─▶ execute every complete request ─▶ replies ─▶ [ parked until the log has acknowledged ] ─▶ output() … sent(n)
+//! ```
+//!
+//! It never blocks, reads no clock but through its [`Worker`], and keeps no buffer while it has nothing unfinished. Replies leave in the
+//! order of the requests. What it holds is bounded: unfinished requests by `client-query-buffer-limit`, replies by
+//! [`OUTPUT_BYTES_HIGH`] plus one reply (it stops executing until the client has taken some) and by `client-output-buffer-limit`.
+
+use crate::client::{Client, ReplyMode};
+use crate::command::dispatch::{Outcome, execute};
+use crate::resp::{Protocol, Reply, RequestLimits, RequestParser};
+use crate::worker::Worker;
+use sessile::Lsn;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+/// With this many bytes of replies waiting, a connection executes nothing more until its client has taken them.
+pub const OUTPUT_BYTES_HIGH: usize = 1024 * 1024;
+/// Sent bytes are dropped from the front of the output once there are this many.
+const SENT_BYTES_KEPT: usize = 64 * 1024;
+
+/// A reply that waits for the log. Offsets count from the first byte that the connection ever wrote.
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    begin: u64,
+    end: u64,
+    lsn: Lsn,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Connection {
+    parser: RequestParser,
+    /// Bytes received and not executed; begins with a request.
+    unfinished: Vec<u8>,
+    client: Client,
+    reply: Reply,
+    /// How much of `reply` has been sent.
+    sent: usize,
+    /// Offset of `reply`'s first byte.
+    base: u64,
+    parked: VecDeque<Parked>,
+    /// The log's buffer was full: the next request waits for the next turn.
+    paused: bool,
+    /// The client sends nothing more.
+    input_ended: bool,
+    /// Since when its output is over the soft limit.
+    over_soft_limit_since_ms: Option<u64>,
+}
+
+impl Connection {
+    /// A connection of a client that has just arrived.
+    pub fn new(client: Client) -> Connection {
+        Connection {
+            parser: RequestParser::default(),
+            unfinished: Vec::new(),
+            client,
+            reply: Reply::new(Protocol::Resp2),
+            sent: 0,
+            base: 0,
+            parked: VecDeque::new(),
+            paused: false,
+            input_ended: false,
+            over_soft_limit_since_ms: None,
+        }
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Executes all complete requests in what was read, after what was left from before.
+    pub fn receive(&mut self, worker: &mut Worker, bytes: &[u8]) {
+        worker.begin_batch();
+        self.client.card.active_ms.store(worker.now_ms, Ordering::Relaxed);
+        if self.client.closing {
+            return;
+        }
+        if self.unfinished.is_empty() {
+            let used = self.execute_all(worker, bytes);
+            self.unfinished.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        } else {
+            self.unfinished.extend_from_slice(bytes);
+            // In the midst of a long argument there is nothing to look at until it is there.
+            if self.parser.bytes_missing(self.unfinished.len()) == 0 {
+                self.execute_unfinished(worker);
+            }
+        }
+        if self.unfinished.len() > worker.live.query_bytes_max {
+            tracing::warn!(client = %self.client.card.origin.address, "closing a client: its request is over client-query-buffer-limit");
+            worker.figures.query_overruns.add(1);
+            self.drop_now();
+        }
+        self.note(worker);
+    }
+
+    /// Goes on with what was received, after a pause.
+    pub fn resume(&mut self, worker: &mut Worker) {
+        worker.begin_batch();
+        self.execute_unfinished(worker);
+        self.note(worker);
+    }
+
+    /// The client has closed its sending side. What it has sent is still answered.
+    pub fn end_of_input(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// Releases the replies whose writes are acknowledged.
+    pub fn settle(&mut self, acknowledged: Lsn) {
+        while self.parked.front().is_some_and(|parked| parked.lsn <= acknowledged) {
+            self.parked.pop_front();
+        }
+        if self.parked.is_empty() && self.parked.capacity() > 64 {
+            self.parked = VecDeque::new();
+        }
+    }
+
+    /// The log has failed: whatever is not acknowledged never will be. The replies of those writes become errors, one by one.
+    pub fn settle_failed(&mut self, acknowledged: Lsn, error: &[u8]) {
+        self.settle(acknowledged);
+        if self.parked.is_empty() {
+            return;
+        }
+        let mut old = std::mem::take(self.reply.bytes_mut());
+        let mut copied = 0;
+        for parked in std::mem::take(&mut self.parked) {
+            let (begin, end) = ((parked.begin - self.base) as usize, (parked.end - self.base) as usize);
+            self.reply.bytes_mut().extend_from_slice(old.get(copied..begin).unwrap_or_default());
+            self.reply.error(error);
+            copied = end;
+        }
+        self.reply.bytes_mut().extend_from_slice(old.get(copied..).unwrap_or_default());
+        old.clear();
+    }
+
+    /// The bytes that may be sent now.
+    pub fn output(&self) -> &[u8] {
+        let end = match self.parked.front() {
+            Some(parked) => (parked.begin - self.base) as usize,
+            None => self.reply.bytes().len(),
+        };
+        self.reply.bytes().get(self.sent..end).unwrap_or_default()
+    }
+
+    /// So many of them were sent.
+    pub fn sent(&mut self, worker: &mut Worker, count: usize) {
+        self.sent += count;
+        if self.sent == self.reply.bytes().len() {
+            self.base += self.sent as u64;
+            self.sent = 0;
+            worker.give_buffer(std::mem::take(self.reply.bytes_mut()));
+            self.over_soft_limit_since_ms = None;
+        } else if self.sent >= SENT_BYTES_KEPT && self.sent >= self.reply.bytes().len() / 2 {
+            self.base += self.sent as u64;
+            self.reply.bytes_mut().drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Whether it should be given more to read.
+    pub fn wants_input(&self) -> bool {
+        !self.client.closing && !self.input_ended && !self.paused && !self.is_output_high()
+    }
+
+    /// Whether it waits for the log's buffer to have room.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether it holds requests that it could execute, had it not been for its output or the log.
+    pub fn can_resume(&self) -> bool {
+        !self.client.closing
+            && !self.unfinished.is_empty()
+            && self.parser.is_between_requests()
+            && !self.is_output_high()
+    }
+
+    /// Whether a reply waits for the log.
+    pub fn is_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Whether any reply has not been sent.
+    pub fn has_output(&self) -> bool {
+        self.sent < self.reply.bytes().len()
+    }
+
+    /// Whether it is at its end: the socket is to be closed.
+    pub fn is_finished(&self) -> bool {
+        self.client.dropped
+            || (!self.has_output() && (self.client.closing || (self.input_ended && !self.can_resume())))
+    }
+
+    /// Closes it once its client has the replies to what was executed.
+    pub fn close_after_replies(&mut self) {
+        self.client.closing = true;
+    }
+
+    /// Closes it at once.
+    pub fn drop_now(&mut self) {
+        self.client.closing = true;
+        self.client.dropped = true;
+    }
+
+    /// Drops the connection if it holds more replies than `client-output-buffer-limit` allows.
+    pub fn check_output_limit(&mut self, worker: &Worker) {
+        let held = self.reply.bytes().len() - self.sent;
+        let limit = worker.live.output_limit;
+        let over_soft = limit.soft_bytes != 0 && held > limit.soft_bytes;
+        if !over_soft {
+            self.over_soft_limit_since_ms = None;
+        }
+        let since_ms = over_soft.then(|| *self.over_soft_limit_since_ms.get_or_insert(worker.now_ms));
+        let too_long =
+            since_ms.is_some_and(|since_ms| worker.now_ms.saturating_sub(since_ms) > limit.soft_ms);
+        if too_long || (limit.hard_bytes != 0 && held > limit.hard_bytes) {
+            tracing::warn!(client = %self.client.card.origin.address, held, "closing a client: its replies are over client-output-buffer-limit");
+            worker.figures.output_overruns.add(1);
+            self.drop_now();
+        }
+    }
+
+    fn is_output_high(&self) -> bool {
+        self.reply.bytes().len() - self.sent >= OUTPUT_BYTES_HIGH
+    }
+
+    fn execute_unfinished(&mut self, worker: &mut Worker) {
+        let mut bytes = std::mem::take(&mut self.unfinished);
+        let used = self.execute_all(worker, &bytes);
+        if used < bytes.len() {
+            bytes.drain(..used);
+            if bytes.len() < bytes.capacity() / 4 {
+                bytes.shrink_to(bytes.len() * 2);
+            }
+            self.unfinished = bytes;
+        }
+    }
+
+    /// Executes the complete requests at the start of `bytes`; how many bytes that were.
+    fn execute_all(&mut self, worker: &mut Worker, bytes: &[u8]) -> usize {
+        self.paused = false;
+        if self.reply.bytes_mut().capacity() == 0 {
+            *self.reply.bytes_mut() = worker.take_buffer();
+        }
+        let mut used = 0;
+        while used < bytes.len() && !self.is_output_high() {
+            let limits = RequestLimits {
+                bulk_bytes_max: worker.live.settings.proto_max_bulk_len,
+                unauthenticated: !self.client.authenticated,
+            };
+            let rest = &bytes[used..];
+            match self.parser.parse(rest, limits) {
+                Ok(None) => break,
+                Ok(Some(length)) => {
+                    let args = self.parser.arguments(rest);
+                    let begin = self.reply.bytes().len();
+                    let skip = self.client.reply_mode == ReplyMode::SkipNext;
+                    if skip {
+                        self.client.reply_mode = ReplyMode::On;
+                    }
+                    let Outcome::Done(lsn) = execute(worker, &mut self.client, &mut self.reply, &args) else {
+                        self.paused = true;
+                        if skip {
+                            self.client.reply_mode = ReplyMode::SkipNext;
+                        }
+                        break;
+                    };
+                    used += length;
+                    if skip || self.client.reply_mode != ReplyMode::On {
+                        self.reply.truncate(begin);
+                    }
+                    let end = self.base + self.reply.bytes().len() as u64;
+                    if lsn != Lsn::ZERO && end > self.base + begin as u64 {
+                        self.parked.push_back(Parked { begin: self.base + begin as u64, end, lsn });
+                    }
+                }
+                Err(error) => {
+                    worker.figures.errors.add(1);
+                    let text = error.to_string();
+                    worker.server.count_error(text.as_bytes());
+                    tracing::debug!(client = %self.client.card.origin.address, "closing a client: {text}");
+                    self.reply.error(text.as_bytes());
+                    self.client.closing = true;
+                }
+            }
+            if self.client.closing {
+                self.parser.restart();
+                return bytes.len();
+            }
+        }
+        if self.paused {
+            self.parser.restart();
+        }
+        if used > 0 {
+            self.parser.shrink();
+        }
+        used
+    }
+
+    /// Brings the card up to date.
+    fn note(&mut self, worker: &mut Worker) {
+        if self.reply.bytes().is_empty() {
+            worker.give_buffer(std::mem::take(self.reply.bytes_mut()));
+        }
+        let card = &self.client.card;
+        card.last_command.store(self.client.last_command, Ordering::Relaxed);
+        card.database.store(self.client.database, Ordering::Relaxed);
+        card.resp3.store(self.reply.protocol() == Protocol::Resp3, Ordering::Relaxed);
+        card.closing.store(self.client.closing, Ordering::Relaxed);
+        card.query_bytes.store(self.unfinished.len(), Ordering::Relaxed);
+        card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
+    }
+}

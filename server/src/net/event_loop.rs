@@ -1,0 +1,567 @@
+//! One event loop: a turn is *wait, read and execute, push the log once, write*.
+//!
+//! Sockets are registered once, edge-triggered, for reading and writing; the loop remembers which are ready. A read that does not fill
+//! the buffer has emptied the socket, so that a request costs one read, one write and its share of a wait. Replies are written directly;
+//! only a full socket makes a client wait to be writable. A loop sleeps when there is nothing to do, and never waits for a disk.
+
+use super::stream::Stream;
+use super::{Listener, LoopHandle, Message};
+use crate::client::{Client, Origin};
+use crate::connection::Connection;
+use crate::server::Server;
+use crate::worker::Worker;
+use mio::{Events, Interest, Poll, Token};
+use parking_lot::Mutex;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Bytes that one read takes at most. A client that sends more has its turn again after the others.
+const READ_BYTES: usize = 64 * 1024;
+/// Events taken up in one turn.
+const EVENTS_MAX: usize = 1024;
+/// Connections accepted in one turn.
+const ACCEPTS_MAX: usize = 1000;
+/// How often a loop looks at what only time changes, when there is anything of the kind.
+const TICK_MS: u64 = 1000;
+/// How soon a connection that found the log's buffer full tries again.
+const PAUSE_MS: u64 = 1;
+
+const WAKE: Token = Token(usize::MAX);
+const SIGNAL: Token = Token(usize::MAX - 1);
+/// Listeners count down from here.
+const LISTENERS: usize = usize::MAX - 2;
+/// More addresses than anybody binds.
+const LISTENERS_MAX: usize = 1024;
+
+const PROTECTED_MODE: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+const CLIENTS_MAX: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// A connection and its socket.
+struct Slot {
+    stream: Stream,
+    connection: Connection,
+    /// The socket may have something to read.
+    readable: bool,
+    /// The socket may take something.
+    writable: bool,
+    /// The other side has closed: reads go on until they say so, whatever their length.
+    read_closed: bool,
+    /// In the list of what this turn reads.
+    queued: bool,
+    /// In the list of what this turn writes.
+    to_flush: bool,
+    /// In the list of what waits for the log.
+    in_parked: bool,
+}
+
+/// See the module's page.
+pub struct EventLoop {
+    number: usize,
+    poll: Poll,
+    handle: Arc<LoopHandle>,
+    worker: Worker,
+    slots: Vec<Option<Box<Slot>>>,
+    free: Vec<usize>,
+    buffer: Box<[u8]>,
+    /// Connections to read from in this turn.
+    ready: Vec<usize>,
+    /// Connections to read from in the next turn although the kernel won't mention them again.
+    again: Vec<usize>,
+    /// Connections to write to in this turn.
+    flush: Vec<usize>,
+    /// Connections with replies that wait for the log.
+    parked: Vec<usize>,
+    listeners: Vec<Listener>,
+    /// Somebody waits to be accepted.
+    accept_again: bool,
+    /// Accepting failed, and what the log was told of it; the next tick tries again.
+    accept_failed: bool,
+    accept_complained: bool,
+    signals: Option<mio::net::UnixStream>,
+    last_tick_ms: u64,
+    ending_since_ms: Option<u64>,
+    push_complained: bool,
+}
+
+impl EventLoop {
+    /// A loop that is not running yet.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a poller.
+    pub fn new(number: usize, server: Arc<Server>) -> io::Result<EventLoop> {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WAKE)?;
+        let handle = Arc::new(LoopHandle {
+            waker,
+            mail: Mutex::default(),
+            has_mail: AtomicBool::new(false),
+            has_parked: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+        });
+        Ok(EventLoop {
+            number,
+            poll,
+            handle,
+            worker: Worker::new(server),
+            slots: Vec::new(),
+            free: Vec::new(),
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            ready: Vec::new(),
+            again: Vec::new(),
+            flush: Vec::new(),
+            parked: Vec::new(),
+            listeners: Vec::new(),
+            accept_again: false,
+            accept_failed: false,
+            accept_complained: false,
+            signals: None,
+            last_tick_ms: 0,
+            ending_since_ms: None,
+            push_complained: false,
+        })
+    }
+
+    /// How others reach it.
+    pub fn handle(&self) -> Arc<LoopHandle> {
+        Arc::clone(&self.handle)
+    }
+
+    /// Makes it the loop that accepts.
+    ///
+    /// # Errors
+    ///
+    /// When the poller refuses a socket.
+    pub fn accept_from(&mut self, mut listeners: Vec<Listener>) -> io::Result<()> {
+        for (index, listener) in listeners.iter_mut().enumerate().take(LISTENERS_MAX) {
+            self.poll.registry().register(listener, Token(LISTENERS - index), Interest::READABLE)?;
+        }
+        self.listeners = listeners;
+        Ok(())
+    }
+
+    /// Makes it the loop that hears of signals: a byte for each comes through `signals`.
+    ///
+    /// # Errors
+    ///
+    /// When the poller refuses the socket.
+    pub fn hear_signals(&mut self, signals: std::os::unix::net::UnixStream) -> io::Result<()> {
+        signals.set_nonblocking(true)?;
+        let mut signals = mio::net::UnixStream::from_std(signals);
+        self.poll.registry().register(&mut signals, SIGNAL, Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// Runs until the server shuts down and the clients have what is theirs.
+    ///
+    /// # Errors
+    ///
+    /// When the poller fails, which leaves nothing to go on with.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            match self.poll.poll(&mut events, self.patience()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            self.worker.figures.turns.add(1);
+            std::mem::swap(&mut self.ready, &mut self.again);
+            for event in &events {
+                match event.token() {
+                    WAKE => self.read_mail(),
+                    SIGNAL => self.read_signals(),
+                    Token(token) if token > LISTENERS - LISTENERS_MAX => self.accept_again = true,
+                    Token(token) => {
+                        let Some(Some(slot)) = self.slots.get_mut(token) else { continue };
+                        slot.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                        slot.read_closed |= event.is_read_closed() || event.is_error();
+                        slot.writable |= event.is_writable();
+                        if !slot.queued {
+                            slot.queued = true;
+                            self.ready.push(token);
+                        }
+                    }
+                }
+            }
+            if self.accept_again {
+                self.accept();
+            }
+            for index in 0..self.ready.len() {
+                self.read(self.ready[index]);
+            }
+            self.ready.clear();
+            self.push_log();
+            for index in 0..self.flush.len() {
+                self.write(self.flush[index]);
+            }
+            self.flush.clear();
+            self.tick();
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long to sleep at most.
+    fn patience(&self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            let all_paused = self.again.iter().all(
+                |&token| matches!(self.slots.get(token), Some(Some(slot)) if slot.connection.is_paused()),
+            );
+            return Some(Duration::from_millis(if all_paused { PAUSE_MS } else { 0 }));
+        }
+        let live = &self.worker.live;
+        let timed = self.number == 0
+            || self.ending_since_ms.is_some()
+            || live.idle_ms_max > 0
+            || live.output_limit.soft_bytes > 0;
+        timed.then(|| Duration::from_millis(if self.ending_since_ms.is_some() { 50 } else { TICK_MS }))
+    }
+
+    fn read_mail(&mut self) {
+        if self.handle.has_mail.swap(false, Ordering::SeqCst) {
+            let mail = std::mem::take(&mut *self.handle.mail.lock());
+            for message in mail {
+                match message {
+                    Message::Connection(stream, origin) => self.adopt(stream, origin),
+                    Message::Kill { token, id } => {
+                        if let Some(Some(slot)) = self.slots.get_mut(token)
+                            && slot.connection.client().card.id == id
+                        {
+                            slot.connection.drop_now();
+                            self.queue_flush(token);
+                        }
+                    }
+                }
+            }
+        }
+        self.worker.begin_batch();
+        if !self.parked.is_empty() {
+            self.unpark();
+        }
+    }
+
+    /// The log has moved, or failed: those who wait for it get a look.
+    fn unpark(&mut self) {
+        let acknowledged = self.worker.server.db.acknowledged();
+        let failed = self.worker.server.db.log_failed();
+        for token in std::mem::take(&mut self.parked) {
+            if let Some(Some(slot)) = self.slots.get_mut(token) {
+                slot.in_parked = false;
+                if failed {
+                    slot.connection.settle_failed(acknowledged, LOG_FAILED);
+                }
+                self.queue_flush(token);
+            }
+        }
+        self.handle.has_parked.store(false, Ordering::SeqCst);
+    }
+
+    fn read_signals(&mut self) {
+        let mut signals = [0; 16];
+        while let Some(stream) = &mut self.signals {
+            match stream.read(&mut signals) {
+                Ok(count) if count > 0 => {
+                    let again = self.worker.server.is_shutting_down();
+                    tracing::info!(
+                        "{}",
+                        if again {
+                            "second signal: not waiting for clients"
+                        } else {
+                            "signal: shutting down"
+                        }
+                    );
+                    self.worker.server.request_shutdown(again || count > 1);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        self.accept_again = false;
+        if self.worker.server.is_shutting_down() {
+            return;
+        }
+        self.worker.begin_batch();
+        let mut accepted = 0;
+        for index in 0..self.listeners.len() {
+            loop {
+                if accepted == ACCEPTS_MAX {
+                    self.accept_again = true;
+                    self.handle.wake();
+                    return;
+                }
+                match self.listeners[index].accept(self.worker.live.keepalive_seconds) {
+                    Ok((stream, origin)) => {
+                        accepted += 1;
+                        self.accept_complained = false;
+                        self.admit(stream, origin);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                        ) => {}
+                    Err(error) => {
+                        // Most likely no descriptors are left. The kernel won't mention this listener again for the connections
+                        // that wait already: the next tick tries again, which is soon enough and does not spin.
+                        if !self.accept_complained {
+                            tracing::warn!(%error, "accepting a connection failed; trying again every second (raise the limit of open files?)");
+                            self.accept_complained = true;
+                        }
+                        self.accept_failed = true;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides whether a client is welcome, and where it will live.
+    fn admit(&mut self, mut stream: Stream, origin: Origin) {
+        let server = Arc::clone(&self.worker.server);
+        let live = &self.worker.live;
+        let refusal = if live.protected_mode && live.password.is_none() && !origin.local {
+            Some(PROTECTED_MODE)
+        } else if server.clients.count() + server.arriving.load(Ordering::Relaxed) >= live.clients_max {
+            Some(CLIENTS_MAX)
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            // As much as fits the socket's buffer, which all of it does.
+            let _ = stream.write(text);
+            server.shared.rejected.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        server.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let loops = server.loops.get().map_or(&[][..], Vec::as_slice);
+        let best = loops
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, handle)| handle.connections.load(Ordering::Relaxed))
+            .map_or(self.number, |(number, _)| number);
+        server.arriving.fetch_add(1, Ordering::Relaxed);
+        match loops.get(best) {
+            Some(handle) if best != self.number => {
+                handle.connections.fetch_add(1, Ordering::Relaxed);
+                handle.send(Message::Connection(stream, origin));
+            }
+            _ => {
+                self.handle.connections.fetch_add(1, Ordering::Relaxed);
+                self.adopt(stream, origin);
+            }
+        }
+    }
+
+    /// Takes in a connection that is counted already.
+    fn adopt(&mut self, mut stream: Stream, origin: Origin) {
+        let server = Arc::clone(&self.worker.server);
+        let token = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let registered =
+            self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE);
+        server.arriving.fetch_sub(1, Ordering::Relaxed);
+        if let Err(error) = registered {
+            tracing::warn!(%error, "a connection can't be watched and is closed");
+            self.free.push(token);
+            self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.worker.begin_batch();
+        let card = server.clients.join(origin, self.worker.now_ms);
+        server.shared.clients_peak.fetch_max(server.clients.count(), Ordering::Relaxed);
+        *card.place.lock() = Some((self.number, token));
+        let client = Client::new(card, self.worker.live.password.is_none());
+        self.slots[token] = Some(Box::new(Slot {
+            stream,
+            connection: Connection::new(client),
+            readable: true,
+            writable: true,
+            read_closed: false,
+            queued: false,
+            to_flush: false,
+            in_parked: false,
+        }));
+    }
+
+    /// Reads once, and executes what came.
+    fn read(&mut self, token: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(token) else { return };
+        slot.queued = false;
+        if slot.connection.can_resume() {
+            slot.connection.resume(&mut self.worker);
+        }
+        if slot.readable && slot.connection.wants_input() {
+            match slot.stream.read(&mut self.buffer) {
+                Ok(0) => {
+                    slot.readable = false;
+                    slot.connection.end_of_input();
+                }
+                Ok(count) => {
+                    slot.readable = count == self.buffer.len() || slot.read_closed;
+                    self.worker.figures.bytes_in.add(count as u64);
+                    slot.connection.receive(&mut self.worker, &self.buffer[..count]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => slot.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => slot.connection.drop_now(),
+            }
+        }
+        self.queue_flush(token);
+    }
+
+    fn queue_flush(&mut self, token: usize) {
+        if let Some(Some(slot)) = self.slots.get_mut(token)
+            && !slot.to_flush
+        {
+            slot.to_flush = true;
+            self.flush.push(token);
+        }
+    }
+
+    /// Hands what this turn's commands appended to the operating system.
+    fn push_log(&mut self) {
+        if !std::mem::take(&mut self.worker.wrote) {
+            return;
+        }
+        match self.worker.server.db.push_log() {
+            Ok(()) => self.push_complained = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.push_complained, true) {
+                    tracing::error!(%error, "the log does not take writes");
+                }
+                if matches!(error, sessile::Error::LogFailed(_)) {
+                    let acknowledged = self.worker.server.db.acknowledged();
+                    for &token in &self.flush {
+                        if let Some(Some(slot)) = self.slots.get_mut(token) {
+                            slot.connection.settle_failed(acknowledged, LOG_FAILED);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what may be sent, and decides what comes next for the connection.
+    fn write(&mut self, token: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(token) else { return };
+        slot.to_flush = false;
+        let acknowledged = self.worker.server.db.acknowledged();
+        slot.connection.settle(acknowledged);
+        while slot.writable && !slot.connection.client().dropped {
+            let output = slot.connection.output();
+            if output.is_empty() {
+                break;
+            }
+            match slot.stream.write(output) {
+                Ok(count) => {
+                    self.worker.figures.bytes_out.add(count as u64);
+                    slot.connection.sent(&mut self.worker, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => slot.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => slot.connection.drop_now(),
+            }
+        }
+        if slot.connection.has_output() {
+            slot.connection.check_output_limit(&self.worker);
+        }
+        if slot.connection.is_finished() {
+            self.close(token);
+            return;
+        }
+        if slot.connection.can_resume() || (slot.readable && slot.connection.wants_input()) {
+            if !slot.queued {
+                slot.queued = true;
+                self.again.push(token);
+            }
+        }
+        if slot.connection.is_parked() && !slot.in_parked {
+            slot.in_parked = true;
+            self.parked.push(token);
+            self.handle.has_parked.store(true, Ordering::SeqCst);
+            // The log may have moved after we looked and before we said that we wait for it.
+            if self.worker.server.db.acknowledged() != acknowledged {
+                self.handle.wake();
+            }
+        }
+    }
+
+    fn close(&mut self, token: usize) {
+        let Some(mut slot) = self.slots.get_mut(token).and_then(Option::take) else { return };
+        // The socket is closed in a moment; the kernel forgets it then anyway.
+        let _ = self.poll.registry().deregister(&mut slot.stream);
+        self.worker.server.clients.leave(slot.connection.client().card.id);
+        self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+        self.free.push(token);
+    }
+
+    /// What only time changes.
+    fn tick(&mut self) {
+        if self.patience().is_none() && !self.worker.server.is_shutting_down() {
+            return;
+        }
+        let now_ms = self.worker.server.db.now_ms();
+        if self.worker.server.is_shutting_down() && self.ending_since_ms.is_none() {
+            self.ending_since_ms = Some(now_ms);
+            self.listeners.clear();
+            for token in 0..self.slots.len() {
+                if let Some(Some(slot)) = self.slots.get_mut(token) {
+                    slot.connection.close_after_replies();
+                    self.queue_flush(token);
+                }
+            }
+            self.handle.wake();
+        }
+        if now_ms.wrapping_sub(self.last_tick_ms) < TICK_MS {
+            return;
+        }
+        self.last_tick_ms = now_ms;
+        self.worker.begin_batch();
+        if self.number == 0 {
+            self.worker.server.sample(now_ms);
+            if std::mem::take(&mut self.accept_failed) {
+                self.accept_again = true;
+                self.handle.wake();
+            }
+        }
+        let idle_ms_max = self.worker.live.idle_ms_max;
+        if idle_ms_max > 0 || self.worker.live.output_limit.soft_bytes > 0 {
+            for token in 0..self.slots.len() {
+                if let Some(Some(slot)) = self.slots.get_mut(token) {
+                    let active_ms = slot.connection.client().card.active_ms.load(Ordering::Relaxed);
+                    if idle_ms_max > 0 && now_ms.saturating_sub(active_ms) > idle_ms_max {
+                        tracing::debug!(client = %slot.connection.client().card.origin.address, "closing an idle client");
+                        slot.connection.drop_now();
+                    }
+                    self.queue_flush(token);
+                }
+            }
+            for token in std::mem::take(&mut self.flush) {
+                self.write(token);
+            }
+        }
+    }
+
+    /// Whether the loop has nothing left to do in a server that shuts down.
+    fn is_over(&self) -> bool {
+        let Some(since_ms) = self.ending_since_ms else { return false };
+        let server = &self.worker.server;
+        let waited_ms = server.db.now_ms().saturating_sub(since_ms);
+        self.handle.connections.load(Ordering::Relaxed) == 0
+            || server.shutdown.now.load(Ordering::SeqCst)
+            || waited_ms > self.worker.live.shutdown_ms
+    }
+}
+
+const LOG_FAILED: &[u8] =
+    b"IOERR This write may be lost: the log failed before it was acknowledged. Writes are refused until the server is restarted.";

@@ -1,0 +1,65 @@
+//! Event loops: sockets in, connections driven, sockets out. The only place that knows of sockets.
+//!
+//! There are as many loops as there are cores; each owns its connections and executes their commands directly on the shared engine.
+//! The first one also accepts, and hands each new connection to the loop that has the fewest. What crosses between loops goes through
+//! a [`LoopHandle`]: a mailbox and a way to wake the loop.
+
+mod event_loop;
+mod listen;
+mod stream;
+
+pub use event_loop::EventLoop;
+pub use listen::{ListenError, Listener, listen};
+pub use stream::Stream;
+
+use crate::client::Origin;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// What one loop tells another.
+#[derive(Debug)]
+pub enum Message {
+    /// A connection that is yours from now on.
+    Connection(Stream, Origin),
+    /// End this client, if it is still there.
+    Kill {
+        /// Its place.
+        token: usize,
+        /// Its number.
+        id: u64,
+    },
+}
+
+/// How others reach a loop.
+#[derive(Debug)]
+pub struct LoopHandle {
+    waker: mio::Waker,
+    mail: Mutex<Vec<Message>>,
+    has_mail: AtomicBool,
+    /// Whether replies on this loop wait for the log.
+    has_parked: AtomicBool,
+    connections: AtomicUsize,
+}
+
+impl LoopHandle {
+    /// Wakes the loop. Should that fail (it can't, short of a broken kernel object), the loop looks at its mail at its next turn.
+    pub fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::warn!(%error, "waking an event loop failed");
+        }
+    }
+
+    /// Puts a message into the mailbox and wakes the loop.
+    pub fn send(&self, message: Message) {
+        self.mail.lock().push(message);
+        self.has_mail.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Wakes the loop if replies on it wait for the log, which has moved.
+    pub fn log_moved(&self) {
+        if self.has_parked.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+}

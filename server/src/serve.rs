@@ -1,0 +1,206 @@
+//! `sessile serve`: from a configuration to a running server, and to its orderly end.
+
+use crate::config::{Config, Live, Role};
+use crate::log;
+use crate::net::{EventLoop, ListenError, listen};
+use crate::server::Server;
+use sessile::Options;
+use sessile_wal::{Clock, SystemClock};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+/// Descriptors that the server needs beside those of its clients, as in Redis.
+const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// Why the server could not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The database.
+    #[error("can't open the database in {dir}: {source}")]
+    Open {
+        /// The data directory.
+        dir: String,
+        /// Why.
+        source: sessile::Error,
+    },
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Nowhere to listen.
+    #[error("nothing to listen on: port is 0 and there is no unixsocket")]
+    Deaf,
+    /// The operating system.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// What was acknowledged last may not be durable.
+    #[error("closing the database failed: {0}")]
+    Close(sessile::Error),
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |source| ServeError::System { what, source }
+}
+
+/// Serves until a signal or `SHUTDOWN` ends it.
+///
+/// # Errors
+///
+/// What keeps it from starting, or from ending with everything on disk.
+pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeError> {
+    let begun_ns = SystemClock.monotonic_ns();
+    let mut live = Live::from_config(&config);
+    let control = log::start(live.log_level, live.log_format);
+    std::panic::set_hook(Box::new(|panic| tracing::error!("panic: {panic}; please report this")));
+    tracing::info!("Sessile {} (process {})", env!("CARGO_PKG_VERSION"), std::process::id());
+    for directive in config.ignored() {
+        debug_assert_eq!(directive.role, Role::Ignored);
+        tracing::info!("{} is accepted but has no effect: {}", directive.name, directive.summary);
+    }
+    let mut config = config;
+    let clients_max = raise_descriptor_limit(live.clients_max);
+    if clients_max < live.clients_max {
+        tracing::warn!(
+            "maxclients is {clients_max} instead of {}: the limit of open files allows no more (raise it with ulimit -n)",
+            live.clients_max
+        );
+        // A number in the directive's range.
+        let _ = config.set("maxclients", &[&clients_max.to_string()]);
+        live = Live::from_config(&config);
+    }
+
+    let dir = config.get("dir").to_owned();
+    let opening_ns = SystemClock.monotonic_ns();
+    let db = Options::new()
+        .durability(live.durability)
+        .sync_thread()
+        .open(&dir)
+        .map_err(|source| ServeError::Open { dir: dir.clone(), source })?;
+    let keys: usize = (0..sessile::DATABASES).map(|database| db.len_of(database)).sum();
+    tracing::info!(
+        "data directory {dir}: {keys} keys, ready in {:.1} ms, appendfsync {}",
+        milliseconds_since(opening_ns),
+        config.get("appendfsync")
+    );
+
+    let unix_path = config.get("unixsocket").to_owned();
+    let unix_mode = u32::from_str_radix(config.get("unixsocketperm"), 8).unwrap_or(0);
+    let port = config.get("port").parse().unwrap_or(0);
+    let backlog = config.get("tcp-backlog").parse().unwrap_or(511);
+    let unix = (!unix_path.is_empty()).then_some((unix_path.as_str(), unix_mode));
+    let listeners = listen(config.get("bind"), port, backlog, unix)?;
+    if listeners.is_empty() {
+        return Err(ServeError::Deaf);
+    }
+    let addresses: Vec<String> = listeners.iter().map(crate::net::Listener::describe).collect();
+    let protection = match (live.protected_mode, &live.password) {
+        (_, Some(_)) => "password required",
+        (true, None) => "protected mode: clients on this machine only",
+        (false, None) => "NO PASSWORD AND NO PROTECTED MODE: anybody who reaches the port can do anything",
+    };
+
+    let loop_count = match config.get("io-threads").parse().unwrap_or(0) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    let server = Server::new(db, config, config_file, control);
+    let mut loops = (0..loop_count)
+        .map(|number| EventLoop::new(number, Arc::clone(&server)))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(system("creating an event loop"))?;
+    let handles: Vec<_> = loops.iter().map(EventLoop::handle).collect();
+    let for_notifier = handles.clone();
+    // Set once, here.
+    let _ = server.loops.set(handles);
+    server.db.set_notifier(Box::new(move || for_notifier.iter().for_each(|handle| handle.log_moved())));
+    if let Some(first) = loops.first_mut() {
+        first.accept_from(listeners).map_err(system("watching the listening sockets"))?;
+        first
+            .hear_signals(signals().map_err(system("listening for signals"))?)
+            .map_err(system("watching for signals"))?;
+    }
+    tracing::info!(
+        "listening on {} with {loop_count} event loops, {protection}; started in {:.1} ms",
+        addresses.join(", "),
+        milliseconds_since(begun_ns)
+    );
+
+    let threads = loops
+        .into_iter()
+        .enumerate()
+        .map(|(number, event_loop)| {
+            let server = Arc::clone(&server);
+            std::thread::Builder::new().name(format!("loop-{number}")).spawn(move || run(event_loop, &server))
+        })
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(system("starting an event loop"))?;
+    let mut result = Ok(());
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(source)) => result = Err(ServeError::System { what: "an event loop", source }),
+            Err(_) => unreachable!("a loop that panics ends the process"),
+        }
+    }
+    server.db.flush().and_then(|()| server.db.close()).map_err(ServeError::Close)?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the path of a socket, which is no data of ours: nothing to simulate"
+    )]
+    if !unix_path.is_empty() {
+        let _ = std::fs::remove_file(&unix_path);
+    }
+    tracing::info!("everything is on disk; bye");
+    result
+}
+
+fn run(event_loop: EventLoop, server: &Server) -> io::Result<()> {
+    // A panic may have left locked data half changed, while the log on disk is whole: starting again is safe, going on is not.
+    let result =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| event_loop.run())).unwrap_or_else(|_| {
+            tracing::error!(
+                "an event loop panicked: ending the process; what was acknowledged is in the log"
+            );
+            std::process::abort()
+        });
+    if let Err(error) = &result {
+        tracing::error!(%error, "an event loop failed: shutting down");
+        server.request_shutdown(false);
+    }
+    result
+}
+
+fn milliseconds_since(begun_ns: u64) -> f64 {
+    (SystemClock.monotonic_ns() - begun_ns) as f64 / 1e6
+}
+
+/// A byte comes through it for each SIGTERM or SIGINT.
+fn signals() -> io::Result<UnixStream> {
+    let (receiver, sender) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender.try_clone()?)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, sender)?;
+    Ok(receiver)
+}
+
+/// Raises the limit of open files for this many clients, as far as the system lets us; how many clients that is.
+fn raise_descriptor_limit(clients_max: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = clients_max as u64 + DESCRIPTORS_RESERVED;
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return clients_max;
+    }
+    let reachable = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    let raised =
+        match setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum: limit.maximum }) {
+            Ok(()) => reachable,
+            Err(_) => current,
+        };
+    usize::try_from(raised.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX).clamp(1, clients_max)
+}

@@ -1,0 +1,228 @@
+//! What all event loops share: the engine, the configuration, who is connected, and the way to wake a loop.
+
+use crate::client::Clients;
+use crate::config::{Config, Live};
+use crate::net::LoopHandle;
+use crate::worker::Figures;
+use parking_lot::{Mutex, RwLock};
+use sessile::Db;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Different error codes that are counted; more are not told apart (a script can invent them).
+const ERROR_CODES_MAX: usize = 128;
+
+/// What is counted where loops meet, rarely enough for shared atomics.
+#[derive(Debug, Default)]
+pub struct SharedFigures {
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections refused for `maxclients` or protected mode.
+    pub rejected: AtomicU64,
+    /// Most clients at a time.
+    pub clients_peak: AtomicUsize,
+    /// Wrong passwords.
+    pub authentication_failures: AtomicU64,
+}
+
+/// The last sample of how much was done, and what came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rate {
+    at_ms: u64,
+    commands: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// Commands a second.
+    pub commands_per_second: u64,
+    /// Bytes read a second.
+    pub bytes_in_per_second: u64,
+    /// Bytes written a second.
+    pub bytes_out_per_second: u64,
+}
+
+/// Whether and how the process is to end.
+#[derive(Debug, Default)]
+pub struct Shutdown {
+    /// Loops stop accepting and reading, and end when their clients have what is theirs.
+    pub requested: AtomicBool,
+    /// They don't wait for clients.
+    pub now: AtomicBool,
+}
+
+/// See the module's page.
+pub struct Server {
+    /// The engine.
+    pub db: Db,
+    config: RwLock<Config>,
+    live: RwLock<Arc<Live>>,
+    live_version: AtomicU64,
+    /// Where the configuration was read from; `None` if from nowhere.
+    pub config_file: Option<String>,
+    /// Who is connected.
+    pub clients: Clients,
+    /// Connections accepted and on their way to a loop.
+    pub arriving: AtomicUsize,
+    /// Commands a second, as last sampled.
+    rate: Mutex<Rate>,
+    /// The loops, once they run.
+    pub loops: OnceLock<Vec<Arc<LoopHandle>>>,
+    /// The figures of each loop.
+    pub figures: Mutex<Vec<Arc<Figures>>>,
+    /// Figures common to all.
+    pub shared: SharedFigures,
+    /// Errors by code.
+    pub errors: Mutex<BTreeMap<String, u64>>,
+    /// How the process is to end.
+    pub shutdown: Shutdown,
+    /// 40 hexadecimal digits that no other run has.
+    pub run_id: String,
+    /// When the server started, ms since the epoch.
+    pub started_ms: u64,
+    /// What the log's level is changed by.
+    pub log: crate::log::LogControl,
+}
+
+impl Server {
+    /// A server over an open database.
+    pub fn new(
+        db: Db,
+        config: Config,
+        config_file: Option<String>,
+        log: crate::log::LogControl,
+    ) -> Arc<Server> {
+        let live = Arc::new(Live::from_config(&config));
+        let started_ms = db.now_ms();
+        let mut id = [0; 20];
+        if getrandom::fill(&mut id).is_err() {
+            id[..8].copy_from_slice(&started_ms.to_le_bytes());
+        }
+        let run_id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        Arc::new(Server {
+            db,
+            config: RwLock::new(config),
+            live: RwLock::new(live),
+            live_version: AtomicU64::new(0),
+            config_file,
+            clients: Clients::default(),
+            arriving: AtomicUsize::new(0),
+            rate: Mutex::default(),
+            loops: OnceLock::new(),
+            figures: Mutex::default(),
+            shared: SharedFigures::default(),
+            errors: Mutex::default(),
+            shutdown: Shutdown::default(),
+            run_id,
+            started_ms,
+            log,
+        })
+    }
+
+    /// The configuration as it is now, and its version.
+    pub fn live(&self) -> (Arc<Live>, u64) {
+        let live = self.live.read();
+        (Arc::clone(&live), self.live_version.load(Ordering::Acquire))
+    }
+
+    /// Changes whenever the configuration does.
+    pub fn live_version(&self) -> u64 {
+        self.live_version.load(Ordering::Acquire)
+    }
+
+    /// A copy of every directive's value.
+    pub fn config(&self) -> Config {
+        self.config.read().clone()
+    }
+
+    /// Changes directives by `change`, all of them or, on an error, none, and tells whoever must know.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `change` says.
+    pub fn change_config<E>(&self, change: impl FnOnce(&mut Config) -> Result<(), E>) -> Result<(), E> {
+        let mut config = self.config.write();
+        let mut changed = config.clone();
+        change(&mut changed)?;
+        let live = Arc::new(Live::from_config(&changed));
+        *config = changed;
+        let mut current = self.live.write();
+        if current.durability != live.durability {
+            self.db.set_durability(live.durability);
+        }
+        if current.log_level != live.log_level {
+            self.log.set_level(live.log_level);
+        }
+        *current = live;
+        self.live_version.fetch_add(1, Ordering::Release);
+        drop(current);
+        // A loop that sleeps without a limit may have to look at the time from now on.
+        for handle in self.loops.get().into_iter().flatten() {
+            handle.wake();
+        }
+        Ok(())
+    }
+
+    /// Counts an error reply by its code.
+    pub fn count_error(&self, text: &[u8]) {
+        let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let code = String::from_utf8_lossy(code);
+        let mut errors = self.errors.lock();
+        if let Some(count) = errors.get_mut(&*code) {
+            *count += 1;
+        } else if errors.len() < ERROR_CODES_MAX {
+            errors.insert(code.into_owned(), 1);
+        }
+    }
+
+    /// Takes a sample of how much was done; once a second.
+    pub fn sample(&self, now_ms: u64) {
+        let sum = |figure: fn(&Figures) -> u64| {
+            self.figures.lock().iter().map(|figures| figure(figures)).sum::<u64>()
+        };
+        let commands = sum(|figures| figures.processed.get());
+        let bytes_in = sum(|figures| figures.bytes_in.get());
+        let bytes_out = sum(|figures| figures.bytes_out.get());
+        let mut rate = self.rate.lock();
+        let elapsed_ms = now_ms.saturating_sub(rate.at_ms).max(1);
+        let per_second = |now: u64, before: u64| now.saturating_sub(before) * 1000 / elapsed_ms;
+        *rate = Rate {
+            at_ms: now_ms,
+            commands,
+            bytes_in,
+            bytes_out,
+            commands_per_second: per_second(commands, rate.commands),
+            bytes_in_per_second: per_second(bytes_in, rate.bytes_in),
+            bytes_out_per_second: per_second(bytes_out, rate.bytes_out),
+        };
+    }
+
+    /// The last sample.
+    pub fn rate(&self) -> Rate {
+        *self.rate.lock()
+    }
+
+    /// Asks every loop to end.
+    pub fn request_shutdown(&self, now: bool) {
+        self.shutdown.now.fetch_or(now, Ordering::SeqCst);
+        self.shutdown.requested.store(true, Ordering::SeqCst);
+        for handle in self.loops.get().into_iter().flatten() {
+            handle.wake();
+        }
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.requested.load(Ordering::Relaxed)
+    }
+
+    /// Ends a client, on whichever loop it lives.
+    pub fn kill(&self, card: &crate::client::ClientCard) {
+        card.killed.store(true, Ordering::SeqCst);
+        let place = *card.place.lock();
+        if let (Some((number, token)), Some(loops)) = (place, self.loops.get())
+            && let Some(handle) = loops.get(number)
+        {
+            handle.send(crate::net::Message::Kill { token, id: card.id });
+        }
+    }
+}

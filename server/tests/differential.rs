@@ -1,0 +1,183 @@
+//! The same stream of commands to a real redis-server and to Sessile: the replies are the same, byte for byte.
+//!
+//! Commands are drawn over the command table (`differential/grammar.rs` has a line for each row) with boundary and broken arguments,
+//! in rounds that start from nothing. The excuses are in `differential/excuses.rs`. A difference is shrunk to the shortest stream
+//! that still shows it. `SESSILE_SEED` replays, `SESSILE_DIFF_COMMANDS` says how many commands.
+
+mod differential {
+    pub mod excuses;
+    pub mod grammar;
+    pub mod redis;
+    pub mod stream;
+    pub mod values;
+}
+mod support;
+
+use differential::excuses::excuse;
+use differential::redis::Process;
+use differential::stream::{Round, Stream};
+use sessile_server::resp::Protocol;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use support::in_process::InProcess;
+use support::resp::{show, show_command};
+
+/// Drawn in about 3 s.
+const COMMANDS_DEFAULT: usize = 200_000;
+
+type Args = Vec<Vec<u8>>;
+
+/// Something that commands can be sent to.
+trait Server {
+    /// Starts a round: no keys, database 0, this protocol.
+    fn reset(&mut self, protocol: Protocol);
+    /// Runs commands that were sent at once.
+    fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>>;
+}
+
+fn words(words: &[&str]) -> Args {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+impl Server for Process {
+    fn reset(&mut self, protocol: Protocol) {
+        let version = if protocol == Protocol::Resp3 { "3" } else { "2" };
+        self.exchange(&[words(&["HELLO", version]), words(&["FLUSHALL"]), words(&["SELECT", "0"])]);
+    }
+
+    fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
+        self.exchange(commands)
+    }
+}
+
+impl Server for InProcess {
+    fn reset(&mut self, protocol: Protocol) {
+        self.settings.proto_max_bulk_len = 1 << 20;
+        self.set_protocol(protocol);
+        self.database = 0;
+        InProcess::run(self, &[b"FLUSHALL"]);
+    }
+
+    fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
+        let run = |args: &Args| {
+            let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
+            InProcess::run(self, &args)
+        };
+        commands.iter().map(run).collect()
+    }
+}
+
+/// The first difference in a round: which command, and what each said.
+struct Difference {
+    index: usize,
+    redis: Vec<u8>,
+    sessile: Vec<u8>,
+}
+
+/// Plays a round to both; commands up to the first difference are compared.
+fn play(
+    round: &Round,
+    redis: &mut dyn Server,
+    sessile: &mut dyn Server,
+    excused: &mut BTreeMap<&'static str, usize>,
+) -> Option<Difference> {
+    redis.reset(round.protocol);
+    sessile.reset(round.protocol);
+    let mut start = 0;
+    for batch in &round.batches {
+        let theirs = redis.run(&batch.commands);
+        let ours = sessile.run(&batch.commands);
+        for (offset, (theirs, ours)) in theirs.into_iter().zip(ours).enumerate() {
+            if theirs == ours {
+                continue;
+            }
+            match excuse(&batch.commands[offset], &theirs, &ours) {
+                Some(reason) => *excused.entry(reason).or_default() += 1,
+                None => return Some(Difference { index: start + offset, redis: theirs, sessile: ours }),
+            }
+        }
+        start += batch.commands.len();
+        if batch.pause_ms > 0 {
+            differential::redis::pause(Duration::from_millis(batch.pause_ms));
+        }
+    }
+    None
+}
+
+/// Takes commands away while the last one still differs.
+fn shrink(round: &Round, difference: &Difference, redis: &mut dyn Server, sessile: &mut dyn Server) -> Round {
+    let mut shortest = round.up_to(difference.index);
+    let mut chunk = shortest.len() / 2;
+    while chunk > 0 {
+        let mut at = 0;
+        // The last command is the one that differs.
+        while at + 1 < shortest.len() {
+            let candidate = shortest.without(at, chunk.min(shortest.len() - 1 - at));
+            let last = candidate.len() - 1;
+            match play(&candidate, redis, sessile, &mut BTreeMap::new()) {
+                Some(found) if found.index == last => shortest = candidate,
+                _ => at += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    shortest
+}
+
+fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().ok().unwrap_or_else(|| panic!("{name}={text}: not a number")))
+}
+
+fn compare(sessile: &mut dyn Server) {
+    let Some(mut redis) = Process::redis() else {
+        assert_ne!(
+            std::env::var("SESSILE_REQUIRE_ORACLES").as_deref(),
+            Ok("1"),
+            "no redis-server here, and it is required"
+        );
+        eprintln!("SKIPPED: there is no redis-server on this machine to compare with");
+        return;
+    };
+    let seed = from_environment("SESSILE_SEED").unwrap_or_else(|| {
+        // A hasher's keys are the only randomness that std hands out.
+        use std::hash::{BuildHasher, Hasher};
+        std::collections::hash_map::RandomState::new().build_hasher().finish()
+    });
+    let commands = from_environment("SESSILE_DIFF_COMMANDS").unwrap_or(COMMANDS_DEFAULT);
+    eprintln!("SESSILE_SEED={seed} SESSILE_DIFF_COMMANDS={commands}");
+    let mut stream = Stream::new(seed);
+    let mut excused = BTreeMap::new();
+    let mut played = 0;
+    while played < commands {
+        let round = stream.round();
+        if let Some(difference) = play(&round, &mut redis, sessile, &mut excused) {
+            let shortest = shrink(&round, &difference, &mut redis, sessile);
+            let difference = play(&shortest, &mut redis, sessile, &mut BTreeMap::new()).unwrap_or(difference);
+            let stream: Vec<String> = shortest.commands().map(|args| show_command(args)).collect();
+            panic!(
+                "SESSILE_SEED={seed}, {:?}, after about {played} commands. Shrunk to:\n{}\nredis:   {}\nsessile: {}",
+                shortest.protocol,
+                stream.join("\n"),
+                show(&difference.redis),
+                show(&difference.sessile),
+            );
+        }
+        played += round.len();
+    }
+    eprintln!("{played} commands alike; excused: {excused:?}");
+}
+
+#[test]
+fn in_process_answers_as_redis_does() {
+    compare(&mut InProcess::new());
+}
+
+#[test]
+fn every_row_of_the_table_is_drawn() {
+    for row in support::in_process::rows() {
+        let lines = differential::grammar::LINES.iter().filter(|(name, _)| *name == row.name).count();
+        assert_eq!(lines, 1, "differential/grammar.rs has no line for {}", row.name);
+    }
+}

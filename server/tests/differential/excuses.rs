@@ -1,0 +1,78 @@
+//! Where replies may differ, and how far. Everything not named here must be equal byte for byte.
+
+use crate::support::resp::Reply;
+
+/// Why two replies that are not the same bytes are the same answer; `None` if they are not.
+pub fn excuse(command: &[Vec<u8>], redis: &[u8], sessile: &[u8]) -> Option<&'static str> {
+    let word = |index: usize| {
+        command.get(index).map_or(String::new(), |word| String::from_utf8_lossy(word).to_lowercase())
+    };
+    let parsed = |bytes: &[u8]| Reply::parse(bytes).filter(|(_, length)| *length == bytes.len());
+    let ((redis, _), (sessile, _)) = (parsed(redis)?, parsed(sessile)?);
+    if redis.kind != sessile.kind || redis.kind == b'-' || redis.is_null() || sessile.is_null() {
+        return None;
+    }
+    let holds = |condition: bool, why: &'static str| condition.then_some(why);
+    match &word(0)[..] {
+        "keys" | "hkeys" | "hvals" => holds(sorted(&redis) == sorted(&sessile), "any order"),
+        "hgetall" => holds(sorted_pairs(&redis) == sorted_pairs(&sessile), "any order"),
+        "scan" => scan(&word(1), sorted, &redis, &sessile),
+        "hscan" => scan(&word(2), sorted_pairs, &redis, &sessile),
+        "randomkey" => Some("a random choice"),
+        "hrandfield" => holds(shape(&redis) == shape(&sessile), "a random choice"),
+        "ttl" | "expiretime" => near(&redis, &sessile, 2),
+        "pttl" | "pexpiretime" => near(&redis, &sessile, 2000),
+        "object" => match &word(1)[..] {
+            "encoding" => Some("encodings are history in Redis, and a guess here"),
+            "refcount" | "idletime" => Some("values are not shared, times of access not kept"),
+            _ => None,
+        },
+        "memory" => match &word(1)[..] {
+            "usage" => Some("the engines are different"),
+            "doctor" => Some("so are the doctors"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn sorted(reply: &Reply) -> Vec<Reply> {
+    let mut elements = reply.elements.clone();
+    elements.sort();
+    elements
+}
+
+/// The same, with each field beside its value.
+fn sorted_pairs(reply: &Reply) -> Vec<Reply> {
+    let mut pairs: Vec<&[Reply]> = reply.elements.chunks(2).collect();
+    pairs.sort();
+    pairs.concat()
+}
+
+/// A whole scan gives the same in any order; of a part only the form can be compared.
+fn scan(
+    start: &str,
+    order: fn(&Reply) -> Vec<Reply>,
+    redis: &Reply,
+    sessile: &Reply,
+) -> Option<&'static str> {
+    let ([their_cursor, theirs], [our_cursor, ours]) = (&redis.elements[..], &sessile.elements[..]) else {
+        return None;
+    };
+    if theirs.kind != b'*' || ours.kind != b'*' || their_cursor.kind != our_cursor.kind {
+        return None;
+    }
+    let whole = start == "0" && their_cursor.text == b"0" && our_cursor.text == b"0";
+    (!whole || order(theirs) == order(ours)).then_some("any order")
+}
+
+/// Kinds and numbers of elements, without what they are.
+fn shape(reply: &Reply) -> (u8, Vec<(u8, usize)>) {
+    (reply.kind, reply.elements.iter().map(|element| (element.kind, element.elements.len())).collect())
+}
+
+/// Two clocks: times may differ by what passes between two servers' turns.
+fn near(redis: &Reply, sessile: &Reply, tolerance: i64) -> Option<&'static str> {
+    let (redis, sessile) = (redis.integer()?, sessile.integer()?);
+    (redis >= 0 && sessile >= 0 && redis.abs_diff(sessile) <= tolerance as u64).then_some("two clocks")
+}

@@ -1,0 +1,84 @@
+//! A real redis-server as the oracle, in its own process on a Unix socket, gone with the value.
+
+use crate::support::resp::{Reply, request, show_command};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A connection to a server that this test started.
+pub struct Process {
+    child: Child,
+    stream: UnixStream,
+    unread: Vec<u8>,
+    _directory: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts Redis; `None` if there is none on this machine.
+    pub fn redis() -> Option<Process> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new("redis-server");
+        // The least longest string that Redis accepts: boundaries are cheap to reach.
+        command.args(["--port", "0", "--save", "", "--proto-max-bulk-len", "1mb"]);
+        command.args(["--enable-debug-command", "yes"]);
+        command.arg("--unixsocket").arg(directory.path().join("socket"));
+        Process::start(command, directory)
+    }
+
+    fn start(mut command: Command, directory: tempfile::TempDir) -> Option<Process> {
+        let socket = directory.path().join("socket");
+        command.current_dir(directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => panic!("{command:?}: {error}"),
+        };
+        let stream = (0..500).find_map(|_| {
+            pause(Duration::from_millis(10));
+            UnixStream::connect(&socket).ok()
+        });
+        let stream = stream.expect("the server listens within five seconds");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes a timeout");
+        Some(Process { child, stream, unread: Vec::new(), _directory: directory })
+    }
+
+    /// Sends commands in one write; the bytes of their replies.
+    pub fn exchange(&mut self, commands: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+        let requests: Vec<u8> = commands.iter().flat_map(|args| request(args)).collect();
+        self.stream.write_all(&requests).expect("the server reads");
+        let mut replies = Vec::with_capacity(commands.len());
+        let (mut taken, mut chunk) = (0, vec![0; 1 << 16]);
+        while replies.len() < commands.len() {
+            match Reply::parse(&self.unread[taken..]) {
+                Some((_, length)) => {
+                    replies.push(self.unread[taken..taken + length].to_vec());
+                    taken += length;
+                }
+                None => {
+                    let length = self.stream.read(&mut chunk).unwrap_or_else(|error| {
+                        panic!("no answer to {}: {error}", show_command(&commands[replies.len()]))
+                    });
+                    let unanswered = || show_command(&commands[replies.len()]);
+                    assert_ne!(length, 0, "the server closed the connection at {}", unanswered());
+                    self.unread.extend_from_slice(&chunk[..length]);
+                }
+            }
+        }
+        self.unread.drain(..taken);
+        replies
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lets real time pass: real processes start and real keys die by it.
+#[expect(clippy::disallowed_methods, reason = "the other side of this test is a real process")]
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}

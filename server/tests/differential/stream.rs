@@ -1,0 +1,164 @@
+//! Rounds of commands drawn from a seed.
+
+use super::grammar::{self, LINES, Part};
+use super::values::{self, Taste};
+use crate::support::draw::Draw;
+use crate::support::in_process::rows;
+use sessile_server::command::Command;
+use sessile_server::resp::Protocol;
+
+/// Commands sent at once, and how long to wait after them.
+#[derive(Clone)]
+pub struct Batch {
+    pub commands: Vec<Vec<Vec<u8>>>,
+    pub pause_ms: u64,
+}
+
+/// Commands over a keyspace that starts empty.
+#[derive(Clone)]
+pub struct Round {
+    pub protocol: Protocol,
+    pub batches: Vec<Batch>,
+}
+
+impl Round {
+    pub fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.commands.len()).sum()
+    }
+
+    pub fn commands(&self) -> impl Iterator<Item = &Vec<Vec<u8>>> {
+        self.batches.iter().flat_map(|batch| &batch.commands)
+    }
+
+    /// The round until the command at `index`, inclusive.
+    pub fn up_to(&self, index: usize) -> Round {
+        self.without(index + 1, self.len() - index - 1)
+    }
+
+    /// The round without `count` commands from `start` on.
+    pub fn without(&self, start: usize, count: usize) -> Round {
+        let mut round = Round { protocol: self.protocol, batches: Vec::new() };
+        let mut index = 0;
+        for batch in &self.batches {
+            let kept = |_: &&Vec<Vec<u8>>| {
+                index += 1;
+                !(start..start + count).contains(&(index - 1))
+            };
+            let commands: Vec<_> = batch.commands.iter().filter(kept).cloned().collect();
+            if !commands.is_empty() {
+                round.batches.push(Batch { commands, pause_ms: batch.pause_ms });
+            }
+        }
+        round
+    }
+}
+
+struct Entry {
+    row: &'static Command,
+    line: Vec<Part>,
+    weight: usize,
+}
+
+/// An endless stream of rounds.
+pub struct Stream {
+    draw: Draw,
+    entries: Vec<Entry>,
+    weight: usize,
+    now_ms: i64,
+}
+
+/// Commands in a round, about.
+const ROUND_COMMANDS: usize = 1500;
+/// Commands sent at once, at most.
+const BATCH_COMMANDS: usize = 60;
+/// One batch in this many ends with keys that die, and a pause in which they do.
+const BATCHES_PER_DEATH: usize = 400_000_000;
+/// Times to live of those, at most, and the pause.
+const DEATH_MS: i64 = 20;
+const PAUSE_MS: u64 = 60;
+
+impl Stream {
+    pub fn new(seed: u64) -> Stream {
+        let line = |name: &str| LINES.iter().find(|(of, _)| *of == name).map(|(_, line)| *line);
+        let entries: Vec<Entry> = rows()
+            .filter_map(|row| {
+                let weight = match row.name {
+                    "flushall" | "flushdb" => 1,
+                    "keys" | "scan" | "memory" | "object" => 20,
+                    "set" | "hset" | "expire" | "bitfield" => 100,
+                    _ => 50,
+                };
+                Some(Entry { row, line: grammar::parse(line(row.name)?), weight })
+            })
+            .collect();
+        let weight = entries.iter().map(|entry| entry.weight).sum();
+        // Deadlines are drawn around a fixed moment in 2100, so that a seed gives the same stream on any day.
+        Stream { draw: Draw::new(seed), entries, weight, now_ms: 4_102_444_800_000 }
+    }
+
+    /// The next round.
+    pub fn round(&mut self) -> Round {
+        let protocol = *self.draw.of(&[Protocol::Resp2, Protocol::Resp3]);
+        let mut round = Round { protocol, batches: Vec::new() };
+        let mut length = 0;
+        while length < ROUND_COMMANDS {
+            let count = if self.draw.once_in(3) { 1 } else { 1 + self.draw.below(BATCH_COMMANDS) };
+            let mut commands = Vec::new();
+            for _ in 0..count {
+                self.command(&mut commands);
+            }
+            let mut pause_ms = 0;
+            if self.draw.once_in(BATCHES_PER_DEATH) {
+                for _ in 0..self.draw.below(6) {
+                    let milliseconds = self.draw.between(1, DEATH_MS).to_string().into_bytes();
+                    let key = values::fill(&mut self.draw, "key", Taste::Anything, self.now_ms);
+                    commands.push(vec![b"PEXPIRE".to_vec(), key, milliseconds]);
+                }
+                pause_ms = PAUSE_MS;
+            }
+            length += commands.len();
+            round.batches.push(Batch { commands, pause_ms });
+        }
+        round
+    }
+
+    fn command(&mut self, commands: &mut Vec<Vec<Vec<u8>>>) {
+        if self.draw.once_in(80) {
+            let database = self.draw.below(3).to_string().into_bytes();
+            commands.push(vec![b"SELECT".to_vec(), database]);
+            return;
+        }
+        let mut at = self.draw.below(self.weight);
+        let entry = self.entries.iter().find(|entry| {
+            let found = at < entry.weight;
+            at = at.wrapping_sub(entry.weight);
+            found
+        });
+        let Some(Entry { row, line, .. }) = entry else { return };
+        let taste = match row.group {
+            "string" | "bitmap" => Taste::Strings,
+            "hash" => Taste::Hashes,
+            _ => Taste::Anything,
+        };
+        let now_ms = self.now_ms;
+        let mut args = vec![row.name.as_bytes().to_vec()];
+        let mut fill = |draw: &mut Draw, place: &str| values::fill(draw, place, taste, now_ms);
+        grammar::draw(line, &mut self.draw, &mut fill, &mut args);
+        match self.draw.below(100) {
+            0 if args.len() > 1 => {
+                args.pop();
+            }
+            1 => args.push(values::fill(&mut self.draw, "word", taste, now_ms)),
+            2 if args.len() > 1 => {
+                let at = 1 + self.draw.below(args.len() - 1);
+                args[at] = values::fill(&mut self.draw, "word", taste, now_ms);
+            }
+            _ => {}
+        }
+        if row.name == "dbsize" {
+            // Redis counts keys that are dead and not yet looked at; a scan looks at all of them.
+            commands.push([&b"SCAN"[..], b"0", b"COUNT", b"100000"].map(<[u8]>::to_vec).to_vec());
+        }
+        commands.push(args);
+    }
+}

@@ -1,0 +1,355 @@
+//! What the places of a grammar's line are filled with: mostly what makes sense, often a boundary, now and then nonsense.
+
+use crate::support::draw::Draw;
+
+/// Which keys a command mostly works on, so that it mostly finds its type there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Taste {
+    Strings,
+    Hashes,
+    Anything,
+}
+
+const NO_INTEGERS: &[&str] = &[
+    "",
+    "+1",
+    "01",
+    "1.5",
+    "abc",
+    " 1",
+    "1 ",
+    "-0",
+    "-",
+    "0x10",
+    "1e3",
+    "--1",
+    "1\0",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "18446744073709551616",
+    "99999999999999999999999",
+];
+const INTEGERS: &[&str] = &[
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775806",
+    "-9223372036854775807",
+    "4611686018427387904",
+    "2147483647",
+    "-2147483648",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "10",
+    "-10",
+    "127",
+    "255",
+];
+const FLOATS: &[&str] = &[
+    "0.1",
+    "1.5",
+    "-2.25",
+    "3.0",
+    "1e3",
+    "5.0e-3",
+    "1e17",
+    "1e18",
+    "1e-17",
+    "1e-18",
+    "-1e-18",
+    "0.5e-17",
+    "1.00000000000000000001",
+    "123456789012345678901234567890",
+    "0.30000000000000004",
+    "1e300",
+    "-1e300",
+    "1e4000",
+    "1e4932",
+    "1.18e4932",
+    "-1.18e4932",
+    "1e5000",
+    "1e-4940",
+    "3.6e-4951",
+    "1e-5000",
+    "inf",
+    "-inf",
+    "+inf",
+    "infinity",
+    "INF",
+    "nan",
+    "nan(1)",
+    "0x1p3",
+    "0x1.8p-2",
+    "0X.8",
+    "0x",
+    "0xp3",
+    "+7",
+    "-0",
+    "-0.0",
+    ".5",
+    "5.",
+    ".",
+    "e5",
+    "1e",
+    "1e+",
+    "1e+3",
+    " 1",
+    "1 ",
+    "1\0",
+    "1,5",
+    "18446744073709551615",
+    "18446744073709551616",
+    "9007199254740993",
+    "0.1e-16",
+    "4.9999999999999999e-18",
+    "1.00000000000000000500000000000000001",
+];
+const PATTERNS: &[&str] = &[
+    "*",
+    "**",
+    "?",
+    "s*",
+    "h*",
+    "*1",
+    "[sh]?",
+    "[^s]*",
+    "[s-h]1",
+    "[a-",
+    "[",
+    "[]",
+    "[^]",
+    "\\s1",
+    "s\\",
+    "*s*1*",
+    "[\\]]*",
+    "?*?",
+    "",
+    "f*",
+    "f[0-5]",
+    "*\u{0}*",
+    "[x-\u{7f}]*",
+    "[\u{80}-\u{ff}]*",
+    "f??",
+    "S*",
+    "[s-]*",
+    "[-s]*",
+];
+const WORDS: &[&str] = &[
+    "foo",
+    "",
+    "ex",
+    "nx",
+    "xx",
+    "get",
+    "keepttl",
+    "persist",
+    "withvalues",
+    "sync",
+    "bit",
+    "byte",
+    "db",
+    "replace",
+    "match",
+    "count",
+    "px",
+    "x\ny",
+];
+
+/// Fills a place for a command of the given taste. `now_ms` is the time of the test's start, so that a seed can be replayed.
+pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
+    // As many random fields as a large negative number asks for would take Redis an age.
+    if place != "sample" && draw.once_in(150) {
+        let place = *draw.of(&["integer", "float", "value", "word", "pattern", "key", "index"]);
+        return exactly(draw, place, taste, now_ms);
+    }
+    exactly(draw, place, taste, now_ms)
+}
+
+fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
+    let bad_integer = match place {
+        "key" | "value" | "field" | "float" | "pattern" | "word" | "type" | "width" => false,
+        _ => draw.once_in(25),
+    };
+    if bad_integer {
+        return draw.of(NO_INTEGERS).as_bytes().to_vec();
+    }
+    match place {
+        "key" => key(draw, taste),
+        "value" => value(draw),
+        "field" => field(draw),
+        "integer" => integer(draw),
+        "float" => float(draw),
+        "index" => number(draw, -12, 60),
+        "position" => {
+            boundary(draw, 40, &["1048570", "1048576", "1048577", "-1", "9223372036854775807"], 200)
+        }
+        "bit-position" => match draw.below(6) {
+            0 => format!("#{}", draw.below(10)).into_bytes(),
+            _ => boundary(draw, 200, &["8388607", "8388608", "-1", "#-1", "#", "##1", "4294967296"], 200),
+        },
+        "bit" => boundary(draw, 2, &["2", "-1", "01", "a"], 20),
+        "width" => match draw.below(12) {
+            0 => draw
+                .of(&["i64", "u63", "u64", "i65", "i0", "u0", "x8", "i", "", "I8", "i08", "u1", "i1"])
+                .as_bytes()
+                .to_vec(),
+            _ => format!("{}{}", draw.of(&["i", "u"]), draw.between(1, 63)).into_bytes(),
+        },
+        // Times to live are far from each other and from now: both servers' clocks then give the same answers.
+        "seconds" => boundary_or(
+            draw,
+            1000,
+            100_000_000,
+            &[
+                "0",
+                "-1",
+                "9223372036854775807",
+                "9223372036854775",
+                "9223372036854776",
+                "-9223372036854775808",
+                "-9223372036854776",
+                "9221000000000000",
+            ],
+        ),
+        "milliseconds" => boundary_or(
+            draw,
+            1_000_000,
+            100_000_000_000,
+            &[
+                "0",
+                "-1",
+                "9223372036854775807",
+                "9223372036854775",
+                "-9223372036854775808",
+                "9221000000000000000",
+            ],
+        ),
+        "at-seconds" => boundary_or(
+            draw,
+            now_ms / 1000 + 1000,
+            now_ms / 1000 + 100_000_000,
+            &[
+                "0",
+                "1",
+                "-1",
+                "9223372036854775807",
+                "9223372036854775",
+                "9223372036854776",
+                "-9223372036854775808",
+            ],
+        ),
+        "at-milliseconds" => boundary_or(
+            draw,
+            now_ms + 1_000_000,
+            now_ms + 100_000_000_000,
+            &["0", "1", "-1", "1000", "9223372036854775807", "-9223372036854775808"],
+        ),
+        "database" => boundary(draw, 4, &["15", "16", "-1", "2147483648", "-2147483649"], 12),
+        "cursor" => boundary(
+            draw,
+            64,
+            &["", "+1", "-1", "007", "18446744073709551615", "18446744073709551616", "a", " 0"],
+            3,
+        ),
+        "count" => boundary(draw, 1000, &["0", "-1", "1000000", "9223372036854775807"], 8),
+        "sample" => match draw.below(25) {
+            0 => draw
+                .of(&["9223372036854775807", "-9223372036854775808", "4611686018427387904"])
+                .as_bytes()
+                .to_vec(),
+            _ => decimal(draw.between(-20, 40)),
+        },
+        "type" => draw
+            .of(&["string", "hash", "list", "set", "zset", "STRING", "none", "stream", ""])
+            .as_bytes()
+            .to_vec(),
+        "pattern" => draw.of(PATTERNS).chars().map(|c| c as u8).collect(),
+        "word" => draw.of(WORDS).as_bytes().to_vec(),
+        _ => panic!("no place is called {place}"),
+    }
+}
+
+fn decimal(number: i64) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+fn number(draw: &mut Draw, least: i64, most: i64) -> Vec<u8> {
+    if draw.once_in(25) {
+        draw.of(&INTEGERS[..4]).as_bytes().to_vec()
+    } else {
+        decimal(draw.between(least, most))
+    }
+}
+
+fn boundary(draw: &mut Draw, below: usize, boundaries: &[&str], rarely: usize) -> Vec<u8> {
+    if draw.once_in(rarely) {
+        draw.of(boundaries).as_bytes().to_vec()
+    } else {
+        decimal(draw.below(below) as i64)
+    }
+}
+
+fn boundary_or(draw: &mut Draw, least: i64, most: i64, boundaries: &[&str]) -> Vec<u8> {
+    if draw.once_in(5) { draw.of(boundaries).as_bytes().to_vec() } else { decimal(draw.between(least, most)) }
+}
+
+fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
+    let own = !draw.once_in(10);
+    match taste {
+        Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
+        Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
+        _ => match draw.below(24) {
+            0 => Vec::new(),
+            1 => b"\0\xff\r\n".to_vec(),
+            2 => vec![b'k'; 300],
+            3 => b"\x81\xfe".to_vec(),
+            4..12 => format!("h{}", draw.below(6)).into_bytes(),
+            _ => format!("s{}", draw.below(8)).into_bytes(),
+        },
+    }
+}
+
+fn field(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(16) {
+        0 => Vec::new(),
+        1 => b"f\0\xff\r\n".to_vec(),
+        2 => decimal(draw.between(-3, 3)),
+        3 => vec![b'f'; draw.of(&[63, 64, 65, 300]).to_owned()],
+        4..8 => format!("f{}", draw.below(400)).into_bytes(),
+        _ => format!("f{}", draw.below(10)).into_bytes(),
+    }
+}
+
+fn value(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(16) {
+        0 => Vec::new(),
+        1..5 => integer(draw),
+        5..7 => float(draw),
+        7 => vec![b'x'; *draw.of(&[44, 45, 63, 64, 65, 5000])],
+        8..11 => {
+            let alphabet = *draw.of(&[&b"ab"[..], b"abc", b"\0\xff", b"\x0f\xf0\r\n"]);
+            let length = draw.below(60);
+            (0..length).map(|_| *draw.of(alphabet)).collect()
+        }
+        _ => (0..draw.below(20)).map(|_| draw.number() as u8).collect(),
+    }
+}
+
+fn integer(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(10) {
+        0 => draw.of(INTEGERS).as_bytes().to_vec(),
+        1 if draw.once_in(3) => draw.of(NO_INTEGERS).as_bytes().to_vec(),
+        2 => decimal(draw.number() as i64),
+        _ => decimal(draw.between(-200, 200)),
+    }
+}
+
+fn float(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(6) {
+        0 | 1 => draw.of(FLOATS).as_bytes().to_vec(),
+        2 => decimal(draw.between(-1000, 1000)),
+        3 => format!("{}.{}", draw.between(-1000, 1000), draw.number() % 1000).into_bytes(),
+        4 => format!("{}.{}e{}", draw.number() % 1000, draw.number(), draw.between(-30, 30)).into_bytes(),
+        _ => format!("{}", f64::from_bits(draw.number() & !(0x7 << 60) | 0x3 << 60)).into_bytes(),
+    }
+}

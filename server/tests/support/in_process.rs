@@ -1,0 +1,130 @@
+//! Runs rows of the command table over an engine, without sockets: what a connection does, in its plainest form.
+
+use sessile::{Access, Db, Key};
+use sessile_server::command::{self, Call, Command, KeyspaceCall, Random, Run, Settings, flags};
+use sessile_server::resp::{Protocol, Reply};
+use std::collections::HashMap;
+
+/// All rows that work on data.
+pub fn rows() -> impl Iterator<Item = &'static Command> {
+    [
+        command::string::COMMANDS,
+        command::counter::COMMANDS,
+        command::range::COMMANDS,
+        command::lcs::COMMANDS,
+        command::bit::COMMANDS,
+        command::bitfield::COMMANDS,
+        command::expire::COMMANDS,
+        command::generic::COMMANDS,
+        command::scan::COMMANDS,
+        command::hash::COMMANDS,
+        command::hash_pick::COMMANDS,
+        command::object::COMMANDS,
+        command::memory::COMMANDS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// An engine, and what a connection knows.
+pub struct InProcess {
+    db: Db,
+    rows: HashMap<&'static str, &'static Command>,
+    pub settings: Settings,
+    pub database: u8,
+    reply: Reply,
+    random: Random,
+    _directory: tempfile::TempDir,
+}
+
+impl InProcess {
+    pub fn new() -> InProcess {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        InProcess {
+            db: Db::open(directory.path()).expect("an empty directory opens"),
+            rows: rows().map(|row| (row.name, row)).collect(),
+            settings: Settings::default(),
+            database: 0,
+            reply: Reply::new(Protocol::Resp2),
+            random: Random::new(1),
+            _directory: directory,
+        }
+    }
+
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.reply.set_protocol(protocol);
+    }
+
+    /// Runs a command; the bytes of its reply.
+    pub fn run(&mut self, args: &[&[u8]]) -> Vec<u8> {
+        self.reply.bytes_mut().clear();
+        if let Err(text) = self.execute(args) {
+            self.reply.truncate(0);
+            self.reply.error(&text);
+        }
+        self.reply.bytes().to_vec()
+    }
+
+    fn execute(&mut self, args: &[&[u8]]) -> Result<(), Vec<u8>> {
+        let name = String::from_utf8_lossy(args[0]).to_lowercase();
+        if name == "select" {
+            self.database = std::str::from_utf8(args[1]).unwrap().parse().unwrap();
+            self.reply.ok();
+            return Ok(());
+        }
+        let mut row = *self.rows.get(&name[..]).ok_or(b"ERR unknown command".to_vec())?;
+        let mut full_name = name.clone();
+        if !row.subcommands.is_empty() && args.len() > 1 {
+            let sub = args[1].to_ascii_lowercase();
+            let unknown = || {
+                let start = args[1].split(|&byte| byte == 0).next().unwrap();
+                let tried =
+                    [b"ERR unknown subcommand '", &start[..start.len().min(128)], b"'. Try "].concat();
+                [&tried[..], name.to_uppercase().as_bytes(), b" HELP."].concat()
+            };
+            row = row.subcommands.iter().find(|row| row.name.as_bytes() == sub).ok_or_else(unknown)?;
+            full_name = format!("{name}|{}", row.name);
+        }
+        let count = args.len() as i32;
+        if (row.arity > 0 && count != row.arity) || count < row.arity.abs() {
+            return Err(format!("ERR wrong number of arguments for '{full_name}' command").into_bytes());
+        }
+        let now_ms = self.db.now_ms();
+        let error = |error: command::CommandError| error.text().into_owned();
+        match row.run {
+            Run::Data(run) => {
+                let mut keys: Vec<Key<'_>> = Vec::new();
+                row.keys.for_each(args, self.database, |database, index| {
+                    keys.push(self.db.key(database, args[index]));
+                });
+                let write = row.flags & flags::WRITE != 0;
+                let access = if write { Access::Write } else { Access::Read };
+                let mut txn = self.db.begin(&keys, access, now_ms);
+                run(&mut Call {
+                    args,
+                    keys: &keys,
+                    txn: &mut txn,
+                    reply: &mut self.reply,
+                    random: &mut self.random,
+                    settings: &self.settings,
+                })
+                .map_err(error)?;
+                assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
+                txn.commit();
+            }
+            Run::Keyspace(run) => run(&mut KeyspaceCall {
+                args,
+                db: &self.db,
+                database: self.database,
+                now_ms,
+                reply: &mut self.reply,
+                random: &mut self.random,
+                settings: &self.settings,
+                lsn: sessile::Lsn::ZERO,
+            })
+            .map_err(error)?,
+            _ => return Err(b"ERR not a data command".to_vec()),
+        }
+        Ok(())
+    }
+}
