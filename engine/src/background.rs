@@ -160,6 +160,11 @@ impl Threads {
     pub(crate) fn wake_expiry(&self) {
         self.expiry.wake();
     }
+
+    /// Has the log's thread take a step now: the log waits for its next file.
+    pub(crate) fn wake_log(&self) {
+        self.log.wake();
+    }
 }
 
 impl Drop for Threads {

@@ -226,7 +226,11 @@ impl Db {
     pub fn admit_now(&self, bytes: usize, access: Access) -> Result<bool, Error> {
         let Some(admit) = access.admit() else { return Ok(true) };
         self.inner.check_open()?;
-        self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)
+        let welcome = self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)?;
+        if !welcome {
+            self.threads.wake_log();
+        }
+        Ok(welcome)
     }
 
     /// Locks the shards of `keys`, in one global order, and begins an atomic step at time `now_ms` (see [`now_ms`](Self::now_ms)). It does no

@@ -11,6 +11,7 @@ pub mod config;
 pub mod connection;
 pub mod log;
 pub mod net;
+pub mod process;
 pub mod resp;
 pub mod serve;
 pub mod server;

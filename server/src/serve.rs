@@ -188,7 +188,7 @@ fn signals() -> io::Result<UnixStream> {
 }
 
 /// Raises the limit of open files for this many clients, as far as the system lets us; how many clients that is.
-fn raise_descriptor_limit(clients_max: usize) -> usize {
+pub(crate) fn raise_descriptor_limit(clients_max: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = clients_max as u64 + DESCRIPTORS_RESERVED;
     let limit = getrlimit(Resource::Nofile);

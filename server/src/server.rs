@@ -201,6 +201,17 @@ impl Server {
         *self.rate.lock()
     }
 
+    /// Puts every figure back to zero.
+    pub fn reset_figures(&self) {
+        self.figures.lock().iter().for_each(|figures| figures.reset());
+        self.errors.lock().clear();
+        for figure in [&self.shared.connections, &self.shared.rejected, &self.shared.authentication_failures]
+        {
+            figure.store(0, Ordering::Relaxed);
+        }
+        *self.rate.lock() = Rate::default();
+    }
+
     /// Asks every loop to end.
     pub fn request_shutdown(&self, now: bool) {
         self.shutdown.now.fetch_or(now, Ordering::SeqCst);

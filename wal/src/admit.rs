@@ -21,6 +21,9 @@ pub enum Admit {
     Delete,
 }
 
+/// Framing of a record, a seal, the reserve, and some for others who append meanwhile.
+const AMPLE_BYTES: u64 = 2 * DELETE_RESERVE_BYTES;
+
 enum Room {
     Enough,
     BufferFull,
@@ -55,9 +58,16 @@ impl Log {
         if bytes > RECORD_BYTES_MAX {
             return Err(WalError::RecordTooLarge { bytes, limit_bytes: RECORD_BYTES_MAX });
         }
-        let waiting = self.appended().saturating_sub(self.written());
+        let appended = self.appended();
+        let waiting = appended.saturating_sub(self.written());
         if waiting > 0 && waiting.saturating_add(bytes as u64) > self.options.buffer_bytes_max as u64 {
             return Ok(Room::BufferFull);
+        }
+        // Nearly always the current file has ample room, which needs no lock to see. It does not matter that another may
+        // append at the same time: what finds no file waits in the buffer for one.
+        let ample = appended.saturating_add(bytes as u64 + AMPLE_BYTES);
+        if ample <= self.file_end.load(Relaxed) {
+            return Ok(Room::Enough);
         }
         let buffer = self.buffer.0.lock();
         let reserve = match kind {

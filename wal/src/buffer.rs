@@ -216,3 +216,84 @@ fn begin(part: &mut Part, base: u64, size: u64, position: u64) {
     part.end = position;
     part.counts = false;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    fn buffer(options: &WalOptions) -> Buffer {
+        Buffer::new(0, options.first_size(), FILE_HEADER_BYTES as u64, options)
+    }
+
+    #[test]
+    fn positions_count_every_byte() {
+        let options = WalOptions::default();
+        let mut buffer = buffer(&options);
+        // Header of the batch, one byte of length, the record.
+        assert_eq!(buffer.append(b"abc", &options), 4096 + 40 + 4);
+        assert_eq!(buffer.append(b"", &options), 4096 + 40 + 5);
+        let mut parts = VecDeque::new();
+        buffer.take(Part::default(), &mut parts);
+        assert_eq!((parts.len(), parts[0].start, parts[0].end), (1, 4096, 4096 + 48));
+        // The next batch goes on behind the padding.
+        assert_eq!(buffer.append(b"d", &options), 4096 + 48 + 40 + 2);
+        buffer.take(Part::default(), &mut parts);
+        assert_eq!((parts[1].start, parts[1].prefix), (4096, 48));
+        buffer.take(Part::default(), &mut parts);
+        assert_eq!(parts.len(), 2, "nothing new, nothing taken");
+    }
+
+    #[test]
+    fn there_is_always_room_for_a_seal() {
+        let options = WalOptions::default().segment_bytes_max(8192);
+        for length in 0..300 {
+            let mut buffer = buffer(&options);
+            for number in 0..200 {
+                if number % 3 == 0 {
+                    buffer.push_mark(false, &options);
+                }
+                buffer.append(&vec![1; length + number % 7], &options);
+                assert!(align_batch(buffer.position()) + BATCH_HEADER_BYTES as u64 <= buffer.file_end);
+            }
+            let mut parts = VecDeque::new();
+            buffer.take(Part::default(), &mut parts);
+            for (index, part) in parts.iter().enumerate() {
+                let sealed = part.batches.last().is_some_and(|batch| batch.seal);
+                assert_eq!(sealed, index + 1 < parts.len());
+                assert!(part.end <= part.base + part.size);
+                if sealed {
+                    assert_eq!(parts[index + 1].base, part.base + part.size);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn batches_stay_small_unless_a_record_is_large() {
+        let options = WalOptions::default().segment_bytes_max(SEGMENT);
+        const SEGMENT: u64 = 16 << 20;
+        let mut buffer = Buffer::new(0, SEGMENT, FILE_HEADER_BYTES as u64, &options);
+        for _ in 0..40 {
+            buffer.append(&vec![1; 100_000], &options);
+        }
+        buffer.append(&vec![1; 3 << 20], &options);
+        let mut parts = VecDeque::new();
+        buffer.take(Part::default(), &mut parts);
+        let sizes: Vec<_> =
+            parts[0].batches.iter().map(|batch| (batch.payload_bytes as usize, batch.records)).collect();
+        assert!(sizes[..4].iter().all(|(bytes, records)| *bytes <= BATCH_BYTES_MAX && *records == 10));
+        assert_eq!(sizes[4].1, 1);
+    }
+
+    #[test]
+    fn a_large_record_gets_a_file_it_fits_into() {
+        let options = WalOptions::default().segment_bytes_max(8192);
+        for length in [3000, 4040, 4048, 4056, 8000, 100_000] {
+            let size = file_bytes_for(length);
+            let buffer = Buffer::new(0, size, FILE_HEADER_BYTES as u64, &options);
+            assert!(buffer.fits_current(length, 0), "{length} in {size}");
+        }
+    }
+}

@@ -217,3 +217,82 @@ fn read_u64(bytes: &[u8], at: usize) -> u64 {
     field.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(field)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_lengths_are_as_announced() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let record = vec![7; length];
+            let mut buf = vec![1, 2, 3];
+            push_record(&mut buf, &record);
+            assert_eq!(buf.len() - 3, framed_bytes(length));
+            let range = next_record(&buf, 3).expect("is well-formed");
+            assert_eq!(range.end, buf.len());
+            assert_eq!(buf[range], record);
+        }
+    }
+
+    #[test]
+    fn malformed_lengths_are_refused() {
+        assert_eq!(next_record(&[], 0), None);
+        assert_eq!(next_record(&[0x80], 0), None);
+        assert_eq!(next_record(&[2, 1], 0), None);
+        assert_eq!(next_record(&[0x80; 16], 0), None);
+        assert_eq!(next_record(&[0xff, 0xff, 0xff, 0xff, 0xff], 0), None);
+        assert_eq!(next_record(&[0], 0), Some(1..1));
+    }
+
+    #[test]
+    fn names_go_both_ways() {
+        for base in [0, 1 << 20, u64::MAX] {
+            assert_eq!(parse_log_name(&log_name(base)), Some(base));
+            assert_eq!(parse_spare_name(&spare_name(base)), Some(base));
+            assert!(is_new_name(&new_name(base)));
+        }
+        for name in ["wal-.log", "wal-0.log", "wal-000000000000000G.log", "wal-00000000000000AB.log", "LOCK"]
+        {
+            assert_eq!(parse_log_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_bound_to_its_database_and_position() {
+        let seed = batch_seed(&[1; 16]);
+        let header = BatchHeader {
+            payload_bytes: 3,
+            lsn: 4096,
+            synced_lsn: 77,
+            time_ms: 88,
+            epoch: 9,
+            records: 1,
+            seal: true,
+        };
+        let mut batch = vec![0; BATCH_HEADER_BYTES];
+        push_record(&mut batch, b"ab");
+        header.encode(&seed, &mut batch);
+        assert!(BatchHeader::verify(&seed, &batch));
+        assert_eq!(BatchHeader::decode(batch.first_chunk().expect("is long enough")), header);
+        assert!(!BatchHeader::verify(&batch_seed(&[2; 16]), &batch));
+        for at in 0..batch.len() {
+            batch[at] ^= 1;
+            assert!(!BatchHeader::verify(&seed, &batch), "byte {at}");
+            batch[at] ^= 1;
+        }
+        assert!(!BatchHeader::verify(&seed, &[]));
+    }
+
+    #[test]
+    fn a_file_header_is_checked_to_its_last_byte() {
+        let header = FileHeader { version: 1, database_id: [4; 16], key_id: 0, base: 1 << 20, size: 2 << 20 };
+        let mut block = header.encode();
+        assert_eq!(FileHeader::decode(&block), Ok(header));
+        for at in 0..block.len() {
+            block[at] ^= 0x10;
+            assert!(FileHeader::decode(&block).is_err(), "byte {at}");
+            block[at] ^= 0x10;
+        }
+    }
+}

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How often a thread looks again before it sleeps: a few microseconds, the length of a write.
-pub(crate) const WRITE_SPINS: u32 = 200;
+pub(crate) const WRITE_SPINS: u32 = 1000;
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
@@ -48,6 +48,8 @@ pub(crate) struct Log {
     pub(crate) durability: AtomicU8,
     pub(crate) buffer: Alone<Mutex<Buffer>>,
     pub(crate) appended: Alone<AtomicU64>,
+    /// Where the file that is being appended to ends; behind `appended` by at most one append.
+    pub(crate) file_end: AtomicU64,
     pub(crate) written: Alone<AtomicU64>,
     pub(crate) durable: AtomicU64,
     /// End of the last thing written that someone may wait for: all but idle marks.
@@ -89,6 +91,7 @@ impl Log {
     ) -> Log {
         let end = recovery.end.get();
         let buffer = Buffer::new(current.base, size, end, &options);
+        let buffer_end = buffer.file_end;
         let seed = batch_seed(&options.database_id);
         let writer = Writer::new(current, tail, epoch, recovery.clock_high_water_ms, seed);
         Log {
@@ -98,6 +101,7 @@ impl Log {
             durability: AtomicU8::new(options.durability.to_u8()),
             buffer: Alone(Mutex::new(buffer)),
             appended: Alone(AtomicU64::new(end)),
+            file_end: AtomicU64::new(buffer_end),
             written: Alone(AtomicU64::new(end)),
             durable: AtomicU64::new(end),
             wanted: AtomicU64::new(end),
@@ -162,19 +166,36 @@ impl Log {
         }
         let mut buffer = self.buffer.0.lock();
         let end = buffer.append(record, &self.options);
-        self.appended.0.store(end, Release);
+        self.publish(&buffer, end);
         Lsn::new(end)
+    }
+
+    /// Tells the world how far was appended; the caller holds the buffer's lock.
+    #[inline]
+    fn publish(&self, buffer: &Buffer, end: u64) {
+        if self.file_end.load(Relaxed) != buffer.file_end {
+            self.file_end.store(buffer.file_end, Relaxed);
+        }
+        self.appended.0.store(end, Release);
     }
 
     pub(crate) fn append_mark(&self, idle: bool) -> Lsn {
         let mut buffer = self.buffer.0.lock();
         let end = buffer.push_mark(idle, &self.options);
-        self.appended.0.store(end, Release);
+        self.publish(&buffer, end);
         Lsn::new(end)
     }
 
+    /// No further than what was appended. What a poisoned log returned from an append is never reached.
+    fn reachable(&self, upto: u64) -> Result<u64, WalError> {
+        if upto == u64::MAX {
+            self.check()?;
+        }
+        Ok(upto.min(self.appended()))
+    }
+
     pub(crate) fn write(&self, upto: u64) -> Result<(), WalError> {
-        let upto = upto.min(self.appended());
+        let upto = self.reachable(upto)?;
         loop {
             if self.written() >= upto {
                 return Ok(());
@@ -192,7 +213,7 @@ impl Log {
     }
 
     pub(crate) fn sync(&self, upto: u64) -> Result<(), WalError> {
-        let upto = upto.min(self.appended());
+        let upto = self.reachable(upto)?;
         loop {
             if self.durable() >= upto {
                 return Ok(());

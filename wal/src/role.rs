@@ -78,6 +78,8 @@ impl Role {
             if self.turn.load(SeqCst) == turn && self.busy.load(SeqCst) && !done() {
                 drop(room.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
                 slept = true;
+            } else {
+                drop(guard);
             }
             room.waiting.fetch_sub(1, SeqCst);
             if done() {
@@ -141,5 +143,57 @@ impl Room {
             self.wake.notify_one();
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    /// Each thread asks for numbers in turn; whoever has the role serves all asked so far. Sleeping at once, spinning a
+    /// little, or never sleeping: everyone is served.
+    #[test]
+    fn everyone_is_served() {
+        for spins in [0, 10, 1000] {
+            let role = Arc::new(Role::default());
+            let asked = Arc::new(AtomicU64::new(0));
+            let served = Arc::new(AtomicU64::new(0));
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    let (role, asked, served) = (role.clone(), asked.clone(), served.clone());
+                    thread::spawn(move || {
+                        for _ in 0..3000 {
+                            let mine = asked.fetch_add(1, SeqCst) + 1;
+                            while served.load(SeqCst) < mine {
+                                match role.try_take() {
+                                    Some(turn) => {
+                                        let upto = asked.load(SeqCst);
+                                        turn.reaches(upto);
+                                        thread::yield_now();
+                                        served.fetch_max(upto, SeqCst);
+                                    }
+                                    None => role.wait(mine, spins, || served.load(SeqCst) >= mine),
+                                }
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().expect("does not panic");
+            }
+            assert_eq!(served.load(SeqCst), 8 * 3000);
+        }
+    }
+
+    #[test]
+    fn the_role_is_held_by_one() {
+        let role = Role::default();
+        let turn = role.try_take().expect("is free");
+        assert!(role.try_take().is_none());
+        drop(turn);
+        assert!(role.try_take().is_some());
     }
 }

@@ -58,7 +58,15 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
         && !entry.subcommands.is_empty()
     {
         match entry.subcommand(subcommand) {
-            Some(found) => entry = found,
+            Some(found) => {
+                if entry.command.name == "debug"
+                    && let Err(error) = super::debug::check_access(&worker.live, client)
+                {
+                    refuse(worker, reply, Some(entry), error.to_string().as_bytes());
+                    return Outcome::Done(Lsn::ZERO);
+                }
+                entry = found;
+            }
             None if entry.is_container() => {
                 refuse(worker, reply, Some(entry), &unknown_subcommand(entry.command, subcommand));
                 return Outcome::Done(Lsn::ZERO);
@@ -223,7 +231,8 @@ fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
     text
 }
 
-fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
+/// The error text for a subcommand that a container doesn't have.
+pub(super) fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
     let mut text = b"ERR unknown subcommand '".to_vec();
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_ascii_uppercase()).as_bytes());

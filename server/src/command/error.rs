@@ -26,6 +26,11 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// An error whose text is put together at run time, code first.
+    pub fn of(text: String) -> CommandError {
+        CommandError::Text(text.into())
+    }
+
     /// The text for the wire. [`Display`](std::fmt::Display) is for people: it can't show bytes that are no UTF-8.
     pub fn text(&self) -> Cow<'_, [u8]> {
         match self {

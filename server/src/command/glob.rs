@@ -9,7 +9,6 @@ pub(crate) enum Case {
     /// They don't.
     Sensitive,
     /// They do. For names of directives; keys are always case-sensitive.
-    #[cfg_attr(not(test), expect(dead_code, reason = "CONFIG GET's way"))]
     Insensitive,
 }
 

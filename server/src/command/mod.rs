@@ -5,13 +5,17 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+pub mod admin;
 mod args;
 pub mod bit;
 pub mod bitfield;
 pub mod client;
+pub mod command_command;
+pub mod config_command;
 pub mod connection;
 pub mod counter;
 mod deadline;
+pub mod debug;
 pub mod dispatch;
 mod error;
 pub mod expire;
@@ -20,6 +24,7 @@ pub mod generic;
 mod glob;
 pub mod hash;
 pub mod hash_pick;
+pub mod info;
 mod keys;
 pub mod lcs;
 pub mod memory;

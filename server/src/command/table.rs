@@ -5,14 +5,20 @@ use std::sync::LazyLock;
 
 /// The rows of every family.
 const FAMILIES: &[&[Command]] = &[
+    super::admin::COMMANDS,
     super::bit::COMMANDS,
     super::bitfield::COMMANDS,
+    super::client::COMMANDS,
+    super::command_command::COMMANDS,
+    super::config_command::COMMANDS,
     super::connection::COMMANDS,
     super::counter::COMMANDS,
+    super::debug::COMMANDS,
     super::expire::COMMANDS,
     super::generic::COMMANDS,
     super::hash::COMMANDS,
     super::hash_pick::COMMANDS,
+    super::info::COMMANDS,
     super::lcs::COMMANDS,
     super::memory::COMMANDS,
     super::object::COMMANDS,

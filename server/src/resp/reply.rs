@@ -148,4 +148,48 @@ impl Reply {
             Protocol::Resp3 => self.bytes.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
         }
     }
+
+    /// Text for people, of a `format` of three letters (a bulk string in RESP2).
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
+        debug_assert_eq!(format.len(), 3);
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.header(b'=', text.len() as i64 + 4);
+                self.bytes.extend_from_slice(format.as_bytes());
+                self.bytes.push(b':');
+                self.bytes.extend_from_slice(text);
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// A whole number of any size, in decimal digits (a bulk string in RESP2).
+    pub fn big_number(&mut self, digits: &str) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(digits.as_bytes()),
+            Protocol::Resp3 => {
+                self.bytes.push(b'(');
+                self.bytes.extend_from_slice(digits.as_bytes());
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// A double, given as its text (a bulk string in RESP2).
+    pub fn double_text(&mut self, text: &str) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp3 => {
+                self.bytes.push(b',');
+                self.bytes.extend_from_slice(text.as_bytes());
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// The head of an attribute; `pairs` keys and values follow, and then the reply that they are about. RESP3 only.
+    pub fn attribute(&mut self, pairs: usize) {
+        self.header(b'|', pairs as i64);
+    }
 }

@@ -310,3 +310,132 @@ impl File for SimFile {
         Ok(disk.inodes[self.inode].cached.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(fs: &SimFs) -> Arc<dyn File> {
+        fs.create_dir_all(Path::new("/d")).expect("creates");
+        let file = fs.open(Path::new("/d/f"), OpenMode::Create).expect("opens");
+        fs.sync_dir(Path::new("/d")).expect("syncs");
+        file
+    }
+
+    fn content(fs: &SimFs) -> Vec<u8> {
+        let file = fs.open(Path::new("/d/f"), OpenMode::Read).expect("opens");
+        let mut bytes = vec![0; 4096];
+        let read = file.read_at(&mut bytes, 0).expect("reads");
+        bytes.truncate(read);
+        bytes
+    }
+
+    #[test]
+    fn a_power_cut_keeps_what_was_synced_and_whole_sectors_of_the_rest() {
+        let (mut kept, mut lost, mut torn, mut reordered) = (0, 0, 0, 0);
+        for seed in 0..300 {
+            let fs = SimFs::new(seed);
+            let handle = file(&fs);
+            handle.write_at(&[1; 2048], 0).expect("writes");
+            handle.sync_data().expect("syncs");
+            handle.write_at(&[2; 2048], 0).expect("writes");
+            fs.crash();
+            let sectors: Vec<u8> = content(&fs)
+                .chunks(512)
+                .map(|sector| {
+                    assert!(sector.iter().all(|byte| *byte == sector[0]), "a mixed sector");
+                    sector[0]
+                })
+                .collect();
+            match sectors.as_slice() {
+                [2, 2, 2, 2] => kept += 1,
+                [1, 1, 1, 1] => lost += 1,
+                [2, .., 1] => torn += 1,
+                _ => reordered += 1,
+            }
+            assert!(handle.read_at(&mut [0], 0).is_err(), "a handle of before works");
+        }
+        assert!(kept > 10 && lost > 10 && torn > 10 && reordered > 10, "{kept} {lost} {torn} {reordered}");
+    }
+
+    #[test]
+    fn a_kill_loses_nothing_and_syncs_nothing() {
+        let mut lost = 0;
+        for seed in 0..50 {
+            let fs = SimFs::new(seed);
+            file(&fs).write_at(&[1; 512], 0).expect("writes");
+            fs.kill();
+            assert_eq!(content(&fs), [1; 512]);
+            fs.crash();
+            lost += u32::from(content(&fs).is_empty());
+        }
+        assert!(lost > 5);
+    }
+
+    #[test]
+    fn names_are_durable_once_their_directory_is_synced() {
+        let (mut old, mut new) = (0, 0);
+        for seed in 0..100 {
+            let fs = SimFs::new(seed);
+            file(&fs).write_at_durable(&[1; 512], 0).expect("writes");
+            let other = fs.open(Path::new("/d/g"), OpenMode::CreateNew).expect("creates");
+            other.write_at_durable(&[2; 512], 0).expect("writes");
+            fs.rename(Path::new("/d/g"), Path::new("/d/f")).expect("renames");
+            fs.crash();
+            // The target is one of the two, whole.
+            match content(&fs).as_slice() {
+                bytes if bytes == [1; 512] => old += 1,
+                bytes if bytes == [2; 512] => new += 1,
+                bytes => panic!("{bytes:?}"),
+            }
+        }
+        assert!(old > 5 && new > 5);
+    }
+
+    #[test]
+    fn a_durable_write_is_not_undone_by_earlier_ones() {
+        for seed in 0..100 {
+            let fs = SimFs::new(seed);
+            let handle = file(&fs);
+            handle.write_at(&[1; 1024], 0).expect("writes");
+            handle.write_at_durable(&[2; 512], 0).expect("writes");
+            fs.crash();
+            assert_eq!(content(&fs)[..512], [2; 512]);
+        }
+    }
+
+    #[test]
+    fn after_a_failed_sync_another_proves_nothing() {
+        let mut lost = 0;
+        for seed in 0..50 {
+            let fs = SimFs::new(seed);
+            let handle = file(&fs);
+            handle.write_at(&[1; 512], 0).expect("writes");
+            fs.fail_after(1, Fault::Io);
+            assert!(handle.sync_data().is_err());
+            handle.sync_data().expect("succeeds, and has nothing to write");
+            fs.crash();
+            lost += u32::from(content(&fs).is_empty());
+        }
+        assert!(lost > 5);
+    }
+
+    #[test]
+    fn space_is_limited_and_locks_end_with_the_process() {
+        let fs = SimFs::new(0);
+        let handle = file(&fs);
+        fs.set_space_bytes(Some(1000));
+        let full = handle.write_at(&[1; 1001], 0).expect_err("is full");
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        handle.write_at(&[1; 1000], 0).expect("fits");
+        handle.write_at(&[2; 1000], 0).expect("needs no more");
+        let lock = fs.lock(Path::new("/d/LOCK")).expect("locks");
+        assert!(fs.lock(Path::new("/d/LOCK")).is_err());
+        fs.kill();
+        let held = fs.lock(Path::new("/d/LOCK")).expect("is free");
+        drop(lock);
+        assert!(fs.lock(Path::new("/d/LOCK")).is_err(), "a dead lock's end freed a live one");
+        drop(held);
+        fs.lock(Path::new("/d/LOCK")).expect("is free");
+    }
+}

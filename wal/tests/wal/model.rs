@@ -258,7 +258,7 @@ impl WallMs for SimClock {
 
 #[test]
 fn what_comes_back_is_what_was_promised() {
-    for_each_seed(600, |seed| {
+    for_each_seed(3000, |seed| {
         let mut model = Model::new(seed);
         for _ in 0..6 {
             model.live();

@@ -1,0 +1,154 @@
+//! Commands about the process: its clock, its role, its end. `CONFIG`, `INFO` and `DEBUG` have files of their own.
+
+use super::args::is;
+use super::flags::{ADMIN, ALLOW_BUSY, FAST, LOADING, NO_MULTI, NOSCRIPT, STALE};
+use super::object::write_help;
+use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
+
+const ROW: Command = Command {
+    name: "",
+    arity: 0,
+    flags: 0,
+    keys: KeySpec::None,
+    categories: &[],
+    group: "server",
+    since: "",
+    summary: "",
+    complexity: "O(1)",
+    subcommands: &[],
+    run: Run::Container,
+};
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "module",
+        arity: -2,
+        since: "4.0.0",
+        summary: "Commands about modules, of which there are none",
+        complexity: "Depends on the subcommand",
+        subcommands: &[
+            Command {
+                name: "help",
+                arity: 2,
+                flags: LOADING | STALE,
+                since: "5.0.0",
+                summary: "Lists the subcommands",
+                run: Run::Server(module_help),
+                ..ROW
+            },
+            Command {
+                name: "list",
+                arity: 2,
+                flags: ADMIN | NOSCRIPT,
+                since: "4.0.0",
+                summary: "No modules",
+                run: Run::Server(module_list),
+                ..ROW
+            },
+        ],
+        ..ROW
+    },
+    Command {
+        name: "role",
+        arity: 1,
+        flags: NOSCRIPT | LOADING | STALE | FAST,
+        categories: &["admin", "dangerous"],
+        since: "2.8.12",
+        summary: "That this is a master without replicas",
+        run: Run::Server(role),
+        ..ROW
+    },
+    Command {
+        name: "shutdown",
+        arity: -1,
+        flags: ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY,
+        since: "1.0.0",
+        summary: "Makes everything durable and ends the server",
+        complexity: "O(N) where N is what was not durable yet",
+        run: Run::Server(shutdown),
+        ..ROW
+    },
+    Command {
+        name: "time",
+        arity: 1,
+        flags: LOADING | STALE | FAST,
+        since: "2.6.0",
+        summary: "The server's time",
+        run: Run::Server(time),
+        ..ROW
+    },
+];
+
+fn time(call: &mut ServerCall<'_>) -> CommandResult {
+    let now_ms = call.worker.server.db.now_ms();
+    call.reply.array(2);
+    for number in [now_ms / 1000, now_ms % 1000 * 1000] {
+        call.reply.bulk(itoa::Buffer::new().format(number).as_bytes());
+    }
+    Ok(())
+}
+
+fn role(call: &mut ServerCall<'_>) -> CommandResult {
+    call.reply.array(3);
+    call.reply.bulk(b"master");
+    call.reply.integer(0);
+    call.reply.array(0);
+    Ok(())
+}
+
+fn module_list(call: &mut ServerCall<'_>) -> CommandResult {
+    call.reply.array(0);
+    Ok(())
+}
+
+fn module_help(call: &mut ServerCall<'_>) -> CommandResult {
+    write_help(
+        call.reply,
+        &[
+            "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+            "LIST",
+            "    Return a list of loaded modules.",
+            "HELP",
+            "    Prints this help.",
+        ],
+    );
+    Ok(())
+}
+
+/// There is nothing to save that is not in the log, so that `SAVE` and `NOSAVE` mean the same: what was acknowledged is kept.
+fn shutdown(call: &mut ServerCall<'_>) -> CommandResult {
+    let (mut save, mut no_save, mut now, mut force, mut abort) = (false, false, false, false, false);
+    for option in &call.args[1..] {
+        let flag = if is(option, "save") {
+            &mut save
+        } else if is(option, "nosave") {
+            &mut no_save
+        } else if is(option, "now") {
+            &mut now
+        } else if is(option, "force") {
+            &mut force
+        } else if is(option, "abort") {
+            &mut abort
+        } else {
+            return Err(CommandError::Syntax);
+        };
+        *flag = true;
+    }
+    if (abort && (save || no_save || now || force)) || (save && no_save) {
+        return Err(CommandError::Syntax);
+    }
+    if abort {
+        return Err("ERR No shutdown in progress.".into());
+    }
+    if let Err(error) = call.worker.server.db.flush() {
+        tracing::error!(%error, "SHUTDOWN: what was written last can't be made durable");
+        if !force {
+            return Err("ERR Errors trying to SHUTDOWN. Check logs.".into());
+        }
+    }
+    tracing::info!(client = %call.client.card.origin.address, "SHUTDOWN");
+    call.worker.server.request_shutdown(now);
+    call.client.closing = true;
+    Ok(())
+}
