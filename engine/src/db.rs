@@ -140,11 +140,15 @@ impl Db {
             log_options = log_options.segment_bytes_max(bytes);
         }
         let log_clock = Arc::new(LogClock::new(Arc::clone(&options.clock)));
-        let (wal, log) =
-            Wal::open(fs, Arc::clone(&log_clock) as _, directory, log_options, Lsn::ZERO, &mut |_, record| {
-                replay.record(record).map_err(Into::into)
-            })
-            .map_err(Error::Log)?;
+        let (wal, log) = Wal::open(
+            fs,
+            Arc::clone(&log_clock) as _,
+            directory,
+            log_options,
+            Lsn::ZERO,
+            &mut |_, record| replay.record(record).map_err(Into::into),
+        )
+        .map_err(Error::Log)?;
         let clock = log_clock.start(log.clock_high_water_ms);
         let Replay { shards, shard_bits, .. } = replay;
         let clock_ahead_ms = log.clock_high_water_ms.saturating_sub(wall_ms);

@@ -62,7 +62,12 @@ impl Operation {
     pub(crate) fn ids(&self) -> Vec<Id> {
         use Operation::*;
         match self {
-            Set(id, ..) | SetNew(id, ..) | GetAndTouch(id, _) | Touch(id, _) | Delete(id) | ExpireAt(id, _) => {
+            Set(id, ..)
+            | SetNew(id, ..)
+            | GetAndTouch(id, _)
+            | Touch(id, _)
+            | Delete(id)
+            | ExpireAt(id, _) => {
                 vec![id.clone()]
             }
             HashSet(id, ..) | HashRemove(id, _) | WriteAt(id, ..) => vec![id.clone()],
@@ -115,7 +120,9 @@ impl Operation {
             HashSet(id, field, value) => {
                 let item = live_or(world, id, now_ms, || Content::Hash(BTreeMap::new()));
                 match Rc::make_mut(&mut item.content) {
-                    Content::Hash(fields) => Answer::Bool(fields.insert(field.clone(), value.clone()).is_none()),
+                    Content::Hash(fields) => {
+                        Answer::Bool(fields.insert(field.clone(), value.clone()).is_none())
+                    }
                     Content::String(_) => Answer::WrongKind,
                 }
             }
@@ -326,7 +333,11 @@ impl Model {
         let promised = self.promised();
         let latest = self.commits[..promised].iter().map(|commit| commit.logged_at_ms).max();
         let latest = latest.unwrap_or(0).max(self.opened_ms);
-        assert!(now_ms >= latest, "time went back to {now_ms}, {} ms before what the log has seen", latest - now_ms);
+        assert!(
+            now_ms >= latest,
+            "time went back to {now_ms}, {} ms before what the log has seen",
+            latest - now_ms
+        );
         let mut world = self.base.clone();
         let mut last = None;
         let mut found = false;
@@ -347,7 +358,9 @@ impl Model {
                     found = true;
                     break;
                 }
-                Err(why) => last = Some(format!("{}\n  after {number} commits: {why}", last.unwrap_or_default())),
+                Err(why) => {
+                    last = Some(format!("{}\n  after {number} commits: {why}", last.unwrap_or_default()))
+                }
             }
         }
         assert!(
@@ -394,7 +407,8 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
             }
             continue;
         };
-        let latest_ms = item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
+        let latest_ms =
+            item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
         if *item.content != seen.content {
             return Err(format!("{} holds {:?} instead of {:?}", name(), seen.content, item.content));
         }
@@ -407,7 +421,12 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
             ));
         }
         if item.absolute_ms != seen.absolute_ms {
-            return Err(format!("{} has the limit {} instead of {}", name(), seen.absolute_ms, item.absolute_ms));
+            return Err(format!(
+                "{} has the limit {} instead of {}",
+                name(),
+                seen.absolute_ms,
+                item.absolute_ms
+            ));
         }
     }
     match seen.keys().find(|id| !world.contains_key(*id)) {

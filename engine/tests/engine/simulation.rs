@@ -185,7 +185,8 @@ impl Simulation {
             2..=3 => {
                 let id = self.id();
                 let fields = self.rng.below(150);
-                let all = (0..fields).map(|n| Operation::HashSet(id.clone(), format!("{n}").into(), b"v".to_vec()));
+                let all =
+                    (0..fields).map(|n| Operation::HashSet(id.clone(), format!("{n}").into(), b"v".to_vec()));
                 Operation::Transaction(all.collect())
             }
             4..=9 => {
@@ -246,9 +247,13 @@ impl Simulation {
         for number in (0..sessile::DATABASES).filter(|_| ticked) {
             let here = self.model.world.iter().filter(|(id, _)| id.0 == number).map(|(_, item)| item);
             let (alive, dying): (Vec<_>, Vec<_>) = here.partition(|item| item.deadline_ms > now_ms);
-            let with = |items: &[&super::model::Item]| items.iter().filter(|i| i.deadline_ms != NEVER).count();
+            let with =
+                |items: &[&super::model::Item]| items.iter().filter(|i| i.deadline_ms != NEVER).count();
             let (len, len_with) = (db.len_of(number), db.len_with_deadline(number));
-            assert!((alive.len()..=alive.len() + dying.len()).contains(&len), "{len} keys in database {number} at {now_ms}: {alive:?} {dying:?}");
+            assert!(
+                (alive.len()..=alive.len() + dying.len()).contains(&len),
+                "{len} keys in database {number} at {now_ms}: {alive:?} {dying:?}"
+            );
             assert!((with(&alive)..=with(&alive) + dying.len()).contains(&len_with));
         }
         if outcome.is_err() || log.poisoned {
@@ -256,7 +261,11 @@ impl Simulation {
         }
         if self.durability != Durability::No {
             let due = self.model.acknowledged_lsn_before(now_ms.saturating_sub(1_000));
-            assert!(log.durable.get() >= due, "the log is behind {due} at {now_ms}: {:?} {log:?}", self.durability);
+            assert!(
+                log.durable.get() >= due,
+                "the log is behind {due} at {now_ms}: {:?} {log:?}",
+                self.durability
+            );
         }
         if let Some(reclaimed_ms) = self.reclaimed_ms
             && now_ms >= reclaimed_ms + 1_000
@@ -280,7 +289,8 @@ impl Simulation {
                 }
             }
             34 => {
-                let durability = pick(&mut self.rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
+                let durability =
+                    pick(&mut self.rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
                 self.durability = durability;
                 db.set_durability(durability);
             }
@@ -382,7 +392,9 @@ fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
         Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
         Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
-        Operation::Clear(database) => db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done),
+        Operation::Clear(database) => {
+            db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
+        }
         Operation::WriteAt(..) | Operation::Rename(..) | Operation::Copy(..) | Operation::Transaction(_) => {
             let ids = operation.ids();
             let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
@@ -432,14 +444,18 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::Touch(_, touch) => Answer::Bool(txn.touch(&key, *touch).is_some()),
         Operation::Delete(_) => Answer::Bool(txn.delete(&key)),
         Operation::ExpireAt(_, at) => Answer::Bool(txn.set_deadline(&key, *at)),
-        Operation::HashSet(_, field, value) => txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool),
+        Operation::HashSet(_, field, value) => {
+            txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
         Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
         Operation::WriteAt(_, offset, bytes) => {
             txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
         }
         Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
         Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
-        Operation::Transaction(all) => Answer::Many(all.iter().map(|operation| within(txn, operation)).collect()),
+        Operation::Transaction(all) => {
+            Answer::Many(all.iter().map(|operation| within(txn, operation)).collect())
+        }
         Operation::Clear(_) => unreachable!("no transaction of keys clears"),
     }
 }
