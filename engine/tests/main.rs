@@ -4,6 +4,8 @@
 
 mod engine {
     mod clock;
+    mod concurrency;
+    mod damage;
     mod expiry;
     mod million;
     mod model;
