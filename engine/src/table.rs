@@ -428,6 +428,27 @@ mod tests {
         }
     }
 
+    /// No insertion moves more than the elements of one full segment, and the directory.
+    #[test]
+    fn an_insertion_splits_one_segment_at_most() {
+        let mut table = Table::new(6);
+        let mut moved_most = 0;
+        for number in 0..300_000u64 {
+            let hash = spread(number) >> 6;
+            let segment = table.segment_index(hash);
+            let (before, segments, directory) =
+                (table.segments[segment].entries.len(), table.segments.len(), table.directory.len());
+            table.insert(hash);
+            let split = table.segments.len() - segments;
+            assert!(split <= 1, "{split} splits for one insertion");
+            assert!(table.directory.len() <= 2 * directory);
+            moved_most = moved_most.max(if split == 1 { before } else { 0 });
+            assert!(table.segments[segment].entries.len() <= SEGMENT_ENTRIES_MAX);
+        }
+        assert_eq!(moved_most, SEGMENT_ENTRIES_MAX);
+        assert!(table.directory.len() <= 4 * table.segments.len(), "{} entries", table.directory.len());
+    }
+
     #[test]
     fn gives_memory_back_when_emptied() {
         let mut table = Table::new(0);

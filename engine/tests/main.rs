@@ -7,6 +7,7 @@ mod engine {
     mod concurrency;
     mod damage;
     mod expiry;
+    mod golden;
     mod million;
     mod model;
     mod scan;

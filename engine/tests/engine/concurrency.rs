@@ -1,5 +1,6 @@
 //! Many threads, with the database's own threads running, on the real disk.
 
+use super::support::open_free;
 use sessile::{Db, Durability, Expiry, Options, Touch};
 use sessile_wal::sim::Rng;
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ fn transfers_keep_the_sum_whoever_looks_and_after_a_restart() {
     assert_eq!(transfers.load(Relaxed), THREADS * 3_000);
     let before = contents(&db);
     drop(db);
-    assert_eq!(contents(&Db::open(dir.path()).expect("opens")), before);
+    assert_eq!(contents(&open_free(&Options::new(), dir.path())), before);
 }
 
 /// Everything at once: sets, touches, hashes, deletes, deaths, clears, scans, flushes. What is left is what a restart finds.
@@ -155,10 +156,11 @@ fn what_many_threads_leave_is_what_a_restart_finds() {
             db.delete(&key).expect("deleted");
         }
     }
+    super::support::pause(Duration::from_millis(200));
     let before = super::support::look_at_all(&db);
     assert_eq!(db.len() + db.len_of(3), before.len());
     drop(db);
-    let db = Db::open(dir.path()).expect("opens");
+    let db = open_free(&Options::new(), dir.path());
     let after = super::support::look_at_all(&db);
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     for (id, seen) in &before {
@@ -172,7 +174,7 @@ fn what_many_threads_leave_is_what_a_restart_finds() {
 #[test]
 fn a_value_in_hand_does_not_change() {
     let dir = tempfile::tempdir().expect("a directory");
-    let db = Db::open(dir.path()).expect("opens");
+    let db = open_free(&Options::new(), dir.path());
     db.set(b"key", [1; 1_000], Expiry::Never).expect("set");
     let value = db.get(b"key").expect("a string").expect("there");
     db.set(b"key", [2; 1_000], Expiry::Never).expect("set");

@@ -132,6 +132,16 @@ fn every_damage(closed: bool) {
     assert!(judge("nothing", &sound, &history[12..]));
     assert!(sound.len() >= 4, "several log files: {:?}", sound.keys());
     let (mut tried, mut accepted) = (0, 0);
+    // A log is known to have been synced up to its end by the mark behind that. If the very sector of the mark is lost, and the end of the
+    // last record with it, what is left looks like a torn tail: nothing of an earlier sector may be missing then.
+    let (last_log, end) = sound
+        .iter()
+        .filter(|(name, _)| name.starts_with("wal-"))
+        .filter_map(|(name, bytes)| {
+            Some((name.clone(), bytes[4096..].iter().rposition(|&byte| byte != 0)? + 4096))
+        })
+        .last()
+        .expect("a log");
     for (name, bytes) in &sound {
         let mut damages: Vec<(String, Option<Vec<u8>>)> = vec![
             ("deleted".into(), None),
@@ -165,6 +175,8 @@ fn every_damage(closed: bool) {
                 None => drop(damaged.remove(name)),
             }
             tried += 1;
+            let mark_lost = *name == last_log && damage == format!("zeroed at {}", end / 512 * 512);
+            let allowed = if mark_lost { &history[8..] } else { allowed };
             accepted += u32::from(judge(&format!("{name} {damage}"), &damaged, allowed));
         }
         // A copy under the name of a file to come, a stray file, a half-made one.
@@ -225,7 +237,12 @@ fn a_second_open_in_the_process_is_refused_with_the_pid() {
     drop(db);
     assert!(matches!(Db::open(dir.path()), Err(Error::InUse { .. })), "a clone keeps it open");
     drop(clone);
-    Db::open(dir.path()).expect("free again");
+    // Another test that starts a child at this moment holds the lock's descriptor between fork and exec.
+    let free = (0..100).any(|_| {
+        super::support::pause(std::time::Duration::from_millis(10));
+        Db::open(dir.path()).is_ok()
+    });
+    assert!(free, "free again");
 }
 
 /// What a child of this test opens.

@@ -12,12 +12,6 @@ fn keys() -> u64 {
     asked.unwrap_or(if cfg!(debug_assertions) { 200_000 } else { 1_000_000 })
 }
 
-/// Lets others work for a moment.
-#[expect(clippy::disallowed_methods, reason = "a test of real threads in real time")]
-fn pause() {
-    std::thread::sleep(std::time::Duration::from_millis(2));
-}
-
 /// Timers that one hold of a shard's lock may handle: the limit and what is left of the last link of a chain.
 const TIMERS_PER_HOLD: u64 = 256 + 30;
 /// The least number of shards.
@@ -132,7 +126,7 @@ fn a_million_keys_that_die_in_one_second_are_gone_within_the_next_and_readers_do
         if left == 0 {
             break now_ms;
         }
-        pause();
+        super::support::pause(std::time::Duration::from_millis(2));
     };
     stop.store(true, Relaxed);
     let (buckets, worst_ns) = reader.join().expect("reads");

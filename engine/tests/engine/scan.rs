@@ -134,8 +134,9 @@ fn random_keys_are_drawn_alike() {
 }
 
 /// In a table that grows to a million keys no insertion may stall. What one insertion moves is bounded in the table's own tests; here is
-/// the time.
+/// the time, of which a busy machine takes its share.
 #[test]
+#[ignore = "a measurement: run it alone, with --release"]
 fn growth_does_not_stall() {
     let (db, _) = open();
     let (mut over_1_ms, mut worst_ns) = (0, 0);
@@ -157,7 +158,7 @@ fn growth_does_not_stall() {
     println!("1000000 insertions: {over_1_ms} over 1 ms, the longest {} µs", worst_ns / 1000);
     // The machine may take the core away now and then.
     assert!(
-        over_1_ms <= 200,
+        over_1_ms <= 20,
         "{over_1_ms} insertions took longer than 1 ms, the longest {} µs",
         worst_ns / 1000
     );

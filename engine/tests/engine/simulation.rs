@@ -220,7 +220,8 @@ impl Simulation {
             Err(Error::DiskFull(_) | Error::LogFailed(_)) => {
                 // Refused before it happened, or not acknowledged after it did: memory says which.
                 let seen = look_at_all(db);
-                if super::model::matches(&exact(&after), &seen, now_ms).is_ok() {
+                let is = |world| super::model::matches(&exact(world), &seen, now_ms).is_ok();
+                if is(&after) && (logged_at_ms > 0 || !is(&self.model.world)) {
                     self.model.commit(after, log.appended.get(), logged_at_ms, false);
                 }
             }

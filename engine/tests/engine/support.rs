@@ -1,8 +1,8 @@
 //! What the tests share.
 
-use sessile::{Access, Db, Kind};
+use sessile::{Access, Db, Kind, Options};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
 pub(crate) const DIR: &str = "/data/db";
@@ -22,7 +22,8 @@ pub(crate) enum Content {
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sum = |bytes: &[u8]| bytes.iter().fold(0u32, |sum, &b| sum.wrapping_mul(31) + u32::from(b));
+        let sum =
+            |bytes: &[u8]| bytes.iter().fold(0u32, |sum, &b| sum.wrapping_mul(31).wrapping_add(u32::from(b)));
         match self {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
@@ -110,4 +111,21 @@ pub(crate) fn fixed_manifest() -> Vec<u8> {
 /// Where the manifest of a simulated database is.
 pub(crate) fn manifest_path() -> PathBuf {
     PathBuf::from(DIR).join("MANIFEST")
+}
+
+/// Lets the database's own threads work for a moment.
+#[expect(clippy::disallowed_methods, reason = "for tests of real threads in real time")]
+pub(crate) fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
+/// Opens a real directory. A test that starts a child holds, between fork and exec, the locks of all others: then it takes a moment.
+pub(crate) fn open_free(options: &Options, dir: &Path) -> Db {
+    for _ in 0..200 {
+        match options.clone().open(dir) {
+            Err(sessile::Error::InUse { .. }) => pause(std::time::Duration::from_millis(10)),
+            other => return other.expect("opens"),
+        }
+    }
+    panic!("{} stays in use", dir.display());
 }

@@ -1,0 +1,138 @@
+//! The format held still: directories made once, by hand of [`make`], that every later version must read as they were meant.
+
+use super::support::{Content, Id, NEVER, Seen, fixed_manifest, look_at_all, open_free};
+use proptest::prelude::*;
+use sessile::{Db, Durability, Expiry, Fs, Options, Touch};
+use sessile_wal::sim::SimClock;
+use sessile_wal::{OpenMode, RealFs};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const START_MS: u64 = 1_800_000_000_000;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/version-1")
+}
+
+fn open(dir: &Path, after_ms: u64) -> Db {
+    let options = Options::new()
+        .clock(Arc::new(SimClock::new(START_MS + after_ms)))
+        .durability(Durability::No)
+        .manual_background()
+        .log_file_bytes_max(8 << 10);
+    open_free(&options, dir)
+}
+
+/// Every kind of operation that the log has.
+fn fill(db: &Db) {
+    let seconds = Duration::from_secs;
+    db.set(b"forever", b"value", Expiry::Never).expect("set");
+    db.set(b"minute", b"", Expiry::After(seconds(60))).expect("set");
+    db.set(b"idle", [0, 255, 10], Expiry::Idle { idle: seconds(1800), absolute: Some(seconds(86_400)) })
+        .expect("set");
+    db.set(b"touched", b"value", Expiry::After(seconds(10))).expect("set");
+    db.touch(b"touched", Touch::For(seconds(1_800))).expect("touched");
+    db.set(b"deleted", b"value", Expiry::Never).expect("set");
+    db.delete(b"deleted").expect("deleted");
+    db.set(b"exact", b"value", Expiry::Never).expect("set");
+    db.expire_at_ms(b"exact", Some(START_MS + 123_457)).expect("moved");
+    db.set(b"old name", b"moved", Expiry::AtMs(START_MS + 1_000_000)).expect("set");
+    db.transaction(&[b"old name", b"new name"], |txn, keys| txn.rename(&keys[0], &keys[1])).expect("renamed");
+    db.set(b"written", b"0123456789", Expiry::Never).expect("set");
+    db.transaction(&[b"written"], |txn, keys| txn.write_string_at(&keys[0], 12, b"XY").expect("a string"))
+        .expect("ok");
+    let other = db.database(15);
+    for number in 0..3u8 {
+        other.hash_set(b"hash", &[number], [number; 3]).expect("set");
+    }
+    other.hash_set(b"hash", &[1], b"changed").expect("set");
+    other.hash_remove(b"hash", &[0]).expect("removed");
+    for number in 0..130u8 {
+        other.hash_set(b"large hash", &[number], [number]).expect("set");
+    }
+    db.database(2).set(b"cleared", b"", Expiry::Never).expect("set");
+    db.clear(Some(2)).expect("cleared");
+}
+
+/// What [`fill`] leaves, as the log holds it: a touched deadline rounded up to its grid of 65,536 ms.
+fn expected() -> BTreeMap<Id, Seen> {
+    let string = |key: &str, bytes: &[u8], deadline_ms, absolute_ms| {
+        let content = Content::String(bytes.to_vec());
+        ((0, key.as_bytes().to_vec()), Seen { content, deadline_ms, absolute_ms })
+    };
+    let hash = |key: &str, fields: Vec<(u8, Vec<u8>)>| {
+        let content = Content::Hash(fields.into_iter().map(|(field, value)| (vec![field], value)).collect());
+        ((15, key.as_bytes().to_vec()), Seen { content, deadline_ms: NEVER, absolute_ms: NEVER })
+    };
+    let rounded_ms = (START_MS + 1_800_000).next_multiple_of(65_536);
+    [
+        string("forever", b"value", NEVER, NEVER),
+        string("minute", b"", START_MS + 60_000, NEVER),
+        string("idle", &[0, 255, 10], rounded_ms, START_MS + 86_400_000),
+        string("touched", b"value", rounded_ms, NEVER),
+        string("exact", b"value", START_MS + 123_457, NEVER),
+        string("new name", b"moved", START_MS + 1_000_000, NEVER),
+        string("written", b"0123456789\0\0XY", NEVER, NEVER),
+        hash("hash", vec![(1, b"changed".to_vec()), (2, vec![2; 3])]),
+        hash("large hash", (0..130).map(|number| (number, vec![number])).collect()),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for name in RealFs.list(from).expect("a directory") {
+        std::fs::copy(from.join(&name), to.join(&name)).expect("copied");
+    }
+}
+
+#[test]
+fn a_directory_of_version_1_holds_what_was_put_into_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    copy(&golden(), dir.path());
+    for _ in 0..2 {
+        let db = open(dir.path(), 0);
+        assert_eq!(look_at_all(&db), expected());
+        assert!(db.recovery().torn.is_none() && !db.recovery().created);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whenever it is opened, the living are there, and it can be written.
+    #[test]
+    fn a_directory_of_version_1_opens_at_any_time(after_ms in 0u64..3_000_000, value: Vec<u8>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        copy(&golden(), dir.path());
+        let mut expected = expected();
+        expected.retain(|_, seen| seen.deadline_ms > START_MS + after_ms);
+        let db = open(dir.path(), after_ms);
+        prop_assert_eq!(look_at_all(&db), expected.clone());
+        db.set(b"new", &value, Expiry::Never).expect("set");
+        drop(db);
+        let seen = Seen { content: Content::String(value), deadline_ms: NEVER, absolute_ms: NEVER };
+        expected.insert((0, b"new".to_vec()), seen);
+        prop_assert_eq!(look_at_all(&open(dir.path(), after_ms)), expected);
+    }
+}
+
+/// Writes the directory anew: for a new format version, into a directory of its own name.
+#[test]
+#[ignore = "makes the golden directory"]
+fn make() {
+    let dir = golden();
+    RealFs.create_dir_all(&dir).expect("made");
+    let manifest = RealFs.open(&dir.join("MANIFEST"), OpenMode::CreateNew).expect("new");
+    manifest.write_at(&fixed_manifest(), 0).expect("written");
+    let db = open(&dir, 0);
+    fill(&db);
+    drop(db);
+    for name in RealFs.list(&dir).expect("a directory") {
+        if name == "LOCK" || name.starts_with("spare") {
+            RealFs.remove(&dir.join(name)).expect("removed");
+        }
+    }
+}
