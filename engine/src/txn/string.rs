@@ -3,7 +3,7 @@
 use super::{Txn, WrongKind};
 use crate::expiry::{Expiry, NEVER, grid_for, ms};
 use crate::key::Key;
-use crate::limits::PACKED_BYTES_MAX;
+use crate::limits::{PACKED_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::object::{Body, Kind, Object, Packed, Policy, Structured, View, layout};
 use crate::record::Operation;
 use crate::shard::Shard;
@@ -93,13 +93,18 @@ impl Txn<'_> {
     ///
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
+    ///
+    /// # Panics
+    /// If the string would be longer than [`VALUE_BYTES_MAX`](crate::VALUE_BYTES_MAX): callers bound offsets. (No log could be read back
+    /// that holds such a write.)
     pub fn write_string_at(
         &mut self,
         key: &Key<'_>,
         offset: usize,
         bytes: &[u8],
     ) -> Result<usize, WrongKind> {
-        let end = offset + bytes.len();
+        let end = offset.saturating_add(bytes.len());
+        assert!(end <= VALUE_BYTES_MAX, "a write of {} bytes at {offset} is too far out", bytes.len());
         let Some(old) = self.string(key)? else {
             let mut value = vec![0; offset];
             value.extend_from_slice(bytes);
