@@ -34,6 +34,9 @@ pub(crate) const WRITE_SPINS: u32 = 1000;
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
+/// How often a thread that syncs for others looks whether those just served are back: some microseconds, a fraction of
+/// what a sync takes.
+const GATHER_SPINS: u32 = 1000;
 /// How many turns one thread syncs for others before it goes on with its own work.
 const SYNC_TURNS_MAX: u32 = 4;
 
@@ -312,7 +315,7 @@ impl Log {
             if !turn.next_is_wanted() {
                 break;
             }
-            turn.again();
+            turn.again(GATHER_SPINS);
             self.sync_out(turn)?;
         }
         Ok(())
