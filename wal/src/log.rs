@@ -34,9 +34,6 @@ pub(crate) const WRITE_SPINS: u32 = 1000;
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
-/// How often a thread that syncs for others looks whether those just served are back: some microseconds, a fraction of
-/// what a sync takes.
-const GATHER_SPINS: u32 = 1000;
 /// How many turns one thread syncs for others before it goes on with its own work.
 const SYNC_TURNS_MAX: u32 = 4;
 
@@ -315,7 +312,7 @@ impl Log {
             if !turn.next_is_wanted() {
                 break;
             }
-            turn.again(GATHER_SPINS);
+            turn.again();
             self.sync_out(turn)?;
         }
         Ok(())

@@ -155,22 +155,12 @@ impl Turn<'_> {
         self.role.room(self.role.turn.load(SeqCst) + 1).waiting.load(SeqCst) > 0
     }
 
-    /// Ends this turn, which served all it covers, and begins the next without giving up the role. In between it waits,
-    /// a few microseconds at most, for those just served to come back: else they would take turns with the others, half
-    /// of them in each.
-    pub(crate) fn again(&self, spins: u32) {
+    /// Ends this turn, which served all it covers, and begins the next without giving up the role.
+    pub(crate) fn again(&self) {
         let turn = self.role.turn.load(SeqCst);
-        let (room, next) = (self.role.room(turn), self.role.room(turn + 1));
-        let expected = room.waiting.load(SeqCst) + next.waiting.load(SeqCst);
-        room.wake(SEATS_WOKEN_FIRST);
-        for _ in 0..spins {
-            if next.waiting.load(SeqCst) >= expected {
-                break;
-            }
-            std::hint::spin_loop();
-        }
         self.role.next_turn();
-        // Who came to the old room at the last moment was served, and leaves by itself.
+        // Who comes to the old room at the last moment was served, and leaves by itself.
+        self.role.room(turn).wake(SEATS_WOKEN_FIRST);
     }
 
     /// Ends a turn that did not serve all it covers: everyone has to look for themselves.
