@@ -25,7 +25,6 @@ mod glob;
 pub mod hash;
 pub mod hash_pick;
 pub mod info;
-mod keys;
 pub mod lcs;
 pub mod memory;
 mod number;

@@ -1,6 +1,7 @@
 //! Runs rows of the command table over an engine, without sockets: what a connection does, in its plainest form.
 
 use sessile::{Access, Db, Key};
+use sessile_server::command::dispatch::for_each_key;
 use sessile_server::command::{self, Call, Command, KeyspaceCall, Random, Run, Settings, flags};
 use sessile_server::resp::{Protocol, Reply};
 use std::collections::HashMap;
@@ -68,7 +69,7 @@ impl InProcess {
     fn execute(&mut self, args: &[&[u8]]) -> Result<(), Vec<u8>> {
         let name = String::from_utf8_lossy(args[0]).to_lowercase();
         if name == "select" {
-            self.database = std::str::from_utf8(args[1]).unwrap().parse().unwrap();
+            self.database = super::resp::number(args[1]) as u8;
             self.reply.ok();
             return Ok(());
         }
@@ -77,7 +78,7 @@ impl InProcess {
         if !row.subcommands.is_empty() && args.len() > 1 {
             let sub = args[1].to_ascii_lowercase();
             let unknown = || {
-                let start = args[1].split(|&byte| byte == 0).next().unwrap();
+                let start = args[1].split(|&byte| byte == 0).next().unwrap_or_default();
                 let tried =
                     [b"ERR unknown subcommand '", &start[..start.len().min(128)], b"'. Try "].concat();
                 [&tried[..], name.to_uppercase().as_bytes(), b" HELP."].concat()
@@ -94,7 +95,7 @@ impl InProcess {
         match row.run {
             Run::Data(run) => {
                 let mut keys: Vec<Key<'_>> = Vec::new();
-                row.keys.for_each(args, self.database, |database, index| {
+                for_each_key(row.keys, args, self.database, &mut |database, index| {
                     keys.push(self.db.key(database, args[index]));
                 });
                 let write = row.flags & flags::WRITE != 0;
