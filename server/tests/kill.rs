@@ -34,6 +34,15 @@ enum End {
     Shutdown,
 }
 
+/// Tells the connections to stop, also when the round fails.
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A server and the connections that hold it to its word.
 struct Campaign {
     server: Server,
@@ -59,6 +68,8 @@ impl Campaign {
                 let stop = &stop;
                 scope.spawn(move || session.work(port, stop));
             }
+            // Also when a check below fails: the connections must not work on.
+            let guard = StopWhenDropped(&stop);
             std::thread::sleep(Duration::from_micros(self.random.within(5_000..400_000)));
             match end {
                 End::Kill => self.server.kill(),
@@ -75,7 +86,7 @@ impl Campaign {
                     assert!(status.success(), "the server ended with {status} after SHUTDOWN");
                 }
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(guard);
         });
     }
 

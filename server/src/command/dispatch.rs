@@ -62,7 +62,7 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
                 if entry.command.name == "debug"
                     && let Err(error) = super::debug::check_access(&worker.live, client)
                 {
-                    refuse(worker, reply, Some(entry), error.to_string().as_bytes());
+                    refuse(worker, reply, Some(entry), &error.text());
                     return Outcome::Done(Lsn::ZERO);
                 }
                 entry = found;
@@ -193,12 +193,13 @@ fn access_of(command: &Command) -> Access {
 /// The error reply for a write that the engine does not take.
 pub fn refusal(error: &sessile::Error) -> String {
     match error {
-        sessile::Error::DiskFull(_) => {
-            format!(
-                "MISCONF Writes are refused until there is space again: {error}. Reads go on, and so does what deletes."
-            )
+        sessile::Error::DiskFull(_) => format!(
+            "MISCONF {error}. Reads go on, and so does what only deletes; writes go on when there is space"
+        ),
+        sessile::Error::LogFailed(_) => {
+            format!("IOERR {error}. Reads go on; restart the server once the disk is well")
         }
-        _ => format!("IOERR Writes are refused until the server is restarted: {error}"),
+        _ => format!("ERR {error}"),
     }
 }
 

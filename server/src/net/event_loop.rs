@@ -592,11 +592,10 @@ impl EventLoop {
             self.close(token);
             return;
         }
-        if slot.connection.can_resume() || (slot.readable && slot.connection.wants_input()) {
-            if !slot.queued {
-                slot.queued = true;
-                self.again.push(token);
-            }
+        let goes_on = slot.connection.can_resume() || (slot.readable && slot.connection.wants_input());
+        if goes_on && !slot.queued {
+            slot.queued = true;
+            self.again.push(token);
         }
         if slot.connection.is_parked() && !slot.in_parked {
             slot.in_parked = true;

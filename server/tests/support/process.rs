@@ -93,6 +93,29 @@ impl Server {
         &self.options
     }
 
+    /// Starts another process on this server's directory, which must refuse to serve; what it says.
+    pub(crate) fn refused_start(&self) -> String {
+        let path = self.scratch("refused");
+        let output = File::create(&path).expect("a file for its output");
+        let mut command = self.options.command(free_port(), &self.directory());
+        command.stdin(Stdio::null()).stderr(output.try_clone().expect("a second handle")).stdout(output);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("wait") {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                child.kill().and_then(|()| child.wait()).expect("kill");
+                panic!("{command:?} should have refused to start");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let said = String::from_utf8_lossy(&fs::read(&path).expect("its output")).into_owned();
+        assert!(!status.success(), "{command:?} should have refused to start: {said}");
+        said
+    }
+
     /// The data directory.
     pub(crate) fn directory(&self) -> PathBuf {
         self.home.path().join("data")
