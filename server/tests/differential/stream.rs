@@ -102,7 +102,7 @@ impl Stream {
             .filter_map(|row| {
                 let weight = match row.name {
                     "flushall" | "flushdb" => 1,
-                    "keys" | "scan" | "memory" | "object" => 20,
+                    "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
                     _ => 50,
                 };
