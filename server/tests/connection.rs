@@ -71,7 +71,7 @@ fn a_reply_to_a_write_waits_for_the_log_and_what_follows_waits_behind_it() {
     bench.feed(b"PING\r\nSET a 1\r\nPING\r\n");
     assert_eq!(bench.take(), b"+PONG\r\n", "only what came before the write");
     assert!(bench.connection.is_parked());
-    assert!(!bench.connection.is_finished());
+    assert!(!bench.connection.is_finished(&bench.worker));
     bench.worker.server.db.push_log().expect("the log takes writes");
     assert_eq!(bench.take(), b"+OK\r\n+PONG\r\n");
     assert!(!bench.connection.is_parked());
@@ -109,7 +109,7 @@ fn a_malformed_request_is_answered_and_ends_the_connection() {
         bench.ask(b"PING\r\n*1\r\n!\r\nPING\r\n"),
         "+PONG\r\n-ERR Protocol error: expected '$', got '!'\r\n"
     );
-    assert!(bench.connection.is_finished());
+    assert!(bench.connection.is_finished(&bench.worker));
     assert_eq!(bench.ask(b"PING\r\n"), "");
 }
 
@@ -117,7 +117,7 @@ fn a_malformed_request_is_answered_and_ends_the_connection() {
 fn quit_answers_and_ends_and_what_follows_is_not_executed() {
     let mut bench = Bench::new(&[]);
     assert_eq!(bench.ask(b"QUIT\r\nSET a 1\r\n"), "+OK\r\n");
-    assert!(bench.connection.is_finished());
+    assert!(bench.connection.is_finished(&bench.worker));
     assert_eq!(bench.worker.server.db.len_of(0), 0);
 }
 
@@ -126,17 +126,17 @@ fn a_half_closed_connection_gets_its_replies_before_it_ends() {
     let mut bench = Bench::new(&[]);
     bench.feed(b"SET a 1\r\n");
     bench.connection.end_of_input();
-    assert!(!bench.connection.is_finished(), "the reply waits for the log");
+    assert!(!bench.connection.is_finished(&bench.worker), "the reply waits for the log");
     bench.worker.server.db.push_log().expect("the log takes writes");
     assert_eq!(bench.take(), b"+OK\r\n");
-    assert!(bench.connection.is_finished());
+    assert!(bench.connection.is_finished(&bench.worker));
 }
 
 #[test]
 fn http_is_not_taken_for_commands() {
     let mut bench = Bench::new(&[]);
     assert_eq!(bench.ask(b"POST / HTTP/1.1\r\nHost: x\r\n\r\nSET a 1\r\n"), "");
-    assert!(bench.connection.is_finished());
+    assert!(bench.connection.is_finished(&bench.worker));
     assert_eq!(bench.worker.server.db.len_of(0), 0);
 }
 
@@ -163,7 +163,7 @@ fn nothing_but_hello_and_auth_works_before_authentication() {
 fn before_authentication_requests_are_small() {
     let mut bench = Bench::new(&[("requirepass", "sesame")]);
     assert_eq!(bench.ask(b"*11\r\n"), "-ERR Protocol error: unauthenticated multibulk length\r\n");
-    assert!(bench.connection.is_finished());
+    assert!(bench.connection.is_finished(&bench.worker));
 }
 
 #[test]
@@ -185,20 +185,20 @@ fn a_client_that_takes_no_replies_is_given_no_more_than_it_can_take() {
     assert_eq!(bench.take(), b"+OK\r\n");
     let requests = 200;
     bench.feed("GET a\r\n".repeat(requests).as_bytes());
-    assert!(!bench.connection.wants_input());
+    assert!(!bench.connection.wants_input(&bench.worker));
     let mut received = 0;
     loop {
         let output = bench.take();
         assert!(output.len() < OUTPUT_BYTES_HIGH + 2 * value.len(), "{} bytes at once", output.len());
         received += output.len();
-        if bench.connection.can_resume() {
+        if bench.connection.can_resume(&bench.worker) {
             bench.connection.resume(&mut bench.worker);
         } else {
             break;
         }
     }
     assert_eq!(received, requests * (value.len() + "$100000\r\n\r\n".len()));
-    assert!(bench.connection.wants_input());
+    assert!(bench.connection.wants_input(&bench.worker));
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn too_many_bytes_of_replies_end_the_connection() {
     assert_eq!(bench.ask(b"CONFIG SET client-output-buffer-limit \"normal 1000 0 0\"\r\n"), "+OK\r\n");
     bench.feed(format!("ECHO {}\r\n", "x".repeat(2000)).as_bytes());
     bench.connection.check_output_limit(&bench.worker);
-    assert!(bench.connection.is_finished());
+    assert!(bench.connection.is_finished(&bench.worker));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_request_over_the_query_limit_ends_the_connection() {
     for _ in 0..3 {
         bench.feed(&vec![b'x'; 400_000]);
     }
-    assert!(bench.connection.is_finished());
+    assert!(bench.connection.is_finished(&bench.worker));
 }
 
 #[test]
@@ -242,8 +242,8 @@ fn a_write_that_the_log_has_no_room_for_waits_for_the_next_turn() {
         sent += 1;
         assert!(sent < 10_000, "the buffer takes {} bytes", sent * 60_000);
     }
-    assert!(!bench.connection.wants_input());
-    assert!(bench.connection.can_resume(), "the request is kept");
+    assert!(!bench.connection.wants_input(&bench.worker));
+    assert!(bench.connection.can_resume(&bench.worker), "the request is kept");
     let before = bench.worker.server.db.len_of(0);
     let mut turns = 0;
     while bench.connection.is_paused() {
