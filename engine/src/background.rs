@@ -14,10 +14,18 @@ use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// One hold of each shard's lock: takes away what is dead. How long until there is more to do.
-pub(crate) fn expiry_step(inner: &Inner) -> Duration {
+/// What a step of expiry says.
+pub(crate) struct Reclaimed {
+    /// How long until there is more to do.
+    pub(crate) pause: Duration,
+    /// Whether the log has been given something to write.
+    pub(crate) logged: bool,
+}
+
+/// One hold of each shard's lock: takes away what is dead.
+pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     let now_ms = inner.clock.now_ms();
-    let mut pause = EXPIRY_PAUSE_MAX;
+    let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
     if inner.expiry_on.load(Ordering::Relaxed) {
         let (mut dead, mut expired) = (Dead::default(), 0);
         for shard in &inner.shards {
@@ -28,6 +36,13 @@ pub(crate) fn expiry_step(inner: &Inner) -> Duration {
             }
             if let Some(due) = shard.next_due_ms() {
                 pause = pause.min(Duration::from_millis(due.saturating_sub(now_ms).max(1)));
+            }
+            if !dead.record.is_empty() {
+                // Under the lock, as every record. The log is not asked: a full disk must not keep the dead in memory, and each of them
+                // frees more than it adds to the log's buffer.
+                inner.wal.append(&dead.record);
+                dead.record.clear();
+                logged = true;
             }
             drop(shard);
             expired += dead.objects.len() as u64;
@@ -41,7 +56,7 @@ pub(crate) fn expiry_step(inner: &Inner) -> Duration {
             inner.wal.note_time();
         }
     }
-    if free_garbage(inner) { Duration::ZERO } else { pause }
+    Reclaimed { pause: if free_garbage(inner) { Duration::ZERO } else { pause }, logged }
 }
 
 /// Frees some of what was too large to be freed in place; whether there is more.
@@ -120,7 +135,18 @@ impl Threads {
         };
         if options.background {
             let pause = Arc::clone(&threads.expiry);
-            threads.spawn("sessile-expiry", move |inner| while pause.wait(expiry_step(inner)) {})?;
+            let log = Arc::clone(&threads.log);
+            threads.spawn("sessile-expiry", move |inner| {
+                loop {
+                    let reclaimed = expiry_step(inner);
+                    if reclaimed.logged {
+                        log.wake();
+                    }
+                    if !pause.wait(reclaimed.pause) {
+                        return;
+                    }
+                }
+            })?;
             let pause = Arc::clone(&threads.log);
             threads.spawn("sessile-log", move |inner| {
                 let mut failed = false;

@@ -4,7 +4,7 @@
 //! acknowledge (write or sync). Nothing here does I/O under a shard's lock.
 
 use crate::background::{self, Threads};
-use crate::clock::EngineClock;
+use crate::clock::{EngineClock, LogClock};
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, SCAN_IGNORED_BITS, SHARDS_MAX, SHARDS_MIN};
 use crate::object::{Kind, Object};
@@ -139,12 +139,17 @@ impl Db {
         if let Some(bytes) = options.log_file_bytes_max {
             log_options = log_options.segment_bytes_max(bytes);
         }
-        let (wal, log) =
-            Wal::open(fs, Arc::clone(&options.clock), directory, log_options, Lsn::ZERO, &mut |_, record| {
-                replay.record(record).map_err(Into::into)
-            })
-            .map_err(Error::Log)?;
-        let clock = EngineClock::start(Arc::clone(&options.clock), log.clock_high_water_ms);
+        let log_clock = Arc::new(LogClock::new(Arc::clone(&options.clock)));
+        let (wal, log) = Wal::open(
+            fs,
+            Arc::clone(&log_clock) as _,
+            directory,
+            log_options,
+            Lsn::ZERO,
+            &mut |_, record| replay.record(record).map_err(Into::into),
+        )
+        .map_err(Error::Log)?;
+        let clock = log_clock.start(log.clock_high_water_ms);
         let Replay { shards, shard_bits, .. } = replay;
         let clock_ahead_ms = log.clock_high_water_ms.saturating_sub(wall_ms);
         if clock_ahead_ms > CLOCK_AHEAD_WARN_MS {
@@ -155,7 +160,7 @@ impl Db {
         }
         let recovery = RecoveryReport {
             created: log.created && log.records == 0,
-            keys: shards.iter().map(live_keys).sum(),
+            keys: shards.iter().map(|shard| shard.live_keys(clock.now_ms())).sum(),
             log_records: log.records,
             log_bytes: log.bytes,
             torn: log.torn.map(|torn| (torn.path, torn.offset, torn.bytes)),
@@ -409,7 +414,7 @@ impl Db {
     /// # Errors
     /// [`Error::LogFailed`].
     pub fn step(&self) -> Result<Duration, Error> {
-        let expiry = background::expiry_step(&self.inner);
+        let expiry = background::expiry_step(&self.inner).pause;
         let log = background::log_step(&self.inner)?;
         Ok(expiry.min(log))
     }
@@ -441,7 +446,3 @@ impl Db {
 
 /// How many hashes `random_key` tries before it falls back to a scan.
 const RANDOM_TRIES: usize = 100;
-
-fn live_keys(shard: &Shard) -> u64 {
-    (0..DATABASES).map(|database| u64::from(shard.counts(database).keys)).sum()
-}

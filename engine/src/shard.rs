@@ -3,10 +3,11 @@
 //! The lock guards everything here and is held for nanoseconds, never across I/O, and never while a large object is freed.
 //! Lock order: shards by number, ascending; then the log's buffer. Nothing in a shard knows of either.
 
-use crate::expiry::NEVER;
+use crate::expiry::{NEVER, logged_deadline};
 use crate::key::{DATABASES, Key};
 use crate::limits::TIMERS_PER_HOLD_MAX;
 use crate::object::{Handle, Object, View};
+use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
 use crate::wheel::{Fired, Wheel};
 
@@ -60,6 +61,9 @@ pub(crate) struct Dead {
     pub(crate) objects: Vec<Object>,
     /// The longest that one of them outlived its deadline, in ms.
     pub(crate) lag_ms: u64,
+    /// Deletions of those that the log takes to be alive, because it holds their deadline rounded up: a record to be appended before the
+    /// lock is given back, or a crash would bring them to life again.
+    pub(crate) record: Vec<u8>,
 }
 
 /// See the module's page.
@@ -116,7 +120,7 @@ impl Shard {
     }
 
     /// Whether the index holds another key with this entry's hash.
-    pub(crate) fn has_twin(&self, place: Place) -> bool {
+    fn has_twin(&self, place: Place) -> bool {
         let entry = self.table.get(place);
         self.table.find(entry.hash, |other| !std::ptr::eq(other, entry)).is_some()
     }
@@ -218,6 +222,7 @@ impl Shard {
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
                 dead.lag_ms = dead.lag_ms.max(now_ms - entry.deadline_ms);
+                self.log_death(place, now_ms, &mut dead.record);
                 dead.objects.push(self.remove(place).into_object());
             } else if entry.deadline_ms == NEVER {
                 entry.handle.set_timer(0);
@@ -228,6 +233,37 @@ impl Shard {
         }
         self.fired = fired;
         more
+    }
+
+    /// Adds the deletion of a dead entry to `record`, if the log holds a later deadline for it.
+    fn log_death(&self, place: Place, now_ms: u64, record: &mut Vec<u8>) {
+        let entry = self.table.get(place);
+        let grid = entry.handle.grid();
+        if grid == 0 {
+            return;
+        }
+        let view = entry.view();
+        let limit_ms = view.policy().map_or(NEVER, |policy| policy.absolute_ms);
+        if logged_deadline(entry.deadline_ms, grid, limit_ms) > now_ms {
+            let name = self.name(place, view.database(), view.key());
+            Operation::Delete { name }.encode(record);
+        }
+    }
+
+    /// How the log is to name an entry's key.
+    pub(crate) fn name<'k>(&self, place: Place, database: u8, key: &'k [u8]) -> Name<'k> {
+        if self.has_twin(place) {
+            Name::Key { database, key }
+        } else {
+            Name::Hash(self.table.get(place).hash)
+        }
+    }
+
+    /// How many keys of all databases live at `now_ms`. Looks at each.
+    pub(crate) fn live_keys(&self, now_ms: u64) -> u64 {
+        let mut live = 0;
+        self.table.for_each(&mut |entry| live += u64::from(entry.deadline_ms > now_ms));
+        live
     }
 
     /// When [`expire`](Self::expire) next has something to do, in ms since the epoch; `None` if nothing has a deadline.

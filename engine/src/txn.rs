@@ -16,7 +16,6 @@ use crate::key::Key;
 use crate::object::{Kind, Object, Policy, View};
 use crate::record::{Name, Operation, put_object};
 use crate::shard::{Entry, Shard};
-use crate::table::Place;
 use parking_lot::MutexGuard;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;
@@ -153,20 +152,11 @@ impl<'db> Txn<'db> {
         }
     }
 
-    /// How the log is to name an entry's key.
-    fn name<'a>(shard: &Shard, place: Place, key: &Key<'a>) -> Name<'a> {
-        if shard.has_twin(place) {
-            Name::Key { database: key.database, key: key.bytes }
-        } else {
-            Name::Hash(key.hash)
-        }
-    }
-
     /// The name of a key that is in the index.
     fn name_of<'a>(&self, key: &Key<'a>) -> Name<'a> {
         let shard = self.shard(key);
         match shard.find(key) {
-            Some(place) => Self::name(shard, place, key),
+            Some(place) => shard.name(place, key.database, key.bytes),
             None => Name::Key { database: key.database, key: key.bytes },
         }
     }
@@ -270,7 +260,7 @@ impl<'db> Txn<'db> {
         let after = (grid, logged_deadline(deadline_ms, grid, limit));
         shard.set_deadline(place, deadline_ms, grid);
         if before != after {
-            let name = Self::name(shard, place, key);
+            let name = shard.name(place, key.database, key.bytes);
             self.log(Operation::Deadline { name, deadline_ms: after.1, grid });
         }
         Some(deadline_ms)
@@ -281,7 +271,7 @@ impl<'db> Txn<'db> {
         let now_ms = self.now_ms;
         let shard = self.shard_mut(key);
         let Some(place) = shard.live(key, now_ms) else { return false };
-        let name = Self::name(shard, place, key);
+        let name = shard.name(place, key.database, key.bytes);
         let object = shard.remove(place).into_object();
         self.log(Operation::Delete { name });
         self.discard(object);

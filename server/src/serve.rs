@@ -4,7 +4,7 @@ use crate::config::{Config, Live, Role};
 use crate::log;
 use crate::net::{EventLoop, ListenError, listen};
 use crate::server::Server;
-use sessile::Options;
+use sessile::{Durability, Options, RecoveryReport};
 use sessile_wal::{Clock, SystemClock};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 /// Descriptors that the server needs beside those of its clients, as in Redis.
 const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// A clock set back by less than this is not worth a word.
+const CLOCK_AHEAD_MS_UNREMARKABLE: u64 = 1000;
 
 /// Why the server could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -75,18 +78,12 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
     }
 
     let dir = config.get("dir").to_owned();
-    let opening_ns = SystemClock.monotonic_ns();
     let db = Options::new()
         .durability(live.durability)
         .sync_thread()
         .open(&dir)
         .map_err(|source| ServeError::Open { dir: dir.clone(), source })?;
-    let keys: usize = (0..sessile::DATABASES).map(|database| db.len_of(database)).sum();
-    tracing::info!(
-        "data directory {dir}: {keys} keys, ready in {:.1} ms, appendfsync {}",
-        milliseconds_since(opening_ns),
-        config.get("appendfsync")
-    );
+    tell_recovery(&dir, db.recovery());
 
     let unix_path = config.get("unixsocket").to_owned();
     let unix_mode = u32::from_str_radix(config.get("unixsocketperm"), 8).unwrap_or(0);
@@ -124,8 +121,10 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
             .hear_signals(signals().map_err(system("listening for signals"))?)
             .map_err(system("watching for signals"))?;
     }
+    let durability = promise_of(live.durability);
+    tracing::info!("{durability}; {protection}");
     tracing::info!(
-        "listening on {} with {loop_count} event loops, {protection}; started in {:.1} ms",
+        "listening on {} with up to {loop_count} event loops; started in {:.1} ms",
         addresses.join(", "),
         milliseconds_since(begun_ns)
     );
@@ -173,6 +172,46 @@ fn run(event_loop: EventLoop, server: &Server) -> io::Result<()> {
         server.request_shutdown(false);
     }
     result
+}
+
+/// What the durability level promises.
+fn promise_of(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Always => "appendfsync always: an acknowledged write survives a power cut",
+        Durability::EverySecond => {
+            "appendfsync everysec: an acknowledged write survives any crash of the process, a power cut costs a second at most"
+        }
+        Durability::No => {
+            "appendfsync no: an acknowledged write survives any crash of the process, but no power cut"
+        }
+    }
+}
+
+/// Says what was found in the data directory.
+fn tell_recovery(dir: &str, found: &RecoveryReport) {
+    let milliseconds = found.elapsed.as_secs_f64() * 1e3;
+    if found.created {
+        tracing::info!("new database in {dir}");
+    } else {
+        tracing::info!(
+            "recovered {} keys in {dir} from {} log records ({:.1} MiB) in {milliseconds:.1} ms",
+            found.keys,
+            found.log_records,
+            found.log_bytes as f64 / (1024.0 * 1024.0),
+        );
+    }
+    if let Some((path, offset, bytes)) = &found.torn {
+        tracing::warn!(
+            "the log's last write was not finished when the process ended, and was never acknowledged: {bytes} bytes cut off {} at offset {offset}",
+            path.display()
+        );
+    }
+    if found.clock_ahead_ms > CLOCK_AHEAD_MS_UNREMARKABLE {
+        tracing::warn!(
+            "the system's clock is {:.1} s behind the time that the log has seen: time goes on from there; check the clock",
+            found.clock_ahead_ms as f64 / 1e3
+        );
+    }
 }
 
 fn milliseconds_since(begun_ns: u64) -> f64 {

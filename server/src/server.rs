@@ -67,6 +67,8 @@ pub struct Server {
     rate: Mutex<Rate>,
     /// The loops, once they run.
     pub loops: OnceLock<Vec<Arc<LoopHandle>>>,
+    /// How many of them carry connections.
+    active_loops: AtomicUsize,
     /// The figures of each loop.
     pub figures: Mutex<Vec<Arc<Figures>>>,
     /// Figures common to all.
@@ -108,6 +110,7 @@ impl Server {
             arriving: AtomicUsize::new(0),
             rate: Mutex::default(),
             loops: OnceLock::new(),
+            active_loops: AtomicUsize::new(1),
             figures: Mutex::default(),
             shared: SharedFigures::default(),
             errors: Mutex::default(),
@@ -172,6 +175,17 @@ impl Server {
         } else if errors.len() < ERROR_CODES_MAX {
             errors.insert(code.into_owned(), 1);
         }
+    }
+
+    /// The loops that carry connections.
+    pub fn active_loops(&self) -> &[Arc<LoopHandle>] {
+        let loops = self.loops.get().map_or(&[][..], Vec::as_slice);
+        loops.get(..self.active_loops.load(Ordering::Relaxed)).unwrap_or(loops)
+    }
+
+    /// Says how many loops carry connections from now on.
+    pub fn set_active_loops(&self, count: usize) {
+        self.active_loops.store(count, Ordering::Relaxed);
     }
 
     /// Takes a sample of how much was done; once a second.

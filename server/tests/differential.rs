@@ -4,17 +4,19 @@
 //! in rounds that start from nothing. The excuses are in `differential/excuses.rs`. A difference is shrunk to the shortest stream
 //! that still shows it. `SESSILE_SEED` replays, `SESSILE_DIFF_COMMANDS` says how many commands.
 
+#![allow(unreachable_pub, reason = "nothing can be reached from outside of a test binary")]
+
 mod differential {
     pub mod excuses;
     pub mod grammar;
-    pub mod redis;
+    pub mod process;
     pub mod stream;
     pub mod values;
 }
 mod support;
 
 use differential::excuses::excuse;
-use differential::redis::Process;
+use differential::process::Process;
 use differential::stream::{Round, Stream};
 use sessile_server::resp::Protocol;
 use std::collections::BTreeMap;
@@ -67,6 +69,13 @@ impl Server for InProcess {
     }
 }
 
+/// How often each command was answered otherwise than by an error, and how often by one; and the excuses.
+#[derive(Default)]
+struct Tally {
+    answers: BTreeMap<String, (usize, usize)>,
+    excused: BTreeMap<&'static str, usize>,
+}
+
 /// The first difference in a round: which command, and what each said.
 struct Difference {
     index: usize,
@@ -79,7 +88,7 @@ fn play(
     round: &Round,
     redis: &mut dyn Server,
     sessile: &mut dyn Server,
-    excused: &mut BTreeMap<&'static str, usize>,
+    tally: &mut Tally,
 ) -> Option<Difference> {
     redis.reset(round.protocol);
     sessile.reset(round.protocol);
@@ -88,17 +97,20 @@ fn play(
         let theirs = redis.run(&batch.commands);
         let ours = sessile.run(&batch.commands);
         for (offset, (theirs, ours)) in theirs.into_iter().zip(ours).enumerate() {
+            let name = String::from_utf8_lossy(&batch.commands[offset][0]).into_owned();
+            let (answered, failed) = tally.answers.entry(name).or_default();
+            *if theirs[0] == b'-' { failed } else { answered } += 1;
             if theirs == ours {
                 continue;
             }
             match excuse(&batch.commands[offset], &theirs, &ours) {
-                Some(reason) => *excused.entry(reason).or_default() += 1,
+                Some(reason) => *tally.excused.entry(reason).or_default() += 1,
                 None => return Some(Difference { index: start + offset, redis: theirs, sessile: ours }),
             }
         }
         start += batch.commands.len();
         if batch.pause_ms > 0 {
-            differential::redis::pause(Duration::from_millis(batch.pause_ms));
+            differential::process::pause(Duration::from_millis(batch.pause_ms));
         }
     }
     None
@@ -114,7 +126,7 @@ fn shrink(round: &Round, difference: &Difference, redis: &mut dyn Server, sessil
         while at + 1 < shortest.len() {
             let candidate = shortest.without(at, chunk.min(shortest.len() - 1 - at));
             let last = candidate.len() - 1;
-            match play(&candidate, redis, sessile, &mut BTreeMap::new()) {
+            match play(&candidate, redis, sessile, &mut Tally::default()) {
                 Some(found) if found.index == last => shortest = candidate,
                 _ => at += chunk,
             }
@@ -131,15 +143,10 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 fn compare(sessile: &mut dyn Server) {
-    let Some(mut redis) = Process::redis() else {
-        assert_ne!(
-            std::env::var("SESSILE_REQUIRE_ORACLES").as_deref(),
-            Ok("1"),
-            "no redis-server here, and it is required"
-        );
-        eprintln!("SKIPPED: there is no redis-server on this machine to compare with");
+    if support::oracles::program("differential", "redis-server").is_none() {
         return;
-    };
+    }
+    let Some(mut redis) = Process::redis() else { return };
     let seed = from_environment("SESSILE_SEED").unwrap_or_else(|| {
         // A hasher's keys are the only randomness that std hands out.
         use std::hash::{BuildHasher, Hasher};
@@ -148,13 +155,14 @@ fn compare(sessile: &mut dyn Server) {
     let commands = from_environment("SESSILE_DIFF_COMMANDS").unwrap_or(COMMANDS_DEFAULT);
     eprintln!("SESSILE_SEED={seed} SESSILE_DIFF_COMMANDS={commands}");
     let mut stream = Stream::new(seed);
-    let mut excused = BTreeMap::new();
+    let mut tally = Tally::default();
     let mut played = 0;
     while played < commands {
         let round = stream.round();
-        if let Some(difference) = play(&round, &mut redis, sessile, &mut excused) {
+        if let Some(difference) = play(&round, &mut redis, sessile, &mut tally) {
             let shortest = shrink(&round, &difference, &mut redis, sessile);
-            let difference = play(&shortest, &mut redis, sessile, &mut BTreeMap::new()).unwrap_or(difference);
+            let difference =
+                play(&shortest, &mut redis, sessile, &mut Tally::default()).unwrap_or(difference);
             let stream: Vec<String> = shortest.commands().map(|args| show_command(args)).collect();
             panic!(
                 "SESSILE_SEED={seed}, {:?}, after about {played} commands. Shrunk to:\n{}\nredis:   {}\nsessile: {}",
@@ -166,12 +174,25 @@ fn compare(sessile: &mut dyn Server) {
         }
         played += round.len();
     }
-    eprintln!("{played} commands alike; excused: {excused:?}");
+    eprintln!("{played} commands alike; excused: {:?}", tally.excused);
+    eprintln!("answers and errors: {:?}", tally.answers);
+    // A command that only ever fails, or never does, is not being tested.
+    const ENOUGH: usize = 100_000;
+    let always_answers = ["randomkey", "dbsize", "SELECT", "PEXPIRE", "SCAN"];
+    for (name, (answered, failed)) in tally.answers.iter().filter(|_| played >= ENOUGH) {
+        assert_ne!(*answered, 0, "{name} always failed");
+        assert!(*failed > 0 || always_answers.contains(&&name[..]), "{name} never failed");
+    }
 }
 
 #[test]
 fn in_process_answers_as_redis_does() {
     compare(&mut InProcess::new());
+}
+
+#[test]
+fn the_binary_answers_as_redis_does() {
+    compare(&mut Process::sessile());
 }
 
 #[test]

@@ -61,7 +61,9 @@ fn measure(dir: &Path, case: &Case, seconds: u64) -> Result<(), Box<dyn Error>> 
     for name in fs.list(dir)? {
         fs.remove(&dir.join(name))?;
     }
-    let options = WalOptions::default().durability(case.durability).database_id([7; 16]);
+    // Room for what a second of writing fills, so that files come round instead of being made.
+    let options =
+        WalOptions::default().durability(case.durability).database_id([7; 16]).spare_bytes_max(2 << 30);
     let (wal, _) =
         Wal::open(Arc::new(fs), Arc::new(SystemClock), dir, options, Lsn::ZERO, &mut |_, _| Ok(()))?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -78,7 +80,7 @@ fn measure(dir: &Path, case: &Case, seconds: u64) -> Result<(), Box<dyn Error>> 
         })
     };
     // Warm up: let the files grow to their full size.
-    run(&wal, case, Duration::from_millis(1500))?;
+    run(&wal, case, Duration::from_millis(3500))?;
     let before = wal.stats();
     let begun_ns = SystemClock.monotonic_ns();
     let records = run(&wal, case, Duration::from_secs(seconds))?;

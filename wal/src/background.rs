@@ -120,6 +120,8 @@ impl Log {
         if ready {
             self.next_file_ready(base, size);
             self.counters.disk_full.store(false, Relaxed);
+            // Whoever was refused by admit_now may ask again.
+            self.notify();
         }
         Ok(!ready)
     }

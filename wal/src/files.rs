@@ -14,8 +14,10 @@ use crate::{
     error::{io_error, is_full},
     format::{FileHeader, VERSION, log_name, new_name, spare_name},
     fs::File,
-    limits::{FILE_HEADER_BYTES, PREPARE_CHUNK_BYTES},
+    limits::{FILE_HEADER_BYTES, PREPARE_CHUNK_BYTES, PREPARE_WRITE_BYTES},
 };
+
+static ZEROS: [u8; PREPARE_WRITE_BYTES] = [0; PREPARE_WRITE_BYTES];
 
 /// A file that waits to be used again.
 #[derive(Debug)]
@@ -54,7 +56,6 @@ pub(crate) struct Files {
     /// Whether names were changed that are not known to be durable. A spare may be overwritten only once its old name
     /// is gone for good: else a power cut could bring that name back with another file's bytes behind it.
     names_unsynced: bool,
-    zeros: Vec<u8>,
 }
 
 impl Files {
@@ -77,7 +78,6 @@ impl Files {
             spares,
             next_spare,
             names_unsynced: true,
-            zeros: Vec::new(),
         }
     }
 
@@ -223,15 +223,16 @@ impl Files {
 
     fn advance(&mut self, making: &mut Making) -> io::Result<bool> {
         if making.zeroed < making.size {
-            let chunk = (making.size - making.zeroed).min(PREPARE_CHUNK_BYTES as u64) as usize;
-            self.zeros.resize(PREPARE_CHUNK_BYTES, 0);
-            making.file.write_at(&self.zeros[..chunk], making.zeroed)?;
+            let end = making.size.min(making.zeroed + PREPARE_CHUNK_BYTES as u64);
+            while making.zeroed < end {
+                let bytes = (end - making.zeroed).min(PREPARE_WRITE_BYTES as u64);
+                making.file.write_at(&ZEROS[..bytes as usize], making.zeroed)?;
+                making.zeroed += bytes;
+            }
             making.file.sync_data()?;
-            making.zeroed += chunk as u64;
             if making.zeroed < making.size {
                 return Ok(false);
             }
-            self.zeros = Vec::new();
         }
         let header = FileHeader {
             version: VERSION,

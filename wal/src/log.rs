@@ -34,6 +34,9 @@ pub(crate) const WRITE_SPINS: u32 = 1000;
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
+/// How many turns one thread syncs for others before it goes on with its own work.
+const SYNC_TURNS_MAX: u32 = 4;
+
 /// A value on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -203,8 +206,11 @@ impl Log {
             self.check()?;
             match self.writing.try_take() {
                 Some(turn) => {
-                    if self.written() < upto {
-                        self.write_out(&[&turn], false)?;
+                    if self.written() < upto
+                        && let Err(error) = self.write_out(&[&turn], false)
+                    {
+                        turn.fail();
+                        return Err(error);
                     }
                 }
                 None => self.writing.wait(upto, WRITE_SPINS, || self.written() >= upto || self.is_poisoned()),
@@ -221,8 +227,11 @@ impl Log {
             self.check()?;
             match self.syncing.try_take() {
                 Some(turn) => {
-                    if self.durable() < upto {
-                        self.sync_out(&turn)?;
+                    if self.durable() < upto
+                        && let Err(error) = self.sync_for_all(&turn)
+                    {
+                        turn.fail();
+                        return Err(error);
                     }
                 }
                 None => self.syncing.wait(upto, SYNC_SPINS, || self.durable() >= upto || self.is_poisoned()),
@@ -296,11 +305,25 @@ impl Log {
         Ok(())
     }
 
+    /// Takes a few turns while others wait: waking one of them to go on takes time in which the disk would idle.
+    fn sync_for_all(&self, turn: &Turn<'_>) -> Result<(), WalError> {
+        self.sync_out(turn)?;
+        for _ in 1..SYNC_TURNS_MAX {
+            if !turn.next_is_wanted() {
+                break;
+            }
+            turn.again();
+            self.sync_out(turn)?;
+        }
+        Ok(())
+    }
+
     /// Writes and syncs everything appended so far; the caller is the syncer.
     fn sync_out(&self, turn: &Turn<'_>) -> Result<(), WalError> {
         let writing = self.writing.take(WRITE_SPINS);
         let outcome = self.write_out(&[&writing, turn], self.durability() == Durability::Always);
         if outcome.as_ref().is_err_and(|error| !error.is_disk_full()) {
+            writing.fail();
             return outcome;
         }
         let (target, dirty) = {
@@ -308,7 +331,11 @@ impl Log {
             self.unsynced_since_ns.store(0, Relaxed);
             (self.written(), std::mem::take(&mut writer.dirty))
         };
-        drop(writing);
+        if outcome.is_err() {
+            writing.fail();
+        } else {
+            drop(writing);
+        }
         if !dirty.is_empty() {
             let begun_ns = self.clock.monotonic_ns();
             for (base, file) in dirty {

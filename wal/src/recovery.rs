@@ -246,19 +246,15 @@ impl Opening<'_> {
         };
         let later = self.bases.iter().copied().filter(|base| *base >= end.file.base);
         for base in later.collect::<Vec<_>>() {
-            // A later file that cannot be read as one was never pointed to by a seal that survived; if it had been
-            // synced past the end, so would the seal.
-            let Ok(mut file) = LogFile::open(&*self.fs, &self.path(base), base, &self.options.database_id)
-            else {
-                continue;
-            };
+            // Whatever its header looks like: a batch in it that proves the damage proves it.
+            let mut file = LogFile::open_unchecked(&*self.fs, &self.path(base), base)?;
             let scan_from = end.position.max(base + FILE_HEADER_BYTES as u64);
             file.scan(scan_from, end.epoch, &self.seed, &mut see)?;
         }
         if damaged {
             return Err(corrupt("an intact batch behind this position says that the log was synced past it"));
         }
-        let mut file = LogFile::open(&*self.fs, &end.file.path, end.file.base, &self.options.database_id)?;
+        let mut file = LogFile::open_unchecked(&*self.fs, &end.file.path, end.file.base)?;
         if let Some(header) = file.header(end.position)?
             && header.lsn == end.position
             && header.epoch >= end.epoch

@@ -1,10 +1,15 @@
 //! A role that one thread at a time takes for everyone (writer, syncer), and the waiting of the others.
 //!
-//! Each taking of the role is a *turn*. Those whose records the running turn covers wait in that turn's room and are
-//! all woken at its end; those who came later wait in the next turn's room, and one of them is woken to take the role.
-//! Whoever is woken and has nothing to do passes the call on, so a free role never leaves a sleeper behind.
+//! Each taking of the role is a *turn*. Those whose records the running turn covers wait in that turn's room; those who
+//! came later wait in the next turn's room, and one of them is called to take the role when it becomes free, unless its
+//! holder takes another turn at once. At the end of a turn a few of those in its room are woken, and whoever leaves a room
+//! served wakes a few more, so that neither the role's holder nor the disk waits until all are awake. Whoever is called to
+//! a free role and has nothing to do passes the call on, so a free role never leaves a sleeper behind.
 //!
-//! Lock order: a room's lock is taken last, with nothing else taken under it.
+//! A room has several seats, each with its own lock and condition, so that the many who are woken at once do not then
+//! queue for one lock.
+//!
+//! Lock order: a seat's lock is taken last, with nothing else taken under it.
 
 use std::sync::{
     Condvar, Mutex, PoisonError,
@@ -12,6 +17,10 @@ use std::sync::{
 };
 
 const ROOMS: usize = 4;
+const SEATS: usize = 16;
+/// How many seats the end of a turn wakes, and how many whoever leaves a room.
+const SEATS_WOKEN_FIRST: usize = 4;
+const SEATS_WOKEN_THEN: usize = 2;
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -27,6 +36,14 @@ pub(crate) struct Role {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Room {
+    /// How many wait in all seats together.
+    waiting: AtomicUsize,
+    seats: [Seat; SEATS],
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Seat {
     waiting: AtomicUsize,
     /// Guards nothing but the decision to sleep.
     lock: Mutex<()>,
@@ -72,17 +89,21 @@ impl Role {
         loop {
             let turn = self.turn.load(SeqCst);
             let room = self.room(if upto <= self.reach.load(SeqCst) { turn } else { turn + 1 });
-            let guard = room.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let seat = room.seat();
+            let guard = seat.lock.lock().unwrap_or_else(PoisonError::into_inner);
             room.waiting.fetch_add(1, SeqCst);
+            seat.waiting.fetch_add(1, SeqCst);
             // The turn ends by clearing `busy` and then looks at `waiting`: one of us sees the other.
             if self.turn.load(SeqCst) == turn && self.busy.load(SeqCst) && !done() {
-                drop(room.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
+                drop(seat.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
                 slept = true;
             } else {
                 drop(guard);
             }
+            seat.waiting.fetch_sub(1, SeqCst);
             room.waiting.fetch_sub(1, SeqCst);
             if done() {
+                room.wake(SEATS_WOKEN_THEN);
                 if slept && !self.busy.load(SeqCst) {
                     self.call_one();
                 }
@@ -97,7 +118,7 @@ impl Role {
     /// Wakes everyone, to look again.
     pub(crate) fn wake_all(&self) {
         for room in &self.rooms {
-            room.notify(true);
+            room.wake(SEATS);
         }
     }
 
@@ -107,8 +128,8 @@ impl Role {
 
     fn call_one(&self) {
         let turn = self.turn.load(SeqCst);
-        if !self.room(turn + 1).notify(false) {
-            self.room(turn).notify(false);
+        if !self.room(turn + 1).call() {
+            self.room(turn).call();
         }
     }
 }
@@ -118,31 +139,69 @@ impl Turn<'_> {
     pub(crate) fn reaches(&self, lsn: u64) {
         self.role.reach.store(lsn, SeqCst);
     }
+
+    /// Whether anyone waits for the next turn.
+    pub(crate) fn next_is_wanted(&self) -> bool {
+        self.role.room(self.role.turn.load(SeqCst) + 1).waiting.load(SeqCst) > 0
+    }
+
+    /// Ends this turn, which served all it covers, and begins the next without giving up the role.
+    pub(crate) fn again(&self) {
+        self.role.reach.store(0, SeqCst);
+        let turn = self.role.turn.fetch_add(1, SeqCst);
+        self.role.room(turn).wake(SEATS_WOKEN_FIRST);
+    }
+
+    /// Ends a turn that did not serve all it covers: everyone has to look for themselves.
+    pub(crate) fn fail(self) {
+        let role = self.role;
+        drop(self);
+        role.wake_all();
+    }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let turn = self.role.turn.load(SeqCst);
         self.role.busy.store(false, SeqCst);
-        self.role.room(turn).notify(true);
-        self.role.room(turn + 1).notify(false);
+        self.role.room(turn + 1).call();
+        self.role.room(turn).wake(SEATS_WOKEN_FIRST);
     }
 }
 
 impl Room {
-    /// Whether there was anyone to wake.
-    fn notify(&self, all: bool) -> bool {
+    /// The calling thread's seat.
+    fn seat(&self) -> &Seat {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static THREAD: usize = THREADS.fetch_add(1, SeqCst);
+        }
+        &self.seats[THREAD.with(|number| number % SEATS)]
+    }
+
+    /// Wakes all in some of the seats.
+    fn wake(&self, seats: usize) {
+        if self.waiting.load(SeqCst) > 0 {
+            self.taken_seats().take(seats).for_each(|seat| seat.wake.notify_all());
+        }
+    }
+
+    /// Wakes one; returns whether there was anyone.
+    fn call(&self) -> bool {
         if self.waiting.load(SeqCst) == 0 {
             return false;
         }
-        // Whoever counted itself holds the lock until it sleeps, so from here on the call reaches it.
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-        if all {
-            self.wake.notify_all();
-        } else {
-            self.wake.notify_one();
+        let seat = self.taken_seats().next();
+        if let Some(seat) = seat {
+            seat.wake.notify_one();
         }
-        true
+        seat.is_some()
+    }
+
+    fn taken_seats(&self) -> impl Iterator<Item = &Seat> {
+        let taken = self.seats.iter().filter(|seat| seat.waiting.load(SeqCst) > 0);
+        // Whoever counted itself holds the lock until it sleeps, so from here on a call reaches it.
+        taken.inspect(|seat| drop(seat.lock.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 

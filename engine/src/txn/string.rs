@@ -74,7 +74,7 @@ impl Txn<'_> {
             }
             Expiry::Idle { idle, absolute } => {
                 let policy = Policy { idle_ms: ms(idle), absolute_ms: absolute.map_or(NEVER, at) };
-                (at(idle), Some(policy))
+                (at(idle).min(policy.absolute_ms), Some(policy))
             }
         };
         let grid = match expiry {

@@ -199,6 +199,12 @@ fn run(call: &mut Call<'_, '_>, operations: &[Operation]) -> CommandResult {
         let after = match overflow {
             _ if (of.least()..=of.most()).contains(&exact) => exact,
             Overflow::Wrap => of.wrap(exact),
+            // Redis's check wraps around: what is further below the most than an i64 reaches, it takes for too large.
+            Overflow::Saturate
+                if matches!(action, Action::Set(_)) && of.most() - exact > i128::from(i64::MAX) =>
+            {
+                of.most()
+            }
             Overflow::Saturate => exact.clamp(of.least(), of.most()),
             Overflow::Fail => {
                 call.reply.null();

@@ -304,8 +304,8 @@ struct Filter<'a> {
 
 impl Filter<'_> {
     fn matches(&self, card: &ClientCard, caller: u64, now_ms: u64) -> bool {
-        !self.nobody
-            && !(self.spares_caller && card.id == caller)
+        let spared = self.nobody || (self.spares_caller && card.id == caller);
+        !spared
             && self.id.is_none_or(|id| card.id as i64 == id)
             && self.address.is_none_or(|address| card.origin.address.as_bytes() == address)
             && self.local_address.is_none_or(|address| card.origin.local_address.as_bytes() == address)

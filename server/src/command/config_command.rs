@@ -102,7 +102,7 @@ fn get(call: &mut ServerCall<'_>) -> CommandResult {
 
 fn set(call: &mut ServerCall<'_>) -> CommandResult {
     let pairs = &call.args[2..];
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
     let failed = |name: &str, reason: &str| {

@@ -48,7 +48,7 @@ fn debug(call: &mut ServerCall<'_>) -> CommandResult {
         [_, name, seconds] if is(name, "sleep") => {
             let seconds =
                 std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-            sleep(Duration::from_secs_f64(seconds.max(0.0).min(SLEEP_SECONDS_MAX)));
+            sleep(Duration::from_secs_f64(if seconds > 0.0 { seconds.min(SLEEP_SECONDS_MAX) } else { 0.0 }));
             call.worker.begin_batch();
             call.reply.ok();
         }

@@ -62,7 +62,7 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
                 if entry.command.name == "debug"
                     && let Err(error) = super::debug::check_access(&worker.live, client)
                 {
-                    refuse(worker, reply, Some(entry), error.to_string().as_bytes());
+                    refuse(worker, reply, Some(entry), &error.text());
                     return Outcome::Done(Lsn::ZERO);
                 }
                 entry = found;
@@ -96,7 +96,7 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
             }
         }
     }
-    let timed = worker.figures.processed.get() % TIMED_EVERY == 0;
+    let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
         Run::Data(run) => run_data(worker, client, reply, entry.command, run, access, args),
@@ -122,7 +122,7 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
     let failed = result.is_err();
     if let Err(error) = result {
         reply.truncate(start);
-        write_error(worker, reply, error.to_string().as_bytes());
+        write_error(worker, reply, &error.text());
     }
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
         figures.calls.add(1);
@@ -193,12 +193,13 @@ fn access_of(command: &Command) -> Access {
 /// The error reply for a write that the engine does not take.
 pub fn refusal(error: &sessile::Error) -> String {
     match error {
-        sessile::Error::DiskFull(_) => {
-            format!(
-                "MISCONF Writes are refused until there is space again: {error}. Reads go on, and so does what deletes."
-            )
+        sessile::Error::DiskFull(_) => format!(
+            "MISCONF {error}. Reads go on, and so does what only deletes; writes go on when there is space"
+        ),
+        sessile::Error::LogFailed(_) => {
+            format!("IOERR {error}. Reads go on; restart the server once the disk is well")
         }
-        _ => format!("IOERR Writes are refused until the server is restarted: {error}"),
+        _ => format!("ERR {error}"),
     }
 }
 

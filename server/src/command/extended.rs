@@ -133,13 +133,19 @@ impl Digits {
         let value = |byte: u8| char::from(byte).to_digit(base);
         let mut significand = Natural::ZERO;
         let (mut scale, mut digit_count, mut any, mut point) = (0, 0, false, false);
+        // Digits are gathered while they fit 32 bits: a multiplication goes through the whole of a long number.
+        let (mut factor, mut summand) = (1u32, 0u32);
         let mut rest = text;
         while let [byte, after @ ..] = rest {
             if let Some(digit) = value(*byte) {
                 any = true;
                 scale -= i64::from(point);
-                significand.multiply_add(base, digit);
-                digit_count += i64::from(!significand.is_zero());
+                (factor, summand) = (factor * base, summand * base + digit);
+                if factor > u32::MAX / base {
+                    significand.multiply_add(factor, summand);
+                    (factor, summand) = (1, 0);
+                }
+                digit_count += i64::from(digit_count > 0 || digit > 0);
             } else if *byte == b'.' && !point {
                 point = true;
             } else {
@@ -147,6 +153,7 @@ impl Digits {
             }
             rest = after;
         }
+        significand.multiply_add(factor, summand);
         let exponent = match rest {
             [] => 0,
             [byte, exponent @ ..] if byte.eq_ignore_ascii_case(&marker) => read_exponent(exponent)?,

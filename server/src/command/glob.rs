@@ -122,7 +122,7 @@ mod tests {
             ("h[^e]llo", "hello", false),
             ("h[a-b]llo", "hbllo", true),
             ("h[b-a]llo", "hallo", true),
-            ("h[a-]llo", "h-llo", true),
+            ("h[a-]llo", "h-llo", false),
             ("h\\*llo", "h*llo", true),
             ("h\\*llo", "hello", false),
             ("h[\\]]llo", "h]llo", true),

@@ -250,6 +250,7 @@ fn sessile_section(text: &mut String, server: &Server, _: u64) {
     let loops = server.loops.get().map_or(0, Vec::len) as u64;
     for (name, value) in [
         ("event_loops", loops),
+        ("event_loops_active", server.active_loops().len() as u64),
         ("event_loop_turns", sum(server, |figures| figures.turns.get())),
         ("clients_peak", server.shared.clients_peak.load(Ordering::Relaxed) as u64),
         ("expiry_lag_ms", stats.expiry_lag_ms),

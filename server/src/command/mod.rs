@@ -25,7 +25,6 @@ mod glob;
 pub mod hash;
 pub mod hash_pick;
 pub mod info;
-mod keys;
 pub mod lcs;
 pub mod memory;
 mod number;
@@ -214,6 +213,10 @@ impl Random {
     }
 
     /// The next number.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator ends, or at least is asked whether it does"
+    )]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

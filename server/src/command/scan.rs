@@ -1,6 +1,7 @@
 //! Walking through a keyspace, counting it, emptying it. No transaction is open here: the engine takes its own short locks.
 
 use super::args::{c_string, integer, is};
+use super::dispatch::refusal;
 use super::flags::{FAST, READONLY, WRITE};
 use super::generic::type_name;
 use super::glob::{self, Case};
@@ -237,8 +238,7 @@ fn clear(call: &mut KeyspaceCall<'_>, database: Option<u8>) -> CommandResult {
         [_, how] if is(how, "sync") || is(how, "async") => {}
         _ => return Err(CommandError::Syntax),
     }
-    call.lsn =
-        call.db.clear(database).map_err(|error| CommandError::Text(format!("IOERR {error}").into()))?;
+    call.lsn = call.db.clear(database).map_err(|error| CommandError::Text(refusal(&error).into()))?;
     call.reply.ok();
     Ok(())
 }

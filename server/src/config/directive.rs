@@ -113,7 +113,7 @@ impl Kind {
             Kind::Words => Ok(words.join(" ")),
             Kind::SavePoints => {
                 let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
-                let valid = words.len() % 2 == 0
+                let valid = words.len().is_multiple_of(2)
                     && words.chunks_exact(2).all(|pair| {
                         parse_integer(pair[0].as_bytes()).is_some_and(|seconds| seconds >= 1)
                             && parse_integer(pair[1].as_bytes()).is_some_and(|changes| changes >= 0)
@@ -151,7 +151,7 @@ pub fn parse_bytes(text: &str) -> Option<i64> {
 }
 
 fn merge_output_limits(words: &[&str], current: &str) -> Result<String, Cow<'static, str>> {
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let mut limits: Vec<String> = current.split(' ').map(str::to_owned).collect();

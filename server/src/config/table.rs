@@ -12,6 +12,10 @@ const fn used(
     Directive { name, alias: None, kind, default, mutable, role: Role::Used, summary }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a constant function can't take a part of what it is given a reference to"
+)]
 const fn renamed(alias: &'static str, directive: Directive) -> Directive {
     Directive { alias: Some(alias), ..directive }
 }

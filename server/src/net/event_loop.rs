@@ -4,6 +4,7 @@
 //! the buffer has emptied the socket, so that a request costs one read, one write and its share of a wait. Replies are written directly;
 //! only a full socket makes a client wait to be writable. A loop sleeps when there is nothing to do, and never waits for a disk.
 
+use super::balance::{Balance, Change};
 use super::stream::Stream;
 use super::{Listener, LoopHandle, Message};
 use crate::client::{Client, Origin};
@@ -12,9 +13,10 @@ use crate::server::Server;
 use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
 use parking_lot::Mutex;
+use sessile_wal::{Clock, SystemClock};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Bytes that one read takes at most. A client that sends more has its turn again after the others.
@@ -39,7 +41,7 @@ const PROTECTED_MODE: &[u8] = b"-DENIED Redis is running in protected mode becau
 const CLIENTS_MAX: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// A connection and its socket.
-struct Slot {
+pub struct Slot {
     stream: Stream,
     connection: Connection,
     /// The socket may have something to read.
@@ -83,6 +85,8 @@ pub struct EventLoop {
     last_tick_ms: u64,
     ending_since_ms: Option<u64>,
     push_complained: bool,
+    /// Decides how many loops carry connections; the first loop's is the one that counts.
+    balance: Balance,
 }
 
 impl EventLoop {
@@ -100,6 +104,7 @@ impl EventLoop {
             has_mail: AtomicBool::new(false),
             has_parked: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
+            busy_ns: AtomicU64::new(0),
         });
         Ok(EventLoop {
             number,
@@ -121,6 +126,7 @@ impl EventLoop {
             last_tick_ms: 0,
             ending_since_ms: None,
             push_complained: false,
+            balance: Balance::default(),
         })
     }
 
@@ -167,6 +173,7 @@ impl EventLoop {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
+            let awake_ns = SystemClock.monotonic_ns();
             self.worker.figures.turns.add(1);
             std::mem::swap(&mut self.ready, &mut self.again);
             for event in &events {
@@ -199,6 +206,11 @@ impl EventLoop {
             }
             self.flush.clear();
             self.tick();
+            let now_ns = SystemClock.monotonic_ns();
+            self.handle.busy_ns.fetch_add(now_ns.saturating_sub(awake_ns), Ordering::Relaxed);
+            if self.number == 0 && self.balance.is_due(now_ns) {
+                self.rebalance(now_ns);
+            }
             if self.is_over() {
                 return Ok(());
             }
@@ -227,6 +239,8 @@ impl EventLoop {
             for message in mail {
                 match message {
                     Message::Connection(stream, origin) => self.adopt(stream, origin),
+                    Message::Moved(slot) => self.take_over(slot),
+                    Message::GiveAway { one_in, busy_only, to } => self.give_away(one_in, busy_only, to),
                     Message::Kill { token, id } => {
                         if let Some(Some(slot)) = self.slots.get_mut(token)
                             && slot.connection.client().card.id == id
@@ -341,7 +355,7 @@ impl EventLoop {
             return;
         }
         server.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let loops = server.loops.get().map_or(&[][..], Vec::as_slice);
+        let loops = server.active_loops();
         let best = loops
             .iter()
             .enumerate()
@@ -363,10 +377,7 @@ impl EventLoop {
     /// Takes in a connection that is counted already.
     fn adopt(&mut self, mut stream: Stream, origin: Origin) {
         let server = Arc::clone(&self.worker.server);
-        let token = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
+        let token = self.free_token();
         let registered =
             self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE);
         server.arriving.fetch_sub(1, Ordering::Relaxed);
@@ -391,6 +402,108 @@ impl EventLoop {
             to_flush: false,
             in_parked: false,
         }));
+    }
+
+    /// Looks at the load, and changes how many loops carry connections if need be.
+    fn rebalance(&mut self, now_ns: u64) {
+        let server = Arc::clone(&self.worker.server);
+        let Some(loops) = server.loops.get() else { return };
+        let active = server.active_loops().len();
+        let busy_ns: Vec<u64> = loops.iter().map(|handle| handle.busy_ns.load(Ordering::Relaxed)).collect();
+        let commands = server.figures.lock().iter().map(|figures| figures.processed.get()).sum();
+        if server.is_shutting_down() {
+            return;
+        }
+        match self.balance.look(now_ns, &busy_ns, active, commands) {
+            Some(Change::Grow) => {
+                server.set_active_loops(active + 1);
+                for handle in loops.iter().take(active) {
+                    handle.send(Message::GiveAway { one_in: active + 1, busy_only: true, to: active });
+                }
+                tracing::debug!("{} event loops carry connections", active + 1);
+            }
+            Some(Change::Shrink) => {
+                let rest = active - 1;
+                server.set_active_loops(rest);
+                if let Some(handle) = loops.get(rest) {
+                    for to in 0..rest {
+                        handle.send(Message::GiveAway { one_in: rest - to, busy_only: false, to });
+                    }
+                }
+                tracing::debug!("{rest} event loops carry connections");
+            }
+            None => {}
+        }
+    }
+
+    /// Hands connections that owe nothing to their clients over to another loop.
+    fn give_away(&mut self, one_in: usize, busy_only: bool, to: usize) {
+        let server = Arc::clone(&self.worker.server);
+        let Some(receiver) = server.loops.get().and_then(|loops| loops.get(to)) else { return };
+        let since_ms = self.worker.now_ms.saturating_sub(TICK_MS);
+        let mut candidates = 0;
+        for token in 0..self.slots.len() {
+            if self.ending_since_ms.is_some() {
+                return;
+            }
+            let mut goes = |slot: &Slot| {
+                let busy = slot.connection.client().card.active_ms.load(Ordering::Relaxed) >= since_ms;
+                let movable =
+                    !slot.connection.has_output() && !slot.connection.is_finished() && (busy || !busy_only);
+                candidates += usize::from(movable);
+                movable && usize::is_multiple_of(candidates, one_in)
+            };
+            let Some(place) = self.slots.get_mut(token) else { return };
+            if let Some(mut slot) = place.take_if(|slot| goes(slot)) {
+                if self.poll.registry().deregister(&mut slot.stream).is_err() {
+                    *place = Some(slot);
+                    continue;
+                }
+                self.free.push(token);
+                self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+                receiver.connections.fetch_add(1, Ordering::Relaxed);
+                receiver.send(Message::Moved(slot));
+            }
+        }
+    }
+
+    /// Takes in a connection that another loop has given away, and that is counted already.
+    fn take_over(&mut self, mut slot: Box<Slot>) {
+        let token = self.free_token();
+        if let Err(error) = self.poll.registry().register(
+            &mut slot.stream,
+            Token(token),
+            Interest::READABLE | Interest::WRITABLE,
+        ) {
+            tracing::warn!(%error, "a connection can't be watched and is closed");
+            self.worker.server.clients.leave(slot.connection.client().card.id);
+            self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+            self.free.push(token);
+            return;
+        }
+        let card = &slot.connection.client().card;
+        *card.place.lock() = Some((self.number, token));
+        // Whoever asked for its end while it was on its way found it nowhere.
+        if card.killed.load(Ordering::SeqCst) {
+            slot.connection.drop_now();
+        }
+        if self.ending_since_ms.is_some() {
+            slot.connection.close_after_replies();
+        }
+        slot.readable = true;
+        slot.writable = true;
+        slot.queued = true;
+        slot.to_flush = false;
+        slot.in_parked = false;
+        self.slots[token] = Some(slot);
+        self.ready.push(token);
+    }
+
+    fn free_token(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        })
     }
 
     /// Reads once, and executes what came.
@@ -479,11 +592,10 @@ impl EventLoop {
             self.close(token);
             return;
         }
-        if slot.connection.can_resume() || (slot.readable && slot.connection.wants_input()) {
-            if !slot.queued {
-                slot.queued = true;
-                self.again.push(token);
-            }
+        let goes_on = slot.connection.can_resume() || (slot.readable && slot.connection.wants_input());
+        if goes_on && !slot.queued {
+            slot.queued = true;
+            self.again.push(token);
         }
         if slot.connection.is_parked() && !slot.in_parked {
             slot.in_parked = true;

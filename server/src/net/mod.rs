@@ -1,9 +1,10 @@
 //! Event loops: sockets in, connections driven, sockets out. The only place that knows of sockets.
 //!
-//! There are as many loops as there are cores; each owns its connections and executes their commands directly on the shared engine.
-//! The first one also accepts, and hands each new connection to the loop that has the fewest. What crosses between loops goes through
-//! a [`LoopHandle`]: a mailbox and a way to wake the loop.
+//! There are as many loops as there are cores; each owns its connections and executes their commands directly on the shared engine. As
+//! many of them carry connections as the load needs (`balance`). The first one also accepts, and hands each new connection to the one
+//! of those that has the fewest. What crosses between loops goes through a [`LoopHandle`]: a mailbox and a way to wake the loop.
 
+mod balance;
 mod event_loop;
 mod listen;
 mod stream;
@@ -14,13 +15,23 @@ pub use stream::Stream;
 
 use crate::client::Origin;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// What one loop tells another.
-#[derive(Debug)]
 pub enum Message {
     /// A connection that is yours from now on.
     Connection(Stream, Origin),
+    /// A connection with all its state that another loop has given away.
+    Moved(Box<event_loop::Slot>),
+    /// Give one in so many connections to that loop.
+    GiveAway {
+        /// How many connections there are to one that goes.
+        one_in: usize,
+        /// Whether connections stay that have been idle lately: they are no load.
+        busy_only: bool,
+        /// The number of the loop that gets them.
+        to: usize,
+    },
     /// End this client, if it is still there.
     Kill {
         /// Its place.
@@ -31,7 +42,6 @@ pub enum Message {
 }
 
 /// How others reach a loop.
-#[derive(Debug)]
 pub struct LoopHandle {
     waker: mio::Waker,
     mail: Mutex<Vec<Message>>,
@@ -39,6 +49,8 @@ pub struct LoopHandle {
     /// Whether replies on this loop wait for the log.
     has_parked: AtomicBool,
     connections: AtomicUsize,
+    /// For how long it has worked, as opposed to slept, in nanoseconds.
+    busy_ns: AtomicU64,
 }
 
 impl LoopHandle {

@@ -71,8 +71,11 @@ impl Reply {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// An error: code, space, message (`ERR syntax error`). Line breaks (an argument may carry them) become spaces, as in Redis.
+    /// An error: code, space, message (`ERR syntax error`). Line breaks (an argument may carry them) become spaces, those at
+    /// the end nothing, as in Redis.
     pub fn error(&mut self, text: &[u8]) {
+        let length = text.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        let text = &text[..length];
         self.bytes.push(b'-');
         self.bytes.extend(text.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
         self.bytes.extend_from_slice(b"\r\n");

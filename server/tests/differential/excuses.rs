@@ -9,6 +9,9 @@ pub fn excuse(command: &[Vec<u8>], redis: &[u8], sessile: &[u8]) -> Option<&'sta
     };
     let parsed = |bytes: &[u8]| Reply::parse(bytes).filter(|(_, length)| *length == bytes.len());
     let ((redis, _), (sessile, _)) = (parsed(redis)?, parsed(sessile)?);
+    if word(0) == "memory" && word(1) == "usage" && redis.kind == b':' && sessile.is_null() {
+        return Some("Redis also weighs what is dead and not reclaimed yet");
+    }
     if redis.kind != sessile.kind || redis.kind == b'-' || redis.is_null() || sessile.is_null() {
         return None;
     }

@@ -72,7 +72,7 @@ const ROUND_COMMANDS: usize = 1500;
 /// Commands sent at once, at most.
 const BATCH_COMMANDS: usize = 60;
 /// One batch in this many ends with keys that die, and a pause in which they do.
-const BATCHES_PER_DEATH: usize = 400_000_000;
+const BATCHES_PER_DEATH: usize = 400;
 /// Times to live of those, at most, and the pause.
 const DEATH_MS: i64 = 20;
 const PAUSE_MS: u64 = 60;

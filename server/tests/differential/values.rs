@@ -157,8 +157,8 @@ const WORDS: &[&str] = &[
 
 /// Fills a place for a command of the given taste. `now_ms` is the time of the test's start, so that a seed can be replayed.
 pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
-    // As many random fields as a large negative number asks for would take Redis an age.
-    if place != "sample" && draw.once_in(150) {
+    // As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
+    if !matches!(place, "sample" | "seconds" | "milliseconds") && draw.once_in(150) {
         let place = *draw.of(&["integer", "float", "value", "word", "pattern", "key", "index"]);
         return exactly(draw, place, taste, now_ms);
     }
@@ -196,6 +196,12 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
             _ => format!("{}{}", draw.of(&["i", "u"]), draw.between(1, 63)).into_bytes(),
         },
         // Times to live are far from each other and from now: both servers' clocks then give the same answers.
+        "seconds" if draw.once_in(20) => {
+            decimal(draw.between(1, 9_221_000) * 1_000_000_000 + draw.below(1_000_000_000) as i64)
+        }
+        "milliseconds" if draw.once_in(20) => {
+            decimal(draw.between(1, 9_221_000) * 1_000_000_000_000 + draw.below(1_000_000_000) as i64)
+        }
         "seconds" => boundary_or(
             draw,
             1000,
@@ -208,21 +214,13 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
                 "9223372036854776",
                 "-9223372036854775808",
                 "-9223372036854776",
-                "9221000000000000",
             ],
         ),
         "milliseconds" => boundary_or(
             draw,
             1_000_000,
             100_000_000_000,
-            &[
-                "0",
-                "-1",
-                "9223372036854775807",
-                "9223372036854775",
-                "-9223372036854775808",
-                "9221000000000000000",
-            ],
+            &["0", "-1", "9223372036854775807", "9223372036854775", "-9223372036854775808"],
         ),
         "at-seconds" => boundary_or(
             draw,
@@ -259,10 +257,10 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
                 .to_vec(),
             _ => decimal(draw.between(-20, 40)),
         },
-        "type" => draw
-            .of(&["string", "hash", "list", "set", "zset", "STRING", "none", "stream", ""])
-            .as_bytes()
-            .to_vec(),
+        // Not "none": a key that is dead and not reclaimed yet has that type in Redis.
+        "type" => {
+            draw.of(&["string", "hash", "list", "set", "zset", "STRING", "stream", ""]).as_bytes().to_vec()
+        }
         "pattern" => draw.of(PATTERNS).chars().map(|c| c as u8).collect(),
         "word" => draw.of(WORDS).as_bytes().to_vec(),
         _ => panic!("no place is called {place}"),

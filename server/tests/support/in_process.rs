@@ -1,6 +1,7 @@
 //! Runs rows of the command table over an engine, without sockets: what a connection does, in its plainest form.
 
 use sessile::{Access, Db, Key};
+use sessile_server::command::dispatch::for_each_key;
 use sessile_server::command::{self, Call, Command, KeyspaceCall, Random, Run, Settings, flags};
 use sessile_server::resp::{Protocol, Reply};
 use std::collections::HashMap;
@@ -94,7 +95,7 @@ impl InProcess {
         match row.run {
             Run::Data(run) => {
                 let mut keys: Vec<Key<'_>> = Vec::new();
-                row.keys.for_each(args, self.database, |database, index| {
+                for_each_key(row.keys, args, self.database, &mut |database, index| {
                     keys.push(self.db.key(database, args[index]));
                 });
                 let write = row.flags & flags::WRITE != 0;

@@ -96,6 +96,24 @@ fn damage_to_what_was_not_synced_ends_the_log_there() {
 }
 
 #[test]
+fn damage_is_proved_by_a_later_file_even_if_its_header_is_damaged_too() {
+    let fs = SimFs::new(9);
+    let (_, durable) = append_some(&fs, 30, 1500);
+    let first_of_last = durable.get() - durable.get() % (16 << 10);
+    assert!(first_of_last >= 32 << 10);
+    // The seal of the file before, and the header of the last.
+    let sealed = content(&fs, first_of_last - (16 << 10));
+    let seal = sealed.iter().rposition(|byte| *byte != 0).expect("is sealed") as u64;
+    assert!(fs.flip_bit(&file_path(first_of_last - (16 << 10)), seal, 7));
+    assert!(fs.flip_bit(&file_path(first_of_last), 3, 0));
+    let error = open_sim(&fs, Lsn::ZERO).expect_err("is damaged");
+    assert!(
+        matches!(&error, WalError::Corrupt { path, .. } if *path == file_path(first_of_last - (16 << 10))),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_truncated_file_is_named() {
     let fs = SimFs::new(3);
     append_some(&fs, 3, 40);

@@ -2,15 +2,17 @@
 
 use std::{
     collections::HashMap,
+    io,
+    path::Path,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
 };
 
 use sessile_wal::{
-    Admit, Durability, Fs, Lsn, Wal,
+    Admit, DirLock, Durability, File, Fs, Lsn, OpenMode, Wal,
     sim::{SimClock, SimFs},
 };
 
@@ -95,6 +97,119 @@ fn death_among_threads_loses_nothing_acknowledged() {
             assert!(ends.contains(end), "seed {seed} lost {end}");
         }
     }
+}
+
+/// A disk whose syncs last until they are let go.
+struct SlowSync {
+    inner: SimFs,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    changed: Condvar,
+    waiting: AtomicBool,
+}
+
+impl Gate {
+    fn set(&self, closed: bool) {
+        *self.closed.lock().expect("is not poisoned") = closed;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut closed = self.closed.lock().expect("is not poisoned");
+        while *closed {
+            self.waiting.store(true, Relaxed);
+            closed = self.changed.wait(closed).expect("is not poisoned");
+        }
+    }
+}
+
+struct SlowFile {
+    inner: Arc<dyn File>,
+    gate: Arc<Gate>,
+}
+
+impl Fs for SlowSync {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.inner.create_dir_all(path)
+    }
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(SlowFile { inner: self.inner.open(path, mode)?, gate: self.gate.clone() }))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.inner.exists(path)
+    }
+    fn available_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.inner.available_bytes(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        self.inner.lock(path)
+    }
+}
+
+impl File for SlowFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.inner.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.inner.write_at(buf, offset)
+    }
+    fn write_at_durable(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.inner.write_at_durable(buf, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.gate.pass();
+        self.inner.sync_data()
+    }
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.inner.set_len(bytes)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+}
+
+#[test]
+fn a_write_does_not_wait_for_a_sync() {
+    let gate = Arc::new(Gate::default());
+    let fs: Arc<dyn Fs> = Arc::new(SlowSync { inner: SimFs::new(1), gate: gate.clone() });
+    let (wal, _, _) = open(&fs, &SimClock::default(), options(), Lsn::ZERO).expect("opens");
+    let first = wal.append(b"first");
+    gate.set(true);
+    let syncing = thread::spawn({
+        let wal = wal.clone();
+        move || wal.sync(first)
+    });
+    while !gate.waiting.load(Relaxed) {
+        thread::yield_now();
+    }
+    for _ in 0..20 {
+        let end = wal.append(b"another");
+        wal.commit(end).expect("writes");
+        assert!(wal.acknowledged() >= end && wal.durable() < first);
+    }
+    gate.set(false);
+    syncing.join().expect("does not panic").expect("syncs");
+    assert!(
+        wal.durable() >= first && wal.durable() < wal.appended(),
+        "the sync covers what was written before it"
+    );
+    wal.flush().expect("syncs");
 }
 
 #[test]

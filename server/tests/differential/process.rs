@@ -1,4 +1,4 @@
-//! A real redis-server as the oracle, in its own process on a Unix socket, gone with the value.
+//! Real servers, Redis as the oracle and Sessile's binary, each in its own process on a Unix socket, gone with the value.
 
 use crate::support::resp::{Reply, request, show_command};
 use std::io::{Read, Write};
@@ -24,6 +24,16 @@ impl Process {
         command.args(["--enable-debug-command", "yes"]);
         command.arg("--unixsocket").arg(directory.path().join("socket"));
         Process::start(command, directory)
+    }
+
+    /// Starts Sessile's binary.
+    pub fn sessile() -> Process {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sessile"));
+        command.args(["serve", "--port", "0", "--proto-max-bulk-len", "1mb", "--appendfsync", "no"]);
+        command.arg("--dir").arg(directory.path().join("data"));
+        command.arg("--unixsocket").arg(directory.path().join("socket"));
+        Process::start(command, directory).expect("the binary was built with this test")
     }
 
     fn start(mut command: Command, directory: tempfile::TempDir) -> Option<Process> {

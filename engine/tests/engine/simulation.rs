@@ -1,0 +1,496 @@
+//! The database against a model on the simulated disk: random operations; the process closed, dropped, killed; the power cut, also in the
+//! middle of calls and of recovery, several times in a row; calls that fail, disks that fill up; time that passes, and a wall clock that
+//! is set. One thread, one seed.
+//!
+//! What must hold:
+//!
+//! - After a kill nothing acknowledged is lost, whatever the durability. After a power cut nothing that was acknowledged with `Always`, or
+//!   flushed, or synced by the background, is lost. What is there is a prefix of the commits, in their order; a transaction is there whole
+//!   or not at all.
+//! - Contents are exact. So are deadlines, except that one moved by a touch may be late by up to 5 % of the idle period, never beyond the
+//!   absolute limit.
+//! - What has been reclaimed stays dead: time does not go back behind what the log has seen, and a sparsely logged touch does not bring a
+//!   key back that had died of its exact deadline.
+
+use super::model::{Answer, Model, Operation};
+use super::support::{Content, DIR, Id, NEVER, fixed_manifest, for_each_seed, look_at_all, manifest_path};
+use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Key, Options, Touch, Txn};
+use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
+use sessile_wal::{OpenMode, WalError};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+struct Simulation {
+    rng: Rng,
+    sim: SimFs,
+    clock: SimClock,
+    model: Model,
+    durability: Durability,
+    /// When a step has reclaimed something that the log may not know the time of yet.
+    reclaimed_ms: Option<u64>,
+}
+
+/// A tick of the wheel, in ms: a key is reclaimed by the first step that long after its deadline.
+const TICK_MS: u64 = 16;
+
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        let mut rng = Rng::new(seed);
+        let sim = SimFs::new(rng.next_u64());
+        if rng.chance(85) {
+            // The rest makes its own, with random parts: there a seed is not quite the same on each run.
+            sim.create_dir_all(DIR.as_ref()).expect("no fault yet");
+            let file = sim.open(&manifest_path(), OpenMode::CreateNew).expect("no fault yet");
+            file.write_at_durable(&fixed_manifest(), 0).expect("no fault yet");
+            sim.sync_dir(DIR.as_ref()).expect("no fault yet");
+        }
+        let durability = pick(&mut rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
+        let (model, clock) = (Model::default(), SimClock::default());
+        Simulation { rng, sim, clock, model, durability, reclaimed_ms: None }
+    }
+
+    fn fault(&mut self) -> Fault {
+        pick(&mut self.rng, &[Fault::Io, Fault::Full, Fault::Short])
+    }
+
+    /// Opens, however often it takes, and compares.
+    fn open(&mut self) -> Db {
+        for attempt in 0.. {
+            assert!(attempt < 100, "the database cannot be opened");
+            if attempt < 6 && self.rng.chance(12) {
+                self.sim.crash_after(1 + self.rng.below(60));
+            } else if attempt < 6 && self.rng.chance(8) {
+                let fault = self.fault();
+                self.sim.fail_after(1 + self.rng.below(60), fault);
+            }
+            let file_bytes = pick(&mut self.rng, &[8 << 10, 8 << 10, 12 << 10, 64 << 10]);
+            let opened = Options::new()
+                .durability(self.durability)
+                .file_system(Arc::new(self.sim.clone()))
+                .clock(Arc::new(self.clock.clone()))
+                .manual_background()
+                .log_file_bytes_max(file_bytes)
+                .open(DIR);
+            match opened {
+                Ok(db) => {
+                    self.sim.clear_faults();
+                    let seen = look_at_all(&db);
+                    let now_ms = db.now_ms();
+                    assert_eq!(db.recovery().keys, seen.len() as u64, "the report counts the living");
+                    self.model.read_back(&seen, now_ms);
+                    self.reclaimed_ms = None;
+                    return db;
+                }
+                Err(Error::Io { .. } | Error::Log(WalError::Io { .. } | WalError::Poisoned(_))) => {}
+                Err(Error::Log(WalError::DiskFull { .. })) => self.sim.set_space_bytes(None),
+                Err(error) => panic!("open: {error} ({error:?})"),
+            }
+            self.sim.clear_faults();
+            if self.sim.is_down() || self.rng.chance(50) {
+                self.die();
+            }
+            self.set_wall_clock();
+        }
+        unreachable!()
+    }
+
+    /// Ends the process, with or without the power.
+    fn die(&mut self) {
+        if self.rng.chance(50) {
+            self.sim.kill();
+        } else {
+            self.sim.crash();
+            self.model.power_was_cut();
+        }
+    }
+
+    fn set_wall_clock(&mut self) {
+        if self.rng.chance(25) {
+            let now_ms = self.clock.wall_ms();
+            let by = pick(&mut self.rng, &[1, 100, 5_000, 3_600_000]);
+            let by = self.rng.below(by) + 1;
+            self.clock.set_wall_ms(if self.rng.chance(70) { now_ms - by } else { now_ms + by });
+        }
+    }
+
+    fn id(&mut self) -> Id {
+        let database = pick(&mut self.rng, &[0, 0, 1, 15]);
+        (database, format!("key:{}", self.rng.below(5)).into_bytes())
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        let length = match self.rng.below(20) {
+            0 => 0,
+            1 => self.rng.below(10_000),
+            2 | 3 => self.rng.below(2_000),
+            _ => self.rng.below(120),
+        };
+        let mut bytes = Rng::new(self.rng.next_u64());
+        (0..length).map(|_| bytes.next_u64() as u8).collect()
+    }
+
+    fn duration(&mut self) -> Duration {
+        let most_ms = pick(&mut self.rng, &[1, 40, 400, 3_000, 60_000, 1_800_000, 1 << 37]);
+        Duration::from_millis(self.rng.below(most_ms) + u64::from(!self.rng.chance(3)))
+    }
+
+    fn expiry(&mut self, now_ms: u64) -> Expiry {
+        match self.rng.below(6) {
+            0 => Expiry::Never,
+            1 => Expiry::After(self.duration()),
+            2 => Expiry::AtMs(now_ms - 5 + self.rng.below(5_000)),
+            3 => Expiry::Keep,
+            4 => Expiry::Idle { idle: self.duration(), absolute: None },
+            _ => Expiry::Idle { idle: self.duration(), absolute: Some(self.duration()) },
+        }
+    }
+
+    fn touch(&mut self) -> Touch {
+        if self.rng.chance(40) { Touch::Policy } else { Touch::For(self.duration()) }
+    }
+
+    fn field(&mut self) -> Vec<u8> {
+        format!("field {}", self.rng.below(200)).into_bytes()
+    }
+
+    /// An operation that a transaction may contain.
+    fn operation(&mut self, now_ms: u64) -> Operation {
+        let id = self.id();
+        match self.rng.below(22) {
+            0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
+            5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
+            6..=7 => Operation::GetAndTouch(id, self.touch()),
+            8..=10 => Operation::Touch(id, self.touch()),
+            11 => Operation::Delete(id),
+            12 => Operation::ExpireAt(id, Some(now_ms - 5 + self.rng.below(3_000))),
+            13 => Operation::ExpireAt(id, None),
+            14..=15 => Operation::HashSet(id, self.field(), self.bytes()),
+            16 => Operation::HashRemove(id, self.field()),
+            17..=18 => {
+                let offset = pick(&mut self.rng, &[10, 300, 7_000, 9_000]);
+                Operation::WriteAt(id, self.rng.below(offset) as usize, self.bytes())
+            }
+            19 => Operation::Rename(id, self.id()),
+            20 => Operation::Copy(id, self.id()),
+            _ => Operation::Delete(id),
+        }
+    }
+
+    fn any_operation(&mut self, now_ms: u64) -> Operation {
+        match self.rng.below(40) {
+            0 => Operation::Clear(Some(self.id().0)),
+            1 => Operation::Clear(None),
+            // A hash grows past what stays flat.
+            2..=3 => {
+                let id = self.id();
+                let fields = self.rng.below(150);
+                let all =
+                    (0..fields).map(|n| Operation::HashSet(id.clone(), format!("{n}").into(), b"v".to_vec()));
+                Operation::Transaction(all.collect())
+            }
+            4..=9 => {
+                let length = 1 + self.rng.below(5);
+                Operation::Transaction((0..length).map(|_| self.operation(now_ms)).collect())
+            }
+            _ => self.operation(now_ms),
+        }
+    }
+
+    /// One operation on both sides.
+    fn operate(&mut self, db: &Db) {
+        let now_ms = db.now_ms();
+        let operation = self.any_operation(now_ms);
+        let mut after = self.model.world.clone();
+        let expected = operation.apply(&mut after, now_ms);
+        let before_lsn = db.stats().log.appended;
+        let outcome = run(db, &operation);
+        let log = db.stats().log;
+        let logged_at_ms = if log.appended > before_lsn { now_ms } else { 0 };
+        match outcome {
+            Ok(answer) => {
+                assert_eq!(answer, expected, "{operation:?}");
+                // What wrote no record (a touch within a step of the grid) is as safe as what was logged before it.
+                let logged = log.appended > before_lsn;
+                self.model.commit(after, log.appended.get(), logged_at_ms, logged);
+                if self.durability == Durability::Always && logged {
+                    self.model.all_durable();
+                }
+            }
+            Err(Error::DiskFull(_) | Error::LogFailed(_)) => {
+                // Refused before it happened, or not acknowledged after it did: memory says which.
+                let seen = look_at_all(db);
+                if super::model::matches(&exact(&after), &seen, now_ms).is_ok() {
+                    self.model.commit(after, log.appended.get(), logged_at_ms, false);
+                }
+            }
+            Err(error) => panic!("{operation:?}: {error}"),
+        }
+    }
+
+    fn step(&mut self, db: &Db) {
+        let now_ms = db.now_ms();
+        let outcome = db.step();
+        let log = db.stats().log;
+        // Expiry comes first and cannot fail.
+        let mut after = self.model.world.clone();
+        let dead = |item: &super::model::Item| item.deadline_ms.saturating_add(TICK_MS) <= now_ms;
+        let reclaimed = after.values().any(dead);
+        after.retain(|_, item| !dead(item));
+        let written = outcome.is_ok() && log.written >= log.appended;
+        if reclaimed {
+            self.model.commit(after, log.appended.get(), 0, written);
+            self.reclaimed_ms = Some(now_ms);
+        }
+        // What was dead in the log when it was opened goes with the first tick.
+        let ticked = now_ms >= self.model.opened_ms + TICK_MS;
+        for number in (0..sessile::DATABASES).filter(|_| ticked) {
+            let here = self.model.world.iter().filter(|(id, _)| id.0 == number).map(|(_, item)| item);
+            let (alive, dying): (Vec<_>, Vec<_>) = here.partition(|item| item.deadline_ms > now_ms);
+            let with =
+                |items: &[&super::model::Item]| items.iter().filter(|i| i.deadline_ms != NEVER).count();
+            let (len, len_with) = (db.len_of(number), db.len_with_deadline(number));
+            assert!(
+                (alive.len()..=alive.len() + dying.len()).contains(&len),
+                "{len} keys in database {number} at {now_ms}: {alive:?} {dying:?}"
+            );
+            assert!((with(&alive)..=with(&alive) + dying.len()).contains(&len_with));
+        }
+        if outcome.is_err() || log.poisoned {
+            return;
+        }
+        if self.durability != Durability::No {
+            let due = self.model.acknowledged_lsn_before(now_ms.saturating_sub(1_000));
+            assert!(
+                log.durable.get() >= due,
+                "the log is behind {due} at {now_ms}: {:?} {log:?}",
+                self.durability
+            );
+        }
+        if let Some(reclaimed_ms) = self.reclaimed_ms
+            && now_ms >= reclaimed_ms + 1_000
+            && written
+        {
+            // A mark with the time is in the log by now.
+            let same = self.model.world.clone();
+            self.model.commit(same, log.appended.get(), reclaimed_ms, true);
+            self.reclaimed_ms = None;
+        }
+    }
+
+    fn turn(&mut self, db: &Db) {
+        match self.rng.below(40) {
+            0..=25 => self.operate(db),
+            26..=33 => {
+                let ms = pick(&mut self.rng, &[0, 1, 15, 20, 60, 400, 1_100, 70_000]);
+                self.clock.advance_ms(ms);
+                for _ in 0..=self.rng.below(3) {
+                    self.step(db);
+                }
+            }
+            34 => {
+                let durability =
+                    pick(&mut self.rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
+                self.durability = durability;
+                db.set_durability(durability);
+            }
+            35..=36 => {
+                if db.flush().is_ok() {
+                    self.model.all_durable();
+                }
+            }
+            37 => self.set_wall_clock(),
+            38 => {
+                let limit = self.sim.used_bytes() + self.rng.below(60_000);
+                let limited = self.rng.chance(50);
+                self.sim.set_space_bytes(limited.then_some(limit));
+            }
+            _ => self.model.compare(&look_at_all(db), db.now_ms()),
+        }
+        let log = db.stats().log;
+        self.model.note(log.written.get(), log.durable.get());
+    }
+
+    fn live(&mut self) {
+        let db = self.open();
+        match self.rng.below(10) {
+            0..=3 => self.sim.crash_after(1 + self.rng.below(200)),
+            4..=5 => {
+                let fault = self.fault();
+                self.sim.fail_after(1 + self.rng.below(100), fault);
+            }
+            _ => {}
+        }
+        for _ in 0..self.rng.below(80) {
+            self.turn(&db);
+            if self.sim.is_down() {
+                break;
+            }
+        }
+        self.model.compare(&look_at_all(&db), db.now_ms());
+        let now_ms = db.now_ms();
+        match self.rng.below(6) {
+            0 if !self.sim.is_down() => {
+                if db.close().is_ok() {
+                    let same = self.model.world.clone();
+                    self.model.commit(same, 0, now_ms, true);
+                    self.model.all_durable();
+                }
+                assert!(matches!(db.set(b"key", b"", Expiry::Never), Err(Error::Closed)));
+                self.model.compare(&look_at_all(&db), now_ms);
+                drop(db);
+            }
+            1 if !self.sim.is_down() => {
+                let sound = !db.stats().log.poisoned;
+                self.sim.clear_faults();
+                self.sim.set_space_bytes(None);
+                drop(db);
+                if sound {
+                    let same = self.model.world.clone();
+                    self.model.commit(same, 0, now_ms, true);
+                    self.model.all_durable();
+                }
+            }
+            _ => {
+                // The handles die first, so that dropping writes nothing.
+                self.die();
+                drop(db);
+            }
+        }
+        if self.rng.chance(40) {
+            self.die();
+        }
+        if self.rng.chance(60) {
+            self.sim.set_space_bytes(None);
+        }
+        self.sim.clear_faults();
+        self.clock.advance_ms(pick(&mut self.rng, &[0, 0, 10, 2_000, 100_000]));
+        self.set_wall_clock();
+    }
+}
+
+fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    of[rng.below(of.len() as u64) as usize]
+}
+
+fn exact(world: &super::model::World) -> super::model::World {
+    let exact = |item: &super::model::Item| super::model::Item { slack_ms: 0, ..item.clone() };
+    world.iter().map(|(id, item)| (id.clone(), exact(item))).collect()
+}
+
+/// Runs an operation through the typed API where there is one, else as a transaction.
+fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
+    let own = |id: &Id| db.database(id.0);
+    let answer = match operation {
+        Operation::Set(id, bytes, expiry) => own(id).set(&id.1, bytes, *expiry).map(|()| Answer::Done),
+        Operation::SetNew(id, bytes, expiry) => own(id).set_new(&id.1, bytes, *expiry).map(Answer::Bool),
+        Operation::GetAndTouch(id, touch) => {
+            own(id).get_and_touch(&id.1, *touch).map(|value| Answer::Value(value.map(|v| v.to_vec())))
+        }
+        Operation::Touch(id, touch) => own(id).touch(&id.1, *touch).map(Answer::Bool),
+        Operation::Delete(id) => own(id).delete(&id.1).map(Answer::Bool),
+        Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
+        Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
+        Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
+        Operation::Clear(database) => {
+            db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
+        }
+        Operation::WriteAt(..) | Operation::Rename(..) | Operation::Copy(..) | Operation::Transaction(_) => {
+            let ids = operation.ids();
+            let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
+            while !db.admit_now(64, Access::Write)? {
+                db.step()?;
+            }
+            let mut txn = db.begin(&keys, Access::Write, db.now_ms());
+            let answer = within(&mut txn, operation);
+            let lsn = txn.commit();
+            if lsn == sessile::Lsn::ZERO { Ok(answer) } else { acknowledge(db).map(|()| answer) }
+        }
+    };
+    match answer {
+        Err(Error::WrongKind(_)) => Ok(Answer::WrongKind),
+        other => other,
+    }
+}
+
+fn acknowledge(db: &Db) -> Result<(), Error> {
+    if db.durability() == Durability::Always { db.flush() } else { db.push_log() }
+}
+
+fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
+    let wrong = |_| Answer::WrongKind;
+    let keys: Vec<Id> = operation.ids();
+    let Some(first) = keys.first() else { return Answer::Many(Vec::new()) };
+    let key = txn.key(first.0, &first.1);
+    match operation {
+        Operation::Set(_, bytes, expiry) => {
+            txn.set(&key, bytes, *expiry);
+            Answer::Done
+        }
+        Operation::SetNew(_, bytes, expiry) => {
+            let new = !txn.exists(&key);
+            if new {
+                txn.set(&key, bytes, *expiry);
+            }
+            Answer::Bool(new)
+        }
+        Operation::GetAndTouch(_, touch) => match txn.value(&key) {
+            Err(_) => Answer::WrongKind,
+            Ok(value) => {
+                txn.touch(&key, *touch);
+                Answer::Value(value.map(|value| value.to_vec()))
+            }
+        },
+        Operation::Touch(_, touch) => Answer::Bool(txn.touch(&key, *touch).is_some()),
+        Operation::Delete(_) => Answer::Bool(txn.delete(&key)),
+        Operation::ExpireAt(_, at) => Answer::Bool(txn.set_deadline(&key, *at)),
+        Operation::HashSet(_, field, value) => {
+            txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
+        Operation::WriteAt(_, offset, bytes) => {
+            txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
+        }
+        Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
+        Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
+        Operation::Transaction(all) => {
+            Answer::Many(all.iter().map(|operation| within(txn, operation)).collect())
+        }
+        Operation::Clear(_) => unreachable!("no transaction of keys clears"),
+    }
+}
+
+#[test]
+fn what_comes_back_is_what_was_promised() {
+    for_each_seed(250, |seed| {
+        let mut simulation = Simulation::new(seed);
+        for _ in 0..5 {
+            simulation.live();
+        }
+    });
+}
+
+/// The model itself, where it must say no.
+#[test]
+fn the_model_notices_a_lost_write_and_a_risen_key() {
+    let id: Id = (0, b"key".to_vec());
+    let lost = std::panic::catch_unwind(|| {
+        let mut model = Model::default();
+        let mut world = model.world.clone();
+        Operation::Set((0, b"key".to_vec()), b"value".to_vec(), Expiry::Never).apply(&mut world, 1_000);
+        model.commit(world, 10, 1_000, true);
+        model.read_back(&Default::default(), 2_000);
+    });
+    assert!(lost.is_err());
+    let risen = std::panic::catch_unwind(|| {
+        let mut model = Model::default();
+        let item = super::support::Seen {
+            content: Content::String(Vec::new()),
+            deadline_ms: NEVER,
+            absolute_ms: NEVER,
+        };
+        model.read_back(&[(id, item)].into_iter().collect(), 2_000);
+    });
+    assert!(risen.is_err());
+    let _ = Rc::new(());
+}

@@ -1,0 +1,113 @@
+//! What the tests share.
+
+use sessile::{Access, Db, Kind};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The directory of simulated databases.
+pub(crate) const DIR: &str = "/data/db";
+
+/// No deadline.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// A key: database number and bytes.
+pub(crate) type Id = (u8, Vec<u8>);
+
+/// What a key holds.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    String(Vec<u8>),
+    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sum = |bytes: &[u8]| bytes.iter().fold(0u32, |sum, &b| sum.wrapping_mul(31) + u32::from(b));
+        match self {
+            Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
+            Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
+        }
+    }
+}
+
+/// What is seen of a key from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) content: Content,
+    /// In ms since the epoch, or [`NEVER`].
+    pub(crate) deadline_ms: u64,
+    pub(crate) absolute_ms: u64,
+}
+
+/// One key, as it is read.
+pub(crate) fn look(db: &Db, id: &Id) -> Option<Seen> {
+    let key = db.key(id.0, &id.1);
+    let txn = db.begin(&[key], Access::Read, db.now_ms());
+    let content = match txn.kind(&key)? {
+        Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
+        Kind::Hash => {
+            let mut fields = BTreeMap::new();
+            txn.hash_for_each(&key, &mut |field, value| {
+                let twice = fields.insert(field.to_vec(), value.to_vec());
+                assert!(twice.is_none(), "a field is there twice");
+            })
+            .expect("a hash");
+            assert_eq!(txn.hash_len(&key).expect("a hash"), fields.len());
+            Content::Hash(fields)
+        }
+        other => panic!("nobody made a {other:?}"),
+    };
+    let deadline_ms = txn.deadline(&key).expect("there").unwrap_or(NEVER);
+    Some(Seen { content, deadline_ms, absolute_ms: txn.absolute_limit(&key).unwrap_or(NEVER) })
+}
+
+/// All keys of all databases, found by scanning.
+pub(crate) fn look_at_all(db: &Db) -> BTreeMap<Id, Seen> {
+    let mut all = BTreeMap::new();
+    for number in 0..sessile::DATABASES {
+        for key in db.database(number).keys() {
+            let id = (number, key);
+            let seen = look(db, &id).expect("a key that a scan has found is there");
+            let twice = all.insert(id, seen);
+            assert!(twice.is_none(), "a scan of what does not change shows a key once");
+        }
+    }
+    all
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+/// Runs `test` with each seed and says which one failed: that of `SESSILE_SEED`, or as many as `SESSILE_SEEDS` says (from
+/// `SESSILE_SEED_FROM` on), or `default`.
+pub(crate) fn for_each_seed(default: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let from = variable("SESSILE_SEED_FROM").unwrap_or(0);
+    let seeds = match variable("SESSILE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => from..from + variable("SESSILE_SEEDS").unwrap_or(default),
+    };
+    for seed in seeds {
+        if let Err(panic) = std::panic::catch_unwind(|| test(seed)) {
+            eprintln!("failed with seed {seed}: replay it with SESSILE_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// The bytes of a manifest with fixed random parts, so that a simulation is the same on each run of a seed. Format version 1.
+pub(crate) fn fixed_manifest() -> Vec<u8> {
+    let mut bytes = b"SESSMANI".to_vec();
+    bytes.extend_from_slice(&1u32.to_le_bytes());
+    bytes.extend_from_slice(&0u32.to_le_bytes());
+    bytes.extend_from_slice(b"sixteen bytes idsixteen byte key");
+    bytes.extend_from_slice(&1_700_000_000_000u64.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Where the manifest of a simulated database is.
+pub(crate) fn manifest_path() -> PathBuf {
+    PathBuf::from(DIR).join("MANIFEST")
+}

@@ -1,0 +1,10 @@
+//! The engine, from outside: crashed on a simulated disk, driven against models, filled with a million keys, shared by threads, damaged.
+//!
+//! `SESSILE_SEEDS=n` runs more seeds where a test has any, `SESSILE_SEED=s` replays one.
+
+mod engine {
+    mod clock;
+    mod model;
+    mod simulation;
+    mod support;
+}
