@@ -256,6 +256,7 @@ fn bits() {
         BITFIELD f INCRBY i5 100 1 GET u4 0 => *2|:1|:0
         BITFIELD f OVERFLOW FAIL SET u2 100 9 => *1|$-1
         BITFIELD f SET u64 0 1 => -ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.
+        BITFIELD f SET u8 4294967295 1 => -ERR bit offset is not an integer or out of range
         BITFIELD_RO f SET u8 0 1 => -ERR BITFIELD_RO only supports the GET subcommand",
     );
 }

@@ -4,6 +4,7 @@ use super::args::{integer, is};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::number::parse_integer;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use sessile::VALUE_BYTES_MAX;
 
 const ROW: Command = Command {
     name: "",
@@ -77,9 +78,10 @@ pub(super) const BAD_OFFSET: &str = "ERR bit offset is not an integer or out of 
 
 /// A bit's position: not beyond the longest string.
 pub(super) fn bit_offset(call: &Call<'_, '_>, offset: Option<i64>) -> Result<u64, CommandError> {
+    let bytes_max = call.settings.proto_max_bulk_len.min(VALUE_BYTES_MAX) as u64;
     offset
         .and_then(|offset| u64::try_from(offset).ok())
-        .filter(|offset| offset >> 3 < call.settings.proto_max_bulk_len as u64)
+        .filter(|offset| offset >> 3 < bytes_max)
         .ok_or(CommandError::from(BAD_OFFSET))
 }
 

@@ -4,10 +4,11 @@
 //! the highest bit that any of them names, also when the write is refused by `OVERFLOW FAIL`.
 
 use super::args::{integer, is};
-use super::bit::bit_offset;
+use super::bit::{BAD_OFFSET, bit_offset};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::number::parse_integer;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use sessile::VALUE_BYTES_MAX;
 
 const ROW: Command = Command {
     name: "",
@@ -178,6 +179,10 @@ fn run(call: &mut Call<'_, '_>, operations: &[Operation]) -> CommandResult {
     let length = call.txn.string(key)?.map_or(0, <[u8]>::len);
     let writes = operations.iter().filter(|operation| !matches!(operation.action, Action::Get));
     let needed = writes.map(|write| ((write.offset + u64::from(write.of.bits) - 1) >> 3) as usize + 1).max();
+    // An integer may begin in the last byte that a string may have and end behind it.
+    if needed.is_some_and(|needed| needed > VALUE_BYTES_MAX) {
+        return Err(BAD_OFFSET.into());
+    }
     if let Some(needed) = needed.filter(|&needed| needed > length) {
         call.txn.write_string_at(key, needed - 1, &[0])?;
     }

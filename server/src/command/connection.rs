@@ -117,11 +117,7 @@ fn reset(call: &mut ServerCall<'_>) -> CommandResult {
 }
 
 fn select(call: &mut ServerCall<'_>) -> CommandResult {
-    let number = parse_integer(call.args[1]).ok_or(CommandError::NotAnInteger)?;
-    call.client.database = u8::try_from(number)
-        .ok()
-        .filter(|&number| number < sessile::DATABASES)
-        .ok_or("ERR DB index is out of range")?;
+    call.client.database = super::args::database(call.args[1])?;
     call.reply.ok();
     Ok(())
 }

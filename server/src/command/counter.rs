@@ -5,6 +5,7 @@ use super::extended::Extended;
 use super::flags::{DENYOOM, FAST, WRITE};
 use super::number::parse_integer;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use sessile::Expiry;
 
 const ROW: Command = Command {
     name: "",
@@ -79,14 +80,12 @@ pub(super) const NOT_FINITE: CommandError =
 
 fn add(call: &mut Call<'_, '_>, increment: i64) -> CommandResult {
     let key = &call.keys[0];
-    let (before, deadline_ms) = match call.txn.string(key)? {
-        None => (0, None),
-        Some(bytes) => {
-            (parse_integer(bytes).ok_or(CommandError::NotAnInteger)?, call.txn.deadline(key).flatten())
-        }
+    let before = match call.txn.string(key)? {
+        None => 0,
+        Some(bytes) => parse_integer(bytes).ok_or(CommandError::NotAnInteger)?,
     };
     let number = before.checked_add(increment).ok_or(OVERFLOW)?;
-    call.txn.put_string(key, itoa::Buffer::new().format(number).as_bytes(), deadline_ms);
+    call.txn.set(key, itoa::Buffer::new().format(number).as_bytes(), Expiry::Keep);
     call.reply.integer(number);
     Ok(())
 }
@@ -111,15 +110,13 @@ fn decrby(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
-    let (before, deadline_ms) = match call.txn.string(key)? {
-        None => (Extended::ZERO, None),
-        Some(bytes) => {
-            (Extended::parse(bytes).ok_or(CommandError::NotAFloat)?, call.txn.deadline(key).flatten())
-        }
+    let before = match call.txn.string(key)? {
+        None => Extended::ZERO,
+        Some(bytes) => Extended::parse(bytes).ok_or(CommandError::NotAFloat)?,
     };
     let increment = Extended::parse(call.args[2]).ok_or(CommandError::NotAFloat)?;
     let text = before.add(increment).ok_or(NOT_FINITE)?.to_string();
-    call.txn.put_string(key, text.as_bytes(), deadline_ms);
+    call.txn.set(key, text.as_bytes(), Expiry::Keep);
     call.reply.bulk(text.as_bytes());
     Ok(())
 }

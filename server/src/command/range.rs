@@ -3,6 +3,7 @@
 use super::args::integer;
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use sessile::VALUE_BYTES_MAX;
 
 const ROW: Command = Command {
     name: "",
@@ -70,10 +71,10 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-/// Whether a string may grow to `offset + bytes`.
+/// Whether a string may grow to `offset + bytes`: the directive's limit, and the engine's, which no directive lifts.
 pub(super) fn check_length(call: &Call<'_, '_>, offset: usize, bytes: usize) -> CommandResult {
     match offset.checked_add(bytes) {
-        Some(length) if length <= call.settings.proto_max_bulk_len => Ok(()),
+        Some(length) if length <= call.settings.proto_max_bulk_len.min(VALUE_BYTES_MAX) => Ok(()),
         _ => Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into()),
     }
 }

@@ -6,6 +6,7 @@ use super::args::{is, wrong_arity};
 use super::deadline::{self, Form};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use sessile::Expiry;
 
 const ROW: Command = Command {
     name: "",
@@ -213,21 +214,15 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
         }
         return Ok(());
     }
-    let deadline_ms = if options.keep_deadline { call.txn.deadline(key).flatten() } else { deadline_ms };
-    put(call, call.args[2], deadline_ms);
+    if options.keep_deadline {
+        call.txn.set(key, call.args[2], Expiry::Keep);
+    } else {
+        call.txn.put_string(key, call.args[2], deadline_ms);
+    }
     if !options.get {
         call.reply.ok();
     }
     Ok(())
-}
-
-/// Puts the string at the first key; a deadline that has passed already (`EXAT` takes any) deletes the key instead.
-fn put(call: &mut Call<'_, '_>, value: &[u8], deadline_ms: Option<u64>) {
-    if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= call.txn.now_ms()) {
-        call.txn.delete(&call.keys[0]);
-    } else {
-        call.txn.put_string(&call.keys[0], value, deadline_ms);
-    }
 }
 
 fn setnx(call: &mut Call<'_, '_>) -> CommandResult {
@@ -241,14 +236,14 @@ fn setnx(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn setex(call: &mut Call<'_, '_>) -> CommandResult {
     let deadline_ms = deadline::positive(call.args[2], Form::EX, call.txn.now_ms(), "setex")?;
-    put(call, call.args[3], Some(deadline_ms));
+    call.txn.put_string(&call.keys[0], call.args[3], Some(deadline_ms));
     call.reply.ok();
     Ok(())
 }
 
 fn psetex(call: &mut Call<'_, '_>) -> CommandResult {
     let deadline_ms = deadline::positive(call.args[2], Form::PX, call.txn.now_ms(), "psetex")?;
-    put(call, call.args[3], Some(deadline_ms));
+    call.txn.put_string(&call.keys[0], call.args[3], Some(deadline_ms));
     call.reply.ok();
     Ok(())
 }

@@ -86,6 +86,22 @@ pub const LINES: &[(&str, &str)] = &[
     ("memory", "{usage <key> {samples <index>}*|doctor|help|<word>}"),
 ];
 
+/// More lines, for a running server: what answers alike beside the commands on data.
+pub const SERVER_LINES: &[(&str, &str)] = &[
+    ("ping", "{<value>}?"),
+    ("echo", "<value>"),
+    ("select", "{0|1|2|<database>}"),
+    ("nosuchcommand", "{<value>}*"),
+    ("x\ny", "{<key>}*"),
+    ("auth", "{<word>}+"),
+    ("dbsize", "<word>"),
+    ("client", "{getname|nosuch <word>|setname <word>|no-evict {on|off|<word>}}"),
+    (
+        "command",
+        "{getkeys {get <key>|set <key> <value> {nx}?|mset {<key> <value>}+|del {<key>}+|copy <key> <key> {replace}?|bitop and {<key>}+|hset <key> {<field> <value>}+|lcs <key> <key>|object encoding <key>|memory usage <key>|rename <key> <key>|scan 0|ping <word>|nosuch <word>}|nosuch}",
+    ),
+];
+
 /// A line, taken apart.
 pub enum Part {
     Word(String),

@@ -1,6 +1,6 @@
 //! Rounds of commands drawn from a seed.
 
-use super::grammar::{self, LINES, Part};
+use super::grammar::{self, LINES, Part, SERVER_LINES};
 use super::values::{self, Taste};
 use crate::support::draw::Draw;
 use crate::support::in_process::rows;
@@ -54,9 +54,27 @@ impl Round {
 }
 
 struct Entry {
-    row: &'static Command,
+    name: &'static str,
+    taste: Taste,
     line: Vec<Part>,
     weight: usize,
+}
+
+/// What a stream is drawn from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Commands on data.
+    Data,
+    /// Those of a server, too.
+    Everything,
+}
+
+fn taste(row: &Command) -> Taste {
+    match row.group {
+        "string" | "bitmap" => Taste::Strings,
+        "hash" => Taste::Hashes,
+        _ => Taste::Anything,
+    }
 }
 
 /// An endless stream of rounds.
@@ -78,19 +96,32 @@ const DEATH_MS: i64 = 20;
 const PAUSE_MS: u64 = 60;
 
 impl Stream {
-    pub fn new(seed: u64) -> Stream {
+    pub fn new(seed: u64, what: What) -> Stream {
         let line = |name: &str| LINES.iter().find(|(of, _)| *of == name).map(|(_, line)| *line);
-        let entries: Vec<Entry> = rows()
+        let mut entries: Vec<Entry> = rows()
             .filter_map(|row| {
                 let weight = match row.name {
                     "flushall" | "flushdb" => 1,
-                    "keys" | "scan" | "memory" | "object" => 20,
+                    "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
                     _ => 50,
                 };
-                Some(Entry { row, line: grammar::parse(line(row.name)?), weight })
+                Some(Entry {
+                    name: row.name,
+                    taste: taste(row),
+                    line: grammar::parse(line(row.name)?),
+                    weight,
+                })
             })
             .collect();
+        if what == What::Everything {
+            entries.extend(SERVER_LINES.iter().map(|(name, line)| Entry {
+                name,
+                taste: Taste::Anything,
+                line: grammar::parse(line),
+                weight: 20,
+            }));
+        }
         let weight = entries.iter().map(|entry| entry.weight).sum();
         // Deadlines are drawn around a fixed moment in 2100, so that a seed gives the same stream on any day.
         Stream { draw: Draw::new(seed), entries, weight, now_ms: 4_102_444_800_000 }
@@ -134,14 +165,9 @@ impl Stream {
             at = at.wrapping_sub(entry.weight);
             found
         });
-        let Some(Entry { row, line, .. }) = entry else { return };
-        let taste = match row.group {
-            "string" | "bitmap" => Taste::Strings,
-            "hash" => Taste::Hashes,
-            _ => Taste::Anything,
-        };
+        let Some(&Entry { name, taste, ref line, .. }) = entry else { return };
         let now_ms = self.now_ms;
-        let mut args = vec![row.name.as_bytes().to_vec()];
+        let mut args = vec![name.as_bytes().to_vec()];
         let mut fill = |draw: &mut Draw, place: &str| values::fill(draw, place, taste, now_ms);
         grammar::draw(line, &mut self.draw, &mut fill, &mut args);
         match self.draw.below(100) {
@@ -155,7 +181,7 @@ impl Stream {
             }
             _ => {}
         }
-        if row.name == "dbsize" {
+        if name == "dbsize" {
             // Redis counts keys that are dead and not yet looked at; a scan looks at all of them.
             commands.push([&b"SCAN"[..], b"0", b"COUNT", b"100000"].map(<[u8]>::to_vec).to_vec());
         }

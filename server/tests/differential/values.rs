@@ -261,6 +261,10 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "type" => {
             draw.of(&["string", "hash", "list", "set", "zset", "STRING", "stream", ""]).as_bytes().to_vec()
         }
+        "pattern" if draw.once_in(2) => {
+            const ALPHABET: &[u8] = b"**??[[]]^-\\shfk0123\xff\x81\xfe\0";
+            (0..draw.below(9)).map(|_| *draw.of(ALPHABET)).collect()
+        }
         "pattern" => draw.of(PATTERNS).chars().map(|c| c as u8).collect(),
         "word" => draw.of(WORDS).as_bytes().to_vec(),
         _ => panic!("no place is called {place}"),

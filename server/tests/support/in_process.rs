@@ -69,7 +69,7 @@ impl InProcess {
     fn execute(&mut self, args: &[&[u8]]) -> Result<(), Vec<u8>> {
         let name = String::from_utf8_lossy(args[0]).to_lowercase();
         if name == "select" {
-            self.database = std::str::from_utf8(args[1]).unwrap().parse().unwrap();
+            self.database = super::resp::number(args[1]) as u8;
             self.reply.ok();
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl InProcess {
         if !row.subcommands.is_empty() && args.len() > 1 {
             let sub = args[1].to_ascii_lowercase();
             let unknown = || {
-                let start = args[1].split(|&byte| byte == 0).next().unwrap();
+                let start = args[1].split(|&byte| byte == 0).next().unwrap_or_default();
                 let tried =
                     [b"ERR unknown subcommand '", &start[..start.len().min(128)], b"'. Try "].concat();
                 [&tried[..], name.to_uppercase().as_bytes(), b" HELP."].concat()

@@ -16,7 +16,7 @@ impl Reply {
     pub fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
         let line_end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
         let (kind, line) = (bytes[0], &bytes[1..line_end]);
-        let number = || -> i64 { std::str::from_utf8(line).unwrap().parse().unwrap() };
+        let number = || number(line);
         let mut reply = Reply { kind, text: line.to_vec(), elements: Vec::new() };
         let mut length = line_end + 2;
         match kind {
@@ -47,8 +47,16 @@ impl Reply {
     }
 
     pub fn integer(&self) -> Option<i64> {
-        (self.kind == b':').then(|| std::str::from_utf8(&self.text).unwrap().parse().unwrap())
+        (self.kind == b':').then(|| number(&self.text))
     }
+}
+
+/// Decimal digits with their sign.
+pub fn number(text: &[u8]) -> i64 {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("no number: {}", show(text)))
 }
 
 /// A request in the form that clients send.
