@@ -244,7 +244,9 @@ impl Simulation {
         }
         let written = outcome.is_ok() && log.written >= log.appended;
         if reclaimed {
-            self.model.commit(after, log.appended.get(), 0, written);
+            // A log that has failed takes no note of a death.
+            let lsn = if log.poisoned { u64::MAX } else { log.appended.get() };
+            self.model.commit(after, lsn, 0, written);
             self.reclaimed_ms = Some(now_ms);
         }
         // What was dead in the log when it was opened goes with the first tick.
@@ -285,8 +287,24 @@ impl Simulation {
         }
     }
 
+    /// Lets time pass to just behind a touched key's deadline, which the log holds rounded up.
+    fn wait_for_a_death(&mut self, db: &Db) {
+        let now_ms = db.now_ms();
+        let touched = |item: &&super::model::Item| {
+            item.slack_ms > 0 && item.deadline_ms > now_ms && item.deadline_ms < now_ms + 3_600_000
+        };
+        let deadlines: Vec<u64> =
+            self.model.world.values().filter(touched).map(|item| item.deadline_ms).collect();
+        if !deadlines.is_empty() {
+            let deadline_ms = pick(&mut self.rng, &deadlines);
+            self.clock.advance_ms(deadline_ms + self.rng.below(2 * TICK_MS) - now_ms);
+            self.step(db);
+        }
+    }
+
     fn turn(&mut self, db: &Db) {
-        match self.rng.below(40) {
+        match self.rng.below(42) {
+            40..=41 => self.wait_for_a_death(db),
             0..=25 => self.operate(db),
             26..=33 => {
                 let ms = pick(&mut self.rng, &[0, 1, 15, 20, 60, 400, 1_100, 70_000]);
@@ -333,6 +351,11 @@ impl Simulation {
             if self.sim.is_down() {
                 break;
             }
+        }
+        if self.rng.chance(25) && !self.sim.is_down() {
+            self.wait_for_a_death(&db);
+            let log = db.stats().log;
+            self.model.note(log.written.get(), log.durable.get(), db.now_ms());
         }
         self.model.compare(&look_at_all(&db), db.now_ms());
         let now_ms = db.now_ms();
