@@ -104,3 +104,29 @@ fn the_report_of_a_start_counts_the_living() {
     clock.advance_ms(2_000);
     assert_eq!(open(&fs, &clock).recovery().keys, 1);
 }
+
+/// The lag of expiry counted from the deadline of keys that had died while the database was closed: hours, after a night.
+#[test]
+fn the_lag_of_expiry_counts_no_time_before_the_start() {
+    let (fs, clock) = (SimFs::new(1), SimClock::new(START_MS));
+    let db = open(&fs, &clock);
+    db.set(b"session", b"", Expiry::After(Duration::from_secs(1))).expect("set");
+    drop(db);
+    clock.advance_ms(8 * HOUR_MS);
+    let db = open(&fs, &clock);
+    pass(&db, &clock, 100);
+    let stats = db.stats();
+    assert_eq!((db.len(), stats.expired_keys), (0, 1));
+    assert!(stats.expiry_lag_max_ms <= 40, "{} ms", stats.expiry_lag_max_ms);
+}
+
+/// A key whose absolute limit was no later than now was stored, and logged whole, only to be reclaimed.
+#[test]
+fn a_key_whose_absolute_limit_has_come_is_not_stored() {
+    let (fs, clock) = (SimFs::new(1), SimClock::new(START_MS));
+    let db = open(&fs, &clock);
+    db.set(b"session", b"old", Expiry::Never).expect("set");
+    let limit = Expiry::Idle { idle: Duration::from_secs(60), absolute: Some(Duration::ZERO) };
+    db.set(b"session", b"new", limit).expect("set");
+    assert_eq!(db.len(), 0);
+}

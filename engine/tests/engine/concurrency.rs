@@ -124,7 +124,8 @@ fn what_many_threads_leave_is_what_a_restart_finds() {
                     0..=5 => db.set(&key, &value, Expiry::After(long)).expect("set"),
                     6..=8 => db.set(&key, &value, Expiry::After(brief)).expect("set"),
                     9 => {
-                        db.set(&key, &value, Expiry::Idle { idle: brief, absolute: Some(long) }).expect("set")
+                        db.set(&key, &value, Expiry::Idle { idle: brief, absolute: Some(long) })
+                            .expect("set");
                     }
                     10..=13 => drop(db.get_and_touch(&key, Touch::For(long)).expect("a string")),
                     14 => drop(db.get_and_touch(&key, Touch::Policy).expect("a string")),

@@ -140,7 +140,7 @@ fn every_damage(closed: bool) {
         .filter_map(|(name, bytes)| {
             Some((name.clone(), bytes[4096..].iter().rposition(|&byte| byte != 0)? + 4096))
         })
-        .last()
+        .next_back()
         .expect("a log");
     for (name, bytes) in &sound {
         let mut damages: Vec<(String, Option<Vec<u8>>)> = vec![

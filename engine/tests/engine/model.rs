@@ -376,7 +376,7 @@ impl Model {
                     break;
                 }
                 Err(why) => {
-                    last = Some(format!("{}\n  after {number} commits: {why}", last.unwrap_or_default()))
+                    last = Some(format!("{}\n  after {number} commits: {why}", last.unwrap_or_default()));
                 }
             }
         }

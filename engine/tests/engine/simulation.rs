@@ -17,7 +17,6 @@ use super::support::{Content, DIR, Id, NEVER, fixed_manifest, for_each_seed, loo
 use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Key, Options, Touch, Txn};
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -522,5 +521,4 @@ fn the_model_notices_a_lost_write_and_a_risen_key() {
         model.read_back(&[(id, item)].into_iter().collect(), 2_000);
     });
     assert!(risen.is_err());
-    let _ = Rc::new(());
 }
