@@ -26,8 +26,9 @@ struct Simulation {
     clock: SimClock,
     model: Model,
     durability: Durability,
-    /// When a step has reclaimed something that the log may not know the time of yet.
-    reclaimed_ms: Option<u64>,
+    /// A death and the step that saw it, when the log may not know the time yet. (An earlier step may have reclaimed the key: the one in the
+    /// tick of its deadline.)
+    reclaimed_ms: Option<(u64, u64)>,
 }
 
 /// A tick of the wheel, in ms: a key is reclaimed by the first step that long after its deadline.
@@ -234,19 +235,19 @@ impl Simulation {
         let log = db.stats().log;
         // Expiry comes first and cannot fail.
         let mut after = self.model.world.clone();
-        let mut reclaimed = false;
+        let mut reclaimed = None;
         for item in after.values_mut().filter(|item| item.reclaimed_ms == 0) {
             if item.deadline_ms.saturating_add(TICK_MS) <= now_ms {
                 item.reclaimed_ms = now_ms;
-                reclaimed = true;
+                reclaimed = reclaimed.max(Some(item.deadline_ms));
             }
         }
         let written = outcome.is_ok() && log.written >= log.appended;
-        if reclaimed {
+        if let Some(deadline_ms) = reclaimed {
             // A log that has failed takes no note of a death.
             let lsn = if log.poisoned { u64::MAX } else { log.appended.get() };
             self.model.commit(after, lsn, 0, written);
-            self.reclaimed_ms = Some(now_ms);
+            self.reclaimed_ms = Some((deadline_ms, now_ms));
         }
         // What was dead in the log when it was opened goes with the first tick.
         let ticked = now_ms >= self.model.opened_ms + TICK_MS;
@@ -275,13 +276,13 @@ impl Simulation {
                 self.durability
             );
         }
-        if let Some(reclaimed_ms) = self.reclaimed_ms
-            && now_ms >= reclaimed_ms + 1_000
+        if let Some((deadline_ms, seen_ms)) = self.reclaimed_ms
+            && now_ms >= seen_ms + 1_000
             && written
         {
             // A mark with the time is in the log by now.
             let same = self.model.world.clone();
-            self.model.commit(same, log.appended.get(), reclaimed_ms, true);
+            self.model.commit(same, log.appended.get(), deadline_ms, true);
             self.reclaimed_ms = None;
         }
     }
