@@ -7,6 +7,9 @@
 //! than the one before: a session read once a second with an idle time of half an hour is logged every minute. The memory holds the
 //! exact deadline. After a crash a deadline may be late by up to one step of the grid, and is never early.
 //!
+//! Expiry itself writes no record, because the log has the deadline; except for a key that is reclaimed while the log's rounded deadline is
+//! still to come: that is one deletion in the log (9 bytes), or a crash within the step would bring a dead session back to life.
+//!
 //! Entries remember their grid as its exponent (`step = 4^grid` ms, 0 for "logged as it is"), so a touch with another idle period
 //! knows that what the log holds was rounded otherwise.
 
