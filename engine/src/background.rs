@@ -27,7 +27,8 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     let now_ms = inner.clock.now_ms();
     let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
     if inner.expiry_on.load(Ordering::Relaxed) {
-        let (mut dead, mut expired) = (Dead::default(), 0);
+        let mut expired = 0;
+        let mut dead = Dead { opened_ms: inner.clock.started_ms(), ..Dead::default() };
         for shard in &inner.shards {
             let mut shard = shard.lock();
             let due = shard.next_due_ms();

@@ -24,6 +24,11 @@ impl EngineClock {
         EngineClock { clock, start_ms, start_ns }
     }
 
+    /// When the engine's time began, in ms since the epoch.
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.start_ms
+    }
+
     /// Milliseconds since the epoch.
     #[inline]
     pub(crate) fn now_ms(&self) -> u64 {

@@ -301,32 +301,50 @@ impl Db {
 
     /// A live key of a numbered database, drawn by `random`, nearly uniformly; `None` if there is none.
     pub fn random_key(&self, database: u8, mut random: u64) -> Option<Vec<u8>> {
-        if self.len_of(database) == 0 {
-            return None;
-        }
         let now_ms = self.now_ms();
         let alive = |entry: &crate::shard::Entry| {
             (entry.view().database() == database && entry.deadline_ms() > now_ms)
                 .then(|| entry.view().key().to_vec())
         };
+        // Keys of all databases and of this one, by shard.
+        let held: Vec<(usize, usize)> = self
+            .inner
+            .shards
+            .iter()
+            .map(|shard| {
+                let shard = shard.lock();
+                (shard.table().len(), shard.counts(database).keys as usize)
+            })
+            .collect();
+        if held.iter().all(|&(_, own)| own == 0) {
+            return None;
+        }
+        // A shard in proportion to all its keys, and one of them; if that is another database's, again. So all have the same chance.
         for _ in 0..RANDOM_TRIES {
-            let shard = self.inner.shards[self.inner.shard_number(random)].lock();
+            let (number, _) = draw(held.iter().map(|&(all, _)| all), random);
+            let shard = self.inner.shards[number].lock();
             if let Some(key) = shard.table().near(random).and_then(alive) {
                 return Some(key);
             }
-            // The steps of Weyl's sequence spread over all hashes.
+            // Another number that has nothing to do with this one (a step of SplitMix64).
             random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            random = (random ^ random >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            random = (random ^ random >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+            random ^= random >> 31;
         }
-        // Few keys among many of other databases: the first that a scan meets.
-        let mut found = None;
-        let mut cursor = 0;
-        loop {
-            cursor =
-                self.scan(database, cursor, 1, &mut |key, _| found = found.take().or(Some(key.to_vec())));
-            if found.is_some() || cursor == 0 {
-                return found;
-            }
-        }
+        // Few keys among many of other databases, or many dead ones: from the drawn one on, whichever lives.
+        let (first, skip) = draw(held.iter().map(|&(_, own)| own), random);
+        let shards = held.len();
+        (0..=shards).find_map(|step| {
+            let (mut skip, mut found) = (if step == 0 { skip } else { 0 }, None);
+            self.inner.shards[(first + step) % shards].lock().table().for_each(&mut |entry| {
+                if found.is_none() && entry.view().database() == database {
+                    found = if skip == 0 { alive(entry) } else { None };
+                    skip = skip.saturating_sub(1);
+                }
+            });
+            found
+        })
     }
 
     /// Removes all keys of a numbered database (`Some`) or of all (`None`), atomically. Memory is freed in the background. The position to be
@@ -444,5 +462,19 @@ impl Db {
     }
 }
 
-/// How many hashes `random_key` tries before it falls back to a scan.
+/// How many numbers `random_key` tries before it counts keys instead.
 const RANDOM_TRIES: usize = 100;
+
+/// Which of the weights a random number falls into, and how far; they are not all zero.
+fn draw(weights: impl Iterator<Item = usize> + Clone, random: u64) -> (usize, usize) {
+    let total: usize = weights.clone().sum();
+    // The product's upper half is below `total`.
+    let mut at = ((u128::from(random) * total as u128) >> 64) as usize;
+    for (number, weight) in weights.enumerate() {
+        if at < weight {
+            return (number, at);
+        }
+        at -= weight;
+    }
+    (0, 0)
+}

@@ -59,8 +59,10 @@ pub(crate) struct Counts {
 pub(crate) struct Dead {
     /// To be freed after the lock.
     pub(crate) objects: Vec<Object>,
-    /// The longest that one of them outlived its deadline, in ms.
+    /// The longest that one of them outlived its deadline while the database was open, in ms.
     pub(crate) lag_ms: u64,
+    /// When the database was opened: what had died before could not be taken away before.
+    pub(crate) opened_ms: u64,
     /// Deletions of those that the log takes to be alive, because it holds their deadline rounded up: a record to be appended before the
     /// lock is given back, or a crash would bring them to life again.
     pub(crate) record: Vec<u8>,
@@ -221,7 +223,7 @@ impl Shard {
             let Some(place) = self.table.find(hash, |entry| entry.handle.timer() == slot) else { continue };
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
-                dead.lag_ms = dead.lag_ms.max(now_ms - entry.deadline_ms);
+                dead.lag_ms = dead.lag_ms.max(now_ms.saturating_sub(entry.deadline_ms.max(dead.opened_ms)));
                 self.log_death(place, now_ms, &mut dead.record);
                 dead.objects.push(self.remove(place).into_object());
             } else if entry.deadline_ms == NEVER {

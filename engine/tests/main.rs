@@ -4,7 +4,12 @@
 
 mod engine {
     mod clock;
+    mod concurrency;
+    mod damage;
+    mod expiry;
+    mod million;
     mod model;
+    mod scan;
     mod simulation;
     mod support;
 }

@@ -27,7 +27,7 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
     let card = server.clients.join(Origin::none(), db.now_ms());
     let mut connection = Connection::new(Client::new(card, authenticated));
     for piece in pieces {
-        if connection.wants_input() {
+        if connection.wants_input(&worker) {
             connection.receive(&mut worker, piece);
         }
         db.push_log().expect("the disk is sound");
@@ -37,7 +37,7 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
             let count = connection.output().len();
             connection.sent(&mut worker, count);
         }
-        if connection.is_finished() {
+        if connection.is_finished(&worker) {
             return;
         }
         clock.advance_ms(7);

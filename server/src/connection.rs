@@ -7,8 +7,9 @@
 //! ```
 //!
 //! It never blocks, reads no clock but through its [`Worker`], and keeps no buffer while it has nothing unfinished. Replies leave in the
-//! order of the requests. What it holds is bounded: unfinished requests by `client-query-buffer-limit`, replies by
-//! [`OUTPUT_BYTES_HIGH`] plus one reply (it stops executing until the client has taken some) and by `client-output-buffer-limit`.
+//! order of the requests. What it holds is bounded: unfinished requests by `client-query-buffer-limit`; replies by
+//! [`OUTPUT_BYTES_HIGH`] plus one reply, since it then executes nothing more until the client has taken some. Where an operator has set
+//! `client-output-buffer-limit`, that bounds them instead, and who exceeds it is disconnected, as by Redis.
 
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
@@ -18,7 +19,8 @@ use sessile::Lsn;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-/// With this many bytes of replies waiting, a connection executes nothing more until its client has taken them.
+/// With this many bytes of replies waiting, a connection executes nothing more until its client has taken them (unless
+/// `client-output-buffer-limit` says to disconnect it).
 pub const OUTPUT_BYTES_HIGH: usize = 1024 * 1024;
 /// Sent bytes are dropped from the front of the output once there are this many.
 const SENT_BYTES_KEPT: usize = 64 * 1024;
@@ -164,8 +166,8 @@ impl Connection {
     }
 
     /// Whether it should be given more to read.
-    pub fn wants_input(&self) -> bool {
-        !self.client.closing && !self.input_ended && !self.paused && !self.is_output_high()
+    pub fn wants_input(&self, worker: &Worker) -> bool {
+        !self.client.closing && !self.input_ended && !self.paused && !self.is_output_high(worker)
     }
 
     /// Whether it waits for the log's buffer to have room.
@@ -174,11 +176,11 @@ impl Connection {
     }
 
     /// Whether it holds requests that it could execute, had it not been for its output or the log.
-    pub fn can_resume(&self) -> bool {
+    pub fn can_resume(&self, worker: &Worker) -> bool {
         !self.client.closing
             && !self.unfinished.is_empty()
             && self.parser.is_between_requests()
-            && !self.is_output_high()
+            && !self.is_output_high(worker)
     }
 
     /// Whether a reply waits for the log.
@@ -192,9 +194,9 @@ impl Connection {
     }
 
     /// Whether it is at its end: the socket is to be closed.
-    pub fn is_finished(&self) -> bool {
+    pub fn is_finished(&self, worker: &Worker) -> bool {
         self.client.dropped
-            || (!self.has_output() && (self.client.closing || (self.input_ended && !self.can_resume())))
+            || (!self.has_output() && (self.client.closing || (self.input_ended && !self.can_resume(worker))))
     }
 
     /// Closes it once its client has the replies to what was executed.
@@ -226,8 +228,14 @@ impl Connection {
         }
     }
 
-    fn is_output_high(&self) -> bool {
-        self.reply.bytes().len() - self.sent >= OUTPUT_BYTES_HIGH
+    fn is_output_high(&self, worker: &Worker) -> bool {
+        let limit = worker.live.output_limit;
+        let high = match (limit.hard_bytes, limit.soft_bytes) {
+            (0, 0) => OUTPUT_BYTES_HIGH,
+            (0, soft) => OUTPUT_BYTES_HIGH.max(soft.saturating_add(1)),
+            (hard, _) => hard.saturating_add(1),
+        };
+        self.reply.bytes().len() - self.sent >= high
     }
 
     fn execute_unfinished(&mut self, worker: &mut Worker) {
@@ -249,7 +257,7 @@ impl Connection {
             *self.reply.bytes_mut() = worker.take_buffer();
         }
         let mut used = 0;
-        while used < bytes.len() && !self.is_output_high() {
+        while used < bytes.len() && !self.is_output_high(worker) {
             let limits = RequestLimits {
                 bulk_bytes_max: worker.live.settings.proto_max_bulk_len,
                 unauthenticated: !self.client.authenticated,

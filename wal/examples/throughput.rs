@@ -52,7 +52,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         measure(&dir, case, seconds)?;
     }
+    for bytes in [32, RECORD_BYTES] {
+        println!("one append of {bytes} bytes: {:.0} ns", append_ns(&dir, bytes)?);
+    }
     Ok(())
+}
+
+/// How long one append takes, I/O left out.
+fn append_ns(dir: &Path, record_bytes: usize) -> Result<f64, Box<dyn Error>> {
+    let fs = RealFs;
+    for name in fs.list(dir)? {
+        fs.remove(&dir.join(name))?;
+    }
+    let options = WalOptions::default().durability(Durability::No);
+    let (wal, _) =
+        Wal::open(Arc::new(fs), Arc::new(SystemClock), dir, options, Lsn::ZERO, &mut |_, _| Ok(()))?;
+    let record = vec![b'x'; record_bytes];
+    let mut best = f64::MAX;
+    for _ in 0..200 {
+        wal.admit(1000 * record_bytes, Admit::Write)?;
+        let begun_ns = SystemClock.monotonic_ns();
+        for _ in 0..1000 {
+            wal.append(&record);
+        }
+        best = best.min((SystemClock.monotonic_ns() - begun_ns) as f64 / 1000.0);
+        wal.flush()?;
+        wal.release(wal.durable())?;
+    }
+    Ok(best)
 }
 
 fn measure(dir: &Path, case: &Case, seconds: u64) -> Result<(), Box<dyn Error>> {

@@ -21,6 +21,9 @@ const SEATS: usize = 16;
 /// How many seats the end of a turn wakes, and how many whoever leaves a room.
 const SEATS_WOKEN_FIRST: usize = 4;
 const SEATS_WOKEN_THEN: usize = 2;
+/// What a turn reaches before it is known: everything appended so far, so those who come now are covered. Only who wants
+/// the role itself asks for more.
+const NOT_YET_KNOWN: u64 = u64::MAX - 1;
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -28,7 +31,7 @@ pub(crate) struct Role {
     busy: AtomicBool,
     /// Number of the current or last turn.
     turn: AtomicU64,
-    /// How far the current turn reaches; 0 while unknown.
+    /// How far the current turn reaches.
     reach: AtomicU64,
     rooms: [Room; ROOMS],
 }
@@ -62,8 +65,7 @@ impl Role {
         if self.busy.load(SeqCst) || self.busy.swap(true, SeqCst) {
             return None;
         }
-        self.reach.store(0, SeqCst);
-        self.turn.fetch_add(1, SeqCst);
+        self.next_turn();
         Some(Turn { role: self })
     }
 
@@ -110,9 +112,17 @@ impl Role {
                 return;
             }
             if !self.busy.load(SeqCst) {
+                room.wake(SEATS_WOKEN_THEN);
                 return;
             }
         }
+    }
+
+    /// In this order: who sees the new turn with the old reach waits too long, but is called; who saw the old turn with
+    /// the new reach would wait in a room that nobody comes back to.
+    fn next_turn(&self) {
+        self.turn.fetch_add(1, SeqCst);
+        self.reach.store(NOT_YET_KNOWN, SeqCst);
     }
 
     /// Wakes everyone, to look again.
@@ -147,8 +157,9 @@ impl Turn<'_> {
 
     /// Ends this turn, which served all it covers, and begins the next without giving up the role.
     pub(crate) fn again(&self) {
-        self.role.reach.store(0, SeqCst);
-        let turn = self.role.turn.fetch_add(1, SeqCst);
+        let turn = self.role.turn.load(SeqCst);
+        self.role.next_turn();
+        // Who comes to the old room at the last moment was served, and leaves by itself.
         self.role.room(turn).wake(SEATS_WOKEN_FIRST);
     }
 

@@ -18,6 +18,9 @@ pub(crate) struct Item {
     pub(crate) idle_ms: u64,
     /// [`NEVER`] for none.
     pub(crate) absolute_ms: u64,
+    /// When it was reclaimed; 0 if it was not. A later deadline is not in the log then; an earlier one may be, and counts if a crash sets
+    /// time back within the second that its mark may take.
+    pub(crate) reclaimed_ms: u64,
 }
 
 /// Keys and what they hold, the dead ones included that nobody has replaced.
@@ -191,6 +194,7 @@ fn live_or<'a>(
             slack_ms: 0,
             idle_ms: 0,
             absolute_ms: NEVER,
+            reclaimed_ms: 0,
         };
         world.insert(id.clone(), item);
     }
@@ -204,6 +208,7 @@ fn set(world: &mut World, id: &Id, bytes: &[u8], expiry: Expiry, now_ms: u64) {
         slack_ms: 0,
         idle_ms: 0,
         absolute_ms: NEVER,
+        reclaimed_ms: 0,
     };
     match expiry {
         Expiry::After(after) => item.deadline_ms = now_ms + ms(after),
@@ -262,6 +267,8 @@ struct Commit {
     /// The engine's time of it if it went into the log, else 0.
     logged_at_ms: u64,
     acknowledged: bool,
+    /// When the log was first seen to have written it, on the engine's clock.
+    written_at_ms: u64,
     durable: bool,
 }
 
@@ -290,12 +297,22 @@ impl Model {
             }
         }
         self.world = after;
-        self.commits.push(Commit { changes, lsn, logged_at_ms, acknowledged, durable: false });
+        self.commits.push(Commit {
+            changes,
+            lsn,
+            logged_at_ms,
+            acknowledged,
+            written_at_ms: u64::MAX,
+            durable: false,
+        });
     }
 
     /// Notes what the log says about itself.
-    pub(crate) fn note(&mut self, written: u64, durable: u64) {
+    pub(crate) fn note(&mut self, written: u64, durable: u64, now_ms: u64) {
         for commit in &mut self.commits {
+            if commit.lsn <= written {
+                commit.written_at_ms = commit.written_at_ms.min(now_ms);
+            }
             commit.acknowledged |= commit.lsn <= written;
             commit.durable |= commit.lsn <= durable;
         }
@@ -309,11 +326,11 @@ impl Model {
         }
     }
 
-    /// The end of the last acknowledged commit before `before_ms` of the engine's time.
-    pub(crate) fn acknowledged_lsn_before(&self, before_ms: u64) -> u64 {
+    /// The end of the last commit that was written at `before_ms` of the engine's time.
+    pub(crate) fn written_lsn_at(&self, before_ms: u64) -> u64 {
         let old = self.commits.iter().filter(|commit| {
             let logged = commit.logged_at_ms > 0 && !commit.changes.is_empty();
-            commit.acknowledged && logged && commit.logged_at_ms <= before_ms
+            logged && commit.written_at_ms <= before_ms
         });
         old.map(|commit| commit.lsn).max().unwrap_or(0)
     }
@@ -381,6 +398,7 @@ impl Model {
                     slack_ms: 0,
                     idle_ms,
                     absolute_ms: seen.absolute_ms,
+                    reclaimed_ms: 0,
                 },
             );
         }
@@ -407,8 +425,11 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
             }
             continue;
         };
-        let latest_ms =
+        let mut latest_ms =
             item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
+        if item.reclaimed_ms != 0 {
+            latest_ms = latest_ms.min(item.reclaimed_ms);
+        }
         if *item.content != seen.content {
             return Err(format!("{} holds {:?} instead of {:?}", name(), seen.content, item.content));
         }

@@ -99,9 +99,9 @@ pub const DIRECTIVES: &[Directive] = &[
     used(
         "client-output-buffer-limit",
         Kind::OutputLimits,
-        "normal 1073741824 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
         true,
-        "most bytes of replies held for a client: class, hard limit, soft limit, seconds over the soft limit",
+        "replies held for a client before it is disconnected: class, hard limit, soft limit, seconds over the soft limit; without one, a client that takes no replies is not executed for",
     ),
     used(
         "loglevel",

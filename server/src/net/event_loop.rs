@@ -193,9 +193,6 @@ impl EventLoop {
                     }
                 }
             }
-            if self.accept_again {
-                self.accept();
-            }
             for index in 0..self.ready.len() {
                 self.read(self.ready[index]);
             }
@@ -205,6 +202,10 @@ impl EventLoop {
                 self.write(self.flush[index]);
             }
             self.flush.clear();
+            // After the rest, so that who has left in this turn makes room for who comes.
+            if self.accept_again {
+                self.accept();
+            }
             self.tick();
             let now_ns = SystemClock.monotonic_ns();
             self.handle.busy_ns.fetch_add(now_ns.saturating_sub(awake_ns), Ordering::Relaxed);
@@ -448,8 +449,9 @@ impl EventLoop {
             }
             let mut goes = |slot: &Slot| {
                 let busy = slot.connection.client().card.active_ms.load(Ordering::Relaxed) >= since_ms;
-                let movable =
-                    !slot.connection.has_output() && !slot.connection.is_finished() && (busy || !busy_only);
+                let movable = !slot.connection.has_output()
+                    && !slot.connection.is_finished(&self.worker)
+                    && (busy || !busy_only);
                 candidates += usize::from(movable);
                 movable && usize::is_multiple_of(candidates, one_in)
             };
@@ -510,10 +512,10 @@ impl EventLoop {
     fn read(&mut self, token: usize) {
         let Some(Some(slot)) = self.slots.get_mut(token) else { return };
         slot.queued = false;
-        if slot.connection.can_resume() {
+        if slot.connection.can_resume(&self.worker) {
             slot.connection.resume(&mut self.worker);
         }
-        if slot.readable && slot.connection.wants_input() {
+        if slot.readable && slot.connection.wants_input(&self.worker) {
             match slot.stream.read(&mut self.buffer) {
                 Ok(0) => {
                     slot.readable = false;
@@ -588,11 +590,12 @@ impl EventLoop {
         if slot.connection.has_output() {
             slot.connection.check_output_limit(&self.worker);
         }
-        if slot.connection.is_finished() {
+        if slot.connection.is_finished(&self.worker) {
             self.close(token);
             return;
         }
-        let goes_on = slot.connection.can_resume() || (slot.readable && slot.connection.wants_input());
+        let goes_on = slot.connection.can_resume(&self.worker)
+            || (slot.readable && slot.connection.wants_input(&self.worker));
         if goes_on && !slot.queued {
             slot.queued = true;
             self.again.push(token);

@@ -353,3 +353,172 @@ fn hex(digit: u8) -> u8 {
         _ => digit.wrapping_sub(b'A') + 10,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: RequestLimits = RequestLimits { bulk_bytes_max: 1 << 20, unauthenticated: false };
+
+    /// Feeds the bytes in pieces that end at `cuts`, as a connection does: what has been measured is cut off, what has not stays.
+    fn parse_in_pieces(
+        bytes: &[u8],
+        cuts: &[usize],
+        limits: RequestLimits,
+    ) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
+        let mut parser = RequestParser::default();
+        let (mut requests, mut buffer) = (Vec::new(), Vec::new());
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+        ends.push(bytes.len());
+        ends.sort_unstable();
+        let mut fed = 0;
+        for end in ends {
+            buffer.extend_from_slice(&bytes[fed..end]);
+            fed = end;
+            loop {
+                match parser.parse(&buffer, limits) {
+                    Ok(None) => break,
+                    Ok(Some(length)) => {
+                        requests.push(parser.arguments(&buffer).iter().map(|arg| arg.to_vec()).collect());
+                        buffer.drain(..length);
+                        parser.shrink();
+                    }
+                    Err(error) => return (requests, Some(error)),
+                }
+            }
+        }
+        (requests, None)
+    }
+
+    fn parse(bytes: &[u8]) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
+        parse_in_pieces(bytes, &[], LIMITS)
+    }
+
+    fn words(requests: &[Vec<Vec<u8>>]) -> Vec<Vec<String>> {
+        requests
+            .iter()
+            .map(|args| args.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect())
+            .collect()
+    }
+
+    #[test]
+    fn arrays_inline_commands_and_empty_requests_follow_each_other() {
+        let (requests, error) =
+            parse(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nping  x\r\n\r\n*0\r\n*-1\r\nPING\n*1\r\n$0\r\n\r\n");
+        assert_eq!(error, None);
+        let expected: [&[&str]; 7] = [&["GET", "a"], &["ping", "x"], &[], &[], &[], &["PING"], &[""]];
+        assert_eq!(words(&requests), expected);
+    }
+
+    #[test]
+    fn quotes_in_inline_commands_follow_redis() {
+        let (requests, error) = parse(b"set \"a\\x41\\n\\\"\" 'it\\'s \\n' \"\" ''\r\n");
+        assert_eq!(error, None);
+        assert_eq!(words(&requests), [["set", "aA\n\"", "it's \\n", "", ""]]);
+        for line in ["a \"b", "a 'b", "a \"b\"c", "a 'b'c", "\"\\"] {
+            let (_, error) = parse(format!("{line}\r\n").as_bytes());
+            assert_eq!(error, Some(ProtocolError::UnbalancedQuotes), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_named_in_redis_words() {
+        let long = "1".repeat(INLINE_BYTES_MAX + 1);
+        for (bytes, text) in [
+            ("*x\r\n", "ERR Protocol error: invalid multibulk length"),
+            ("*1048577\r\n", "ERR Protocol error: invalid multibulk length"),
+            ("*1\r\nx", "ERR Protocol error: expected '$', got 'x'"),
+            ("*1\r\n$-1\r\n", "ERR Protocol error: invalid bulk length"),
+            ("*1\r\n$+1\r\n", "ERR Protocol error: invalid bulk length"),
+            ("*1\r\n$01\r\n", "ERR Protocol error: invalid bulk length"),
+            ("*1\r\n$1048577\r\n", "ERR Protocol error: invalid bulk length"),
+            (&format!("*{long}"), "ERR Protocol error: too big mbulk count string"),
+            (&format!("*1\r\n${long}"), "ERR Protocol error: too big bulk count string"),
+            (&long, "ERR Protocol error: too big inline request"),
+        ] {
+            let (_, error) = parse(bytes.as_bytes());
+            assert_eq!(
+                error.map(|error| error.to_string()).as_deref(),
+                Some(text),
+                "{:?}",
+                &bytes[..bytes.len().min(20)]
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_has_not_authenticated_may_send_little() {
+        let limits = RequestLimits { unauthenticated: true, ..LIMITS };
+        let error = |bytes: &[u8]| parse_in_pieces(bytes, &[], limits).1;
+        assert_eq!(error(b"*10\r\n"), None);
+        assert_eq!(error(b"*11\r\n"), Some(ProtocolError::UnauthenticatedArgumentCount));
+        assert_eq!(error(b"*1\r\n$16384\r\n"), None);
+        assert_eq!(error(b"*1\r\n$16385\r\n"), Some(ProtocolError::UnauthenticatedBulkLength));
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing() {
+        let mut parser = RequestParser::default();
+        assert_eq!(parser.parse(b"*1048576\r\n$1048576\r\nx", LIMITS), Ok(None));
+        assert!(parser.places.capacity() <= PLACES_KEPT);
+        assert_eq!(parser.bytes_missing(21), 1_048_577);
+    }
+
+    #[test]
+    fn integers_are_strict() {
+        for (text, value) in [
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("-0", None),
+            ("01", None),
+            ("+1", None),
+            (" 1", None),
+            ("1 ", None),
+            ("", None),
+            ("-", None),
+        ] {
+            assert_eq!(parse_integer(text.as_bytes()), value, "{text:?}");
+        }
+    }
+
+    fn request() -> impl Strategy<Value = Vec<u8>> {
+        let array = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6).prop_map(|args| {
+            let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+            for arg in args {
+                bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+                bytes.extend_from_slice(&arg);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes
+        });
+        let inline = "[a-z\"' \\\\x0-9]{0,30}\r?\n".prop_map(String::into_bytes);
+        let noise = prop::collection::vec(any::<u8>(), 0..20);
+        prop_oneof![8 => array, 4 => inline, 1 => noise]
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_bytes_gives_the_same(
+            pieces in prop::collection::vec(request(), 0..8),
+            cuts in prop::collection::vec(any::<usize>(), 0..40),
+        ) {
+            let bytes = pieces.concat();
+            prop_assert_eq!(parse(&bytes), parse_in_pieces(&bytes, &cuts, LIMITS));
+        }
+
+        #[test]
+        fn arguments_come_out_as_they_went_in(args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 1..20)) {
+            let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+            for arg in &args {
+                bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+                bytes.extend_from_slice(arg);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            prop_assert_eq!(parse(&bytes), (vec![args], None));
+        }
+    }
+}

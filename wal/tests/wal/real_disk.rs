@@ -1,7 +1,9 @@
 //! The real file system, in temporary directories.
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -159,4 +161,63 @@ fn a_thread_syncs_on_demand() {
     stop.store(true, Relaxed);
     wal.wake();
     thread.join().expect("ends");
+}
+
+const CHILD_DIR: &str = "SESSILE_WAL_CHILD_DIR";
+
+/// Not a test by itself: the process that `a_killed_process_loses_nothing_acknowledged` starts and kills. It says on its
+/// standard output, a line each, how many records are acknowledged.
+#[test]
+fn child_that_is_killed() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let (wal, _, seen) = open(Path::new(&dir), Durability::EverySecond, Lsn::ZERO).expect("opens");
+    for number in seen.len() as u64.. {
+        let mut record = vec![number as u8; 8 + number as usize % 700];
+        record[..8].copy_from_slice(&number.to_le_bytes());
+        wal.admit(record.len(), Admit::Write).expect("admits");
+        wal.commit(wal.append(&record)).expect("writes");
+        println!("acknowledged {}", number + 1);
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_acknowledged() {
+    let root = tempfile::tempdir().expect("has a directory");
+    let mut before = 0;
+    for round in 0..4 {
+        let mut child = Command::new(std::env::current_exe().expect("has a path"))
+            .args(["--exact", "real_disk::child_that_is_killed", "--nocapture"])
+            .env(CHILD_DIR, root.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        let mut acknowledged = before;
+        let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
+        // Kill it in the middle of its work, then read what it still said.
+        for line in lines.by_ref().map_while(Result::ok) {
+            if let Some(count) = line.strip_prefix("acknowledged ") {
+                acknowledged = count.parse().expect("is a number");
+            }
+            if acknowledged >= before + 500 + 300 * round {
+                break;
+            }
+        }
+        child.kill().expect("kills");
+        child.wait().expect("ends");
+        // The last line may be cut short by the kill.
+        let mut said: Vec<String> = lines.map_while(Result::ok).collect();
+        said.pop();
+        if let Some(count) = said.last().and_then(|line| line.strip_prefix("acknowledged ")) {
+            acknowledged = count.parse().expect("is a number");
+        }
+        let (wal, _, seen) = open(root.path(), Durability::EverySecond, Lsn::ZERO).expect("opens");
+        assert!(seen.len() as u64 >= acknowledged, "{} of {acknowledged}", seen.len());
+        for (number, record) in seen.iter().enumerate() {
+            assert_eq!(record[..8], (number as u64).to_le_bytes());
+            assert_eq!(record.len(), 8 + number % 700);
+        }
+        before = seen.len() as u64;
+        drop(wal);
+    }
 }
