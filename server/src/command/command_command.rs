@@ -330,15 +330,27 @@ fn list(call: &mut ServerCall<'_>) -> CommandResult {
 fn find_keys<'a>(call: &ServerCall<'a>) -> Result<(&'static Command, Vec<&'a [u8]>), CommandError> {
     let args = &call.args[2..];
     let entry = table().find(args[0]).ok_or("ERR Invalid command specified")?;
-    let entry = args.get(1).and_then(|name| entry.subcommand(name)).unwrap_or(entry);
+    let entry = match args.get(1) {
+        Some(name) if entry.is_container() => {
+            entry.subcommand(name).ok_or("ERR Invalid command specified")?
+        }
+        Some(name) => entry.subcommand(name).unwrap_or(entry),
+        None => entry,
+    };
     if matches!(entry.command.keys, KeySpec::None) {
         return Err("ERR The command has no key arguments".into());
     }
     if !entry.takes(args.len()) {
         return Err("ERR Invalid number of arguments specified for command".into());
     }
-    let mut keys = Vec::new();
-    for_each_key(entry.command.keys, args, 0, &mut |_, index| keys.extend(args.get(index)));
+    let mut indexes = Vec::new();
+    for_each_key(entry.command.keys, args, 0, &mut |_, index| {
+        // One argument may name keys in two databases (`MOVE`).
+        if indexes.last() != Some(&index) {
+            indexes.push(index);
+        }
+    });
+    let keys = indexes.into_iter().filter_map(|index| args.get(index).copied()).collect();
     Ok((entry.command, keys))
 }
 

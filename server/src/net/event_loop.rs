@@ -4,10 +4,12 @@
 //! the buffer has emptied the socket, so that a request costs one read, one write and its share of a wait. Replies are written directly;
 //! only a full socket makes a client wait to be writable. A loop sleeps when there is nothing to do, and never waits for a disk.
 
-use super::balance::{Balance, Change};
+use super::balance::Balance;
+mod accepting;
+mod moving;
+
 use super::stream::Stream;
 use super::{Listener, LoopHandle, Message};
-use crate::client::{Client, Origin};
 use crate::connection::Connection;
 use crate::server::Server;
 use crate::worker::Worker;
@@ -23,8 +25,6 @@ use std::time::Duration;
 const READ_BYTES: usize = 64 * 1024;
 /// Events taken up in one turn.
 const EVENTS_MAX: usize = 1024;
-/// Connections accepted in one turn.
-const ACCEPTS_MAX: usize = 1000;
 /// How often a loop looks at what only time changes, when there is anything of the kind.
 const TICK_MS: u64 = 1000;
 /// How soon a connection that found the log's buffer full tries again.
@@ -36,9 +36,6 @@ const SIGNAL: Token = Token(usize::MAX - 1);
 const LISTENERS: usize = usize::MAX - 2;
 /// More addresses than anybody binds.
 const LISTENERS_MAX: usize = 1024;
-
-const PROTECTED_MODE: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
-const CLIENTS_MAX: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// A connection and its socket.
 pub struct Slot {
@@ -295,210 +292,6 @@ impl EventLoop {
                 _ => return,
             }
         }
-    }
-
-    fn accept(&mut self) {
-        self.accept_again = false;
-        if self.worker.server.is_shutting_down() {
-            return;
-        }
-        self.worker.begin_batch();
-        let mut accepted = 0;
-        for index in 0..self.listeners.len() {
-            loop {
-                if accepted == ACCEPTS_MAX {
-                    self.accept_again = true;
-                    self.handle.wake();
-                    return;
-                }
-                match self.listeners[index].accept(self.worker.live.keepalive_seconds) {
-                    Ok((stream, origin)) => {
-                        accepted += 1;
-                        self.accept_complained = false;
-                        self.admit(stream, origin);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
-                        ) => {}
-                    Err(error) => {
-                        // Most likely no descriptors are left. The kernel won't mention this listener again for the connections
-                        // that wait already: the next tick tries again, which is soon enough and does not spin.
-                        if !self.accept_complained {
-                            tracing::warn!(%error, "accepting a connection failed; trying again every second (raise the limit of open files?)");
-                            self.accept_complained = true;
-                        }
-                        self.accept_failed = true;
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Decides whether a client is welcome, and where it will live.
-    fn admit(&mut self, mut stream: Stream, origin: Origin) {
-        let server = Arc::clone(&self.worker.server);
-        let live = &self.worker.live;
-        let refusal = if live.protected_mode && live.password.is_none() && !origin.local {
-            Some(PROTECTED_MODE)
-        } else if server.clients.count() + server.arriving.load(Ordering::Relaxed) >= live.clients_max {
-            Some(CLIENTS_MAX)
-        } else {
-            None
-        };
-        if let Some(text) = refusal {
-            // As much as fits the socket's buffer, which all of it does.
-            let _ = stream.write(text);
-            server.shared.rejected.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        server.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let loops = server.active_loops();
-        let best = loops
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, handle)| handle.connections.load(Ordering::Relaxed))
-            .map_or(self.number, |(number, _)| number);
-        server.arriving.fetch_add(1, Ordering::Relaxed);
-        match loops.get(best) {
-            Some(handle) if best != self.number => {
-                handle.connections.fetch_add(1, Ordering::Relaxed);
-                handle.send(Message::Connection(stream, origin));
-            }
-            _ => {
-                self.handle.connections.fetch_add(1, Ordering::Relaxed);
-                self.adopt(stream, origin);
-            }
-        }
-    }
-
-    /// Takes in a connection that is counted already.
-    fn adopt(&mut self, mut stream: Stream, origin: Origin) {
-        let server = Arc::clone(&self.worker.server);
-        let token = self.free_token();
-        let registered =
-            self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE);
-        server.arriving.fetch_sub(1, Ordering::Relaxed);
-        if let Err(error) = registered {
-            tracing::warn!(%error, "a connection can't be watched and is closed");
-            self.free.push(token);
-            self.handle.connections.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        self.worker.begin_batch();
-        let card = server.clients.join(origin, self.worker.now_ms);
-        server.shared.clients_peak.fetch_max(server.clients.count(), Ordering::Relaxed);
-        *card.place.lock() = Some((self.number, token));
-        let client = Client::new(card, self.worker.live.password.is_none());
-        self.slots[token] = Some(Box::new(Slot {
-            stream,
-            connection: Connection::new(client),
-            readable: true,
-            writable: true,
-            read_closed: false,
-            queued: false,
-            to_flush: false,
-            in_parked: false,
-        }));
-    }
-
-    /// Looks at the load, and changes how many loops carry connections if need be.
-    fn rebalance(&mut self, now_ns: u64) {
-        let server = Arc::clone(&self.worker.server);
-        let Some(loops) = server.loops.get() else { return };
-        let active = server.active_loops().len();
-        let busy_ns: Vec<u64> = loops.iter().map(|handle| handle.busy_ns.load(Ordering::Relaxed)).collect();
-        let commands = server.figures.lock().iter().map(|figures| figures.processed.get()).sum();
-        if server.is_shutting_down() {
-            return;
-        }
-        match self.balance.look(now_ns, &busy_ns, active, commands) {
-            Some(Change::Grow) => {
-                server.set_active_loops(active + 1);
-                for handle in loops.iter().take(active) {
-                    handle.send(Message::GiveAway { one_in: active + 1, busy_only: true, to: active });
-                }
-                tracing::debug!("{} event loops carry connections", active + 1);
-            }
-            Some(Change::Shrink) => {
-                let rest = active - 1;
-                server.set_active_loops(rest);
-                if let Some(handle) = loops.get(rest) {
-                    for to in 0..rest {
-                        handle.send(Message::GiveAway { one_in: rest - to, busy_only: false, to });
-                    }
-                }
-                tracing::debug!("{rest} event loops carry connections");
-            }
-            None => {}
-        }
-    }
-
-    /// Hands connections that owe nothing to their clients over to another loop.
-    fn give_away(&mut self, one_in: usize, busy_only: bool, to: usize) {
-        let server = Arc::clone(&self.worker.server);
-        let Some(receiver) = server.loops.get().and_then(|loops| loops.get(to)) else { return };
-        let since_ms = self.worker.now_ms.saturating_sub(TICK_MS);
-        let mut candidates = 0;
-        for token in 0..self.slots.len() {
-            if self.ending_since_ms.is_some() {
-                return;
-            }
-            let mut goes = |slot: &Slot| {
-                let busy = slot.connection.client().card.active_ms.load(Ordering::Relaxed) >= since_ms;
-                let movable = !slot.connection.has_output()
-                    && !slot.connection.is_finished(&self.worker)
-                    && (busy || !busy_only);
-                candidates += usize::from(movable);
-                movable && usize::is_multiple_of(candidates, one_in)
-            };
-            let Some(place) = self.slots.get_mut(token) else { return };
-            if let Some(mut slot) = place.take_if(|slot| goes(slot)) {
-                if self.poll.registry().deregister(&mut slot.stream).is_err() {
-                    *place = Some(slot);
-                    continue;
-                }
-                self.free.push(token);
-                self.handle.connections.fetch_sub(1, Ordering::Relaxed);
-                receiver.connections.fetch_add(1, Ordering::Relaxed);
-                receiver.send(Message::Moved(slot));
-            }
-        }
-    }
-
-    /// Takes in a connection that another loop has given away, and that is counted already.
-    fn take_over(&mut self, mut slot: Box<Slot>) {
-        let token = self.free_token();
-        if let Err(error) = self.poll.registry().register(
-            &mut slot.stream,
-            Token(token),
-            Interest::READABLE | Interest::WRITABLE,
-        ) {
-            tracing::warn!(%error, "a connection can't be watched and is closed");
-            self.worker.server.clients.leave(slot.connection.client().card.id);
-            self.handle.connections.fetch_sub(1, Ordering::Relaxed);
-            self.free.push(token);
-            return;
-        }
-        let card = &slot.connection.client().card;
-        *card.place.lock() = Some((self.number, token));
-        // Whoever asked for its end while it was on its way found it nowhere.
-        if card.killed.load(Ordering::SeqCst) {
-            slot.connection.drop_now();
-        }
-        if self.ending_since_ms.is_some() {
-            slot.connection.close_after_replies();
-        }
-        slot.readable = true;
-        slot.writable = true;
-        slot.queued = true;
-        slot.to_flush = false;
-        slot.in_parked = false;
-        self.slots[token] = Some(slot);
-        self.ready.push(token);
     }
 
     fn free_token(&mut self) -> usize {

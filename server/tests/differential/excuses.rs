@@ -12,6 +12,9 @@ pub fn excuse(command: &[Vec<u8>], redis: &[u8], sessile: &[u8]) -> Option<&'sta
     if word(0) == "command" && word(1) == "getkeys" && command.len() == 3 {
         return Some("since Redis 7.2 a command may be without arguments here");
     }
+    if word(0) == "command" && word(1) == "getkeys" && word(2) == "sync" {
+        return Some("Redis has other commands, too");
+    }
     if word(0) == "memory" && word(1) == "usage" && redis.kind == b':' && sessile.is_null() {
         return Some("Redis also weighs what is dead and not reclaimed yet");
     }

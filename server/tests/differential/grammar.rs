@@ -98,7 +98,7 @@ pub const SERVER_LINES: &[(&str, &str)] = &[
     ("client", "{getname|nosuch <word>|setname <word>|no-evict {on|off|<word>}}"),
     (
         "command",
-        "{getkeys {get <key>|set <key> <value> {nx}?|mset {<key> <value>}+|del {<key>}+|copy <key> <key> {replace}?|bitop and {<key>}+|hset <key> {<field> <value>}+|lcs <key> <key>|object encoding <key>|memory usage <key>|rename <key> <key>|scan 0|ping <word>|nosuch <word>}|nosuch}",
+        "{getkeys {get <key>|set <key> <value> {nx}?|mset {<key> <value>}+|del {<key>}+|copy <key> <key> {replace}?|bitop and {<key>}+|hset <key> {<field> <value>}+|lcs <key> <key>|object encoding <key>|memory usage <key>|rename <key> <key>|move <key> <database>|memory <word> <key>|client <word>|scan 0|ping <word>|nosuch <word>}|nosuch}",
     ),
 ];
 

@@ -1,0 +1,128 @@
+//! Who comes in: accepting, deciding whether a client is welcome, and finding it a loop.
+
+use super::{EventLoop, Slot};
+use crate::client::{Client, Origin};
+use crate::connection::Connection;
+use crate::net::Message;
+use crate::net::stream::Stream;
+use mio::{Interest, Token};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Connections accepted in one turn.
+const ACCEPTS_MAX: usize = 1000;
+
+const PROTECTED_MODE: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+const CLIENTS_MAX: &[u8] = b"-ERR max number of clients reached\r\n";
+
+impl EventLoop {
+    /// Takes in whoever waits at the listening sockets.
+    pub(super) fn accept(&mut self) {
+        self.accept_again = false;
+        if self.worker.server.is_shutting_down() {
+            return;
+        }
+        self.worker.begin_batch();
+        let mut accepted = 0;
+        for index in 0..self.listeners.len() {
+            loop {
+                if accepted == ACCEPTS_MAX {
+                    self.accept_again = true;
+                    self.handle.wake();
+                    return;
+                }
+                match self.listeners[index].accept(self.worker.live.keepalive_seconds) {
+                    Ok((stream, origin)) => {
+                        accepted += 1;
+                        self.accept_complained = false;
+                        self.admit(stream, origin);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                        ) => {}
+                    Err(error) => {
+                        // Most likely no descriptors are left. The kernel won't mention this listener again for the connections
+                        // that wait already: the next tick tries again, which is soon enough and does not spin.
+                        if !self.accept_complained {
+                            tracing::warn!(%error, "accepting a connection failed; trying again every second (raise the limit of open files?)");
+                            self.accept_complained = true;
+                        }
+                        self.accept_failed = true;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides whether a client is welcome, and where it will live.
+    fn admit(&mut self, mut stream: Stream, origin: Origin) {
+        let server = Arc::clone(&self.worker.server);
+        let live = &self.worker.live;
+        let refusal = if live.protected_mode && live.password.is_none() && !origin.local {
+            Some(PROTECTED_MODE)
+        } else if server.clients.count() + server.arriving.load(Ordering::Relaxed) >= live.clients_max {
+            Some(CLIENTS_MAX)
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            // As much as fits the socket's buffer, which all of it does.
+            let _ = stream.write(text);
+            server.shared.rejected.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        server.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let loops = server.active_loops();
+        let best = loops
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, handle)| handle.connections.load(Ordering::Relaxed))
+            .map_or(self.number, |(number, _)| number);
+        server.arriving.fetch_add(1, Ordering::Relaxed);
+        match loops.get(best) {
+            Some(handle) if best != self.number => {
+                handle.connections.fetch_add(1, Ordering::Relaxed);
+                handle.send(Message::Connection(stream, origin));
+            }
+            _ => {
+                self.handle.connections.fetch_add(1, Ordering::Relaxed);
+                self.adopt(stream, origin);
+            }
+        }
+    }
+
+    /// Takes in a connection that is counted already.
+    pub(super) fn adopt(&mut self, mut stream: Stream, origin: Origin) {
+        let server = Arc::clone(&self.worker.server);
+        let token = self.free_token();
+        let registered =
+            self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE);
+        server.arriving.fetch_sub(1, Ordering::Relaxed);
+        if let Err(error) = registered {
+            tracing::warn!(%error, "a connection can't be watched and is closed");
+            self.free.push(token);
+            self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.worker.begin_batch();
+        let card = server.clients.join(origin, self.worker.now_ms);
+        server.shared.clients_peak.fetch_max(server.clients.count(), Ordering::Relaxed);
+        *card.place.lock() = Some((self.number, token));
+        let client = Client::new(card, self.worker.live.password.is_none());
+        self.slots[token] = Some(Box::new(Slot {
+            stream,
+            connection: Connection::new(client),
+            readable: true,
+            writable: true,
+            read_closed: false,
+            queued: false,
+            to_flush: false,
+            in_parked: false,
+        }));
+    }
+}
