@@ -25,6 +25,6 @@ bench *arguments:
 bench-engine *arguments:
     cargo run --release -p sessile-benches --bin engine -- {{arguments}}
 
-# A fuzz target for some seconds (needs cargo-fuzz and a nightly compiler)
-fuzz target="resp" seconds="60":
-    cargo fuzz run {{target}} -- -max_total_time={{seconds}}
+# Each fuzz target for some seconds, on the stable compiler: `just fuzz 600 request`
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
