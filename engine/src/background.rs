@@ -76,9 +76,17 @@ pub(crate) fn log_step(inner: &Inner) -> Result<Duration, Error> {
     inner.wal.step().map(|step| step.pause).map_err(Error::of_log)
 }
 
+/// Where the threads of a database pause.
+#[derive(Default)]
+pub(crate) struct Pauses {
+    pub(crate) expiry: Pause,
+    pub(crate) log: Pause,
+    sync: Pause,
+}
+
 /// Where a thread pauses, and is woken.
 #[derive(Default)]
-struct Pause {
+pub(crate) struct Pause {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -100,7 +108,8 @@ impl Pause {
         !state.stop
     }
 
-    fn wake(&self) {
+    /// Ends the pause, or the next one if there is none.
+    pub(crate) fn wake(&self) {
         self.state.lock().woken = true;
         self.changed.notify_one();
     }
@@ -114,9 +123,6 @@ impl Pause {
 /// The threads of an open database; dropping them stops them, and then makes the log durable.
 pub(crate) struct Threads {
     inner: Arc<Inner>,
-    expiry: Arc<Pause>,
-    log: Arc<Pause>,
-    sync: Arc<Pause>,
     running: Vec<JoinHandle<()>>,
 }
 
@@ -127,29 +133,20 @@ const SYNC_WAIT: Duration = Duration::from_millis(500);
 
 impl Threads {
     pub(crate) fn start(inner: &Arc<Inner>, options: &Options) -> io::Result<Threads> {
-        let mut threads = Threads {
-            inner: Arc::clone(inner),
-            expiry: Arc::default(),
-            log: Arc::default(),
-            sync: Arc::default(),
-            running: Vec::new(),
-        };
+        let mut threads = Threads { inner: Arc::clone(inner), running: Vec::new() };
         if options.background {
-            let pause = Arc::clone(&threads.expiry);
-            let log = Arc::clone(&threads.log);
-            threads.spawn("sessile-expiry", move |inner| {
+            threads.spawn("sessile-expiry", |inner| {
                 loop {
                     let reclaimed = expiry_step(inner);
                     if reclaimed.logged {
-                        log.wake();
+                        inner.pauses.log.wake();
                     }
-                    if !pause.wait(reclaimed.pause) {
+                    if !inner.pauses.expiry.wait(reclaimed.pause) {
                         return;
                     }
                 }
             })?;
-            let pause = Arc::clone(&threads.log);
-            threads.spawn("sessile-log", move |inner| {
+            threads.spawn("sessile-log", |inner| {
                 let mut failed = false;
                 loop {
                     let next = log_step(inner).unwrap_or_else(|error| {
@@ -158,17 +155,16 @@ impl Threads {
                         }
                         FAILED_PAUSE
                     });
-                    if !pause.wait(next) {
+                    if !inner.pauses.log.wait(next) {
                         return;
                     }
                 }
             })?;
         }
         if options.background && options.sync_thread {
-            let pause = Arc::clone(&threads.sync);
-            threads.spawn("sessile-sync", move |inner| {
+            threads.spawn("sessile-sync", |inner| {
                 // A failure poisons the log, and the log thread reports it.
-                while pause.wait(match inner.wal.sync_on_demand(SYNC_WAIT) {
+                while inner.pauses.sync.wait(match inner.wal.sync_on_demand(SYNC_WAIT) {
                     Ok(_) => Duration::ZERO,
                     Err(_) => FAILED_PAUSE,
                 }) {}
@@ -183,20 +179,12 @@ impl Threads {
         Ok(())
     }
 
-    /// Has the expiry thread look now.
-    pub(crate) fn wake_expiry(&self) {
-        self.expiry.wake();
-    }
-
-    /// Has the log's thread take a step now: the log waits for its next file.
-    pub(crate) fn wake_log(&self) {
-        self.log.wake();
-    }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        for pause in [&self.expiry, &self.log, &self.sync] {
+        let Pauses { expiry, log, sync } = &self.inner.pauses;
+        for pause in [expiry, log, sync] {
             pause.stop();
         }
         self.inner.wal.wake();

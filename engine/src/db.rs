@@ -3,7 +3,7 @@
 //! A write: [`admit`](Db::admit_now) (no lock) → [`begin`](Db::begin) (shard locks) → change → commit (append to the log's buffer, unlock) →
 //! acknowledge (write or sync). Nothing here does I/O under a shard's lock.
 
-use crate::background::{self, Threads};
+use crate::background::{self, Pauses, Threads};
 use crate::clock::{EngineClock, LogClock};
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, SCAN_IGNORED_BITS, SHARDS_MAX, SHARDS_MIN};
@@ -40,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) expiry_on: AtomicBool,
     /// Large objects that a background step frees.
     pub(crate) garbage: Mutex<Vec<Garbage>>,
+    pub(crate) pauses: Pauses,
     closed: AtomicBool,
     directory: PathBuf,
     recovery: RecoveryReport,
@@ -57,7 +58,8 @@ pub(crate) type Garbage = Box<dyn Send>;
 pub struct Db {
     pub(crate) inner: Arc<Inner>,
     pub(crate) database: u8,
-    threads: Arc<Threads>,
+    /// Stopped with the last handle.
+    _threads: Arc<Threads>,
 }
 
 impl std::fmt::Debug for Db {
@@ -102,7 +104,18 @@ impl Inner {
 
     /// Waits until a commit is acknowledged.
     pub(crate) fn acknowledge(&self, lsn: Lsn) -> Result<(), Error> {
-        if lsn == Lsn::ZERO { Ok(()) } else { self.wal.commit(lsn).map_err(Error::of_log) }
+        if lsn == Lsn::ZERO {
+            return Ok(());
+        }
+        self.wake_log_if_wanted();
+        self.wal.commit(lsn).map_err(Error::of_log)
+    }
+
+    /// Has the log's thread take a step before its time if the log wants one: it makes the next file before it is needed.
+    fn wake_log_if_wanted(&self) {
+        if self.wal.wants_step() {
+            self.pauses.log.wake();
+        }
     }
 }
 
@@ -178,13 +191,14 @@ impl Db {
             expiry_lag_max_ms: AtomicU64::new(0),
             expiry_on: AtomicBool::new(true),
             garbage: Mutex::default(),
+            pauses: Pauses::default(),
             closed: AtomicBool::new(false),
             directory: directory.into(),
             recovery,
             _lock: lock,
         });
         let threads = Threads::start(&inner, options).map_err(Error::io("start a thread for", directory))?;
-        Ok(Db { inner, database: 0, threads: Arc::new(threads) })
+        Ok(Db { inner, database: 0, _threads: Arc::new(threads) })
     }
 
     /// The same database by another of its sixteen numbers.
@@ -233,7 +247,7 @@ impl Db {
         self.inner.check_open()?;
         let welcome = self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)?;
         if !welcome {
-            self.threads.wake_log();
+            self.inner.wake_log_if_wanted();
         }
         Ok(welcome)
     }
@@ -363,7 +377,7 @@ impl Db {
             garbage.push(Box::new(objects));
         }
         drop(garbage);
-        self.threads.wake_expiry();
+        self.inner.pauses.expiry.wake();
         Ok(lsn)
     }
 
@@ -385,6 +399,7 @@ impl Db {
         if wal.acknowledged() >= appended {
             return Ok(());
         }
+        self.inner.wake_log_if_wanted();
         if wal.durability() == Durability::Always {
             wal.request_sync(appended);
             return Ok(());
@@ -394,7 +409,7 @@ impl Db {
 
     /// Whether the log has failed: writes are refused until the database is opened again, and what was not acknowledged never will be.
     pub fn log_failed(&self) -> bool {
-        self.inner.wal.stats().poisoned
+        self.inner.wal.is_poisoned()
     }
 
     /// Sets what is called, on a background thread and with no lock held, when [`acknowledged`](Self::acknowledged) has advanced there or the
@@ -424,7 +439,7 @@ impl Db {
     /// Whether dead keys are reclaimed in the background (`DEBUG SET-ACTIVE-EXPIRE`). No read sees one either way.
     pub fn set_active_expiry(&self, on: bool) {
         self.inner.expiry_on.store(on, Ordering::Relaxed);
-        self.threads.wake_expiry();
+        self.inner.pauses.expiry.wake();
     }
 
     /// One bounded step of all background work; how long until there is more. For [`Options::manual_background`].

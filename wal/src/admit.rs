@@ -49,7 +49,11 @@ impl Log {
             Room::NoFile if self.counters.disk_full.load(Relaxed) => {
                 Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: bytes as u64 })
             }
-            Room::NoFile => Ok(false),
+            Room::NoFile => {
+                self.refused_bytes.fetch_max(bytes, Relaxed);
+                self.step_wanted.store(true, Relaxed);
+                Ok(false)
+            }
         }
     }
 

@@ -35,6 +35,7 @@ pub(crate) struct Beat {
 impl Log {
     pub(crate) fn step(&self) -> Result<Step, WalError> {
         self.check()?;
+        self.step_wanted.store(false, Relaxed);
         let Some(mut beat) = self.beat.try_lock() else {
             return Ok(Step { pause: Duration::from_nanos(STEP_PAUSE_NS_MAX), advanced: false });
         };
@@ -109,7 +110,11 @@ impl Log {
             return Ok(false);
         }
         let mut files = self.files.lock();
-        let Some((base, size)) = self.next_file(0, &files) else { return Ok(false) };
+        let refused_bytes = self.refused_bytes.load(Relaxed);
+        let Some((base, size)) = self.next_file(refused_bytes, &files) else {
+            self.refused_bytes.store(0, Relaxed);
+            return Ok(false);
+        };
         let step = if files.has_space(size)? {
             files.prepare_step(base, size)
         } else {

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
     },
 };
 
@@ -53,6 +53,10 @@ pub(crate) struct Log {
     pub(crate) appended: Alone<AtomicU64>,
     /// Where the file that is being appended to ends; behind `appended` by at most one append.
     pub(crate) file_end: AtomicU64,
+    /// The next file should be made soon: a step is wanted before its time.
+    pub(crate) step_wanted: AtomicBool,
+    /// The longest record that was refused for want of a file, in bytes; 0 for none.
+    pub(crate) refused_bytes: AtomicUsize,
     pub(crate) written: Alone<AtomicU64>,
     pub(crate) durable: AtomicU64,
     /// End of the last thing written that someone may wait for: all but idle marks.
@@ -105,6 +109,8 @@ impl Log {
             buffer: Alone(Mutex::new(buffer)),
             appended: Alone(AtomicU64::new(end)),
             file_end: AtomicU64::new(buffer_end),
+            step_wanted: AtomicBool::new(false),
+            refused_bytes: AtomicUsize::new(0),
             written: Alone(AtomicU64::new(end)),
             durable: AtomicU64::new(end),
             wanted: AtomicU64::new(end),
@@ -178,6 +184,8 @@ impl Log {
     fn publish(&self, buffer: &Buffer, end: u64) {
         if self.file_end.load(Relaxed) != buffer.file_end {
             self.file_end.store(buffer.file_end, Relaxed);
+            // The next file has become the current one, and there is no next.
+            self.step_wanted.store(true, Relaxed);
         }
         self.appended.0.store(end, Release);
     }
@@ -322,7 +330,7 @@ impl Log {
     fn sync_out(&self, turn: &Turn<'_>) -> Result<(), WalError> {
         let writing = self.writing.take(WRITE_SPINS);
         let outcome = self.write_out(&[&writing, turn], self.durability() == Durability::Always);
-        if outcome.as_ref().is_err_and(|error| !error.is_disk_full()) {
+        if outcome.is_err() && self.is_poisoned() {
             writing.fail();
             return outcome;
         }

@@ -119,16 +119,24 @@ impl Fs for RealFs {
         }
         file.set_len(0)?;
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
-        Ok(Box::new(RealLock { _file: file }))
+        Ok(Box::new(RealLock { file }))
     }
 }
 
 /// Holding the descriptor open is what holds the lock.
 struct RealLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl DirLock for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just forking holds the descriptor until it runs its program, and
+        // an open right after this would be refused in our own name. A failure leaves what closing does.
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
+    }
+}
 
 struct RealFile {
     file: fs::File,

@@ -150,6 +150,19 @@ impl Wal {
         self.0.step()
     }
 
+    /// Whether a [`step`](Self::step) is wanted before the pause that the last one asked for: the log has gone on to its next file, and the
+    /// one after that should be made before it is needed. One atomic load.
+    #[must_use]
+    pub fn wants_step(&self) -> bool {
+        self.0.step_wanted.load(Relaxed)
+    }
+
+    /// Whether the log is closed to writes by a failure. One atomic load.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.0.is_poisoned()
+    }
+
     /// The durability new acknowledgements mean from now on.
     pub fn set_durability(&self, durability: Durability) {
         self.0.durability.store(durability.to_u8(), Relaxed);
