@@ -55,6 +55,8 @@ pub(crate) struct Log {
     pub(crate) file_end: AtomicU64,
     /// The next file should be made soon: a step is wanted before its time.
     pub(crate) step_wanted: AtomicBool,
+    /// A sync on demand has just been done.
+    pub(crate) demand_met: AtomicBool,
     /// The longest record that was refused for want of a file, in bytes; 0 for none.
     pub(crate) refused_bytes: AtomicUsize,
     pub(crate) written: Alone<AtomicU64>,
@@ -110,6 +112,7 @@ impl Log {
             appended: Alone(AtomicU64::new(end)),
             file_end: AtomicU64::new(buffer_end),
             step_wanted: AtomicBool::new(false),
+            demand_met: AtomicBool::new(false),
             refused_bytes: AtomicUsize::new(0),
             written: Alone(AtomicU64::new(end)),
             durable: AtomicU64::new(end),

@@ -8,7 +8,7 @@
 /// How often the load is looked at, in nanoseconds.
 pub(super) const LOOK_NS: u64 = 100_000_000;
 /// A loop that is working for more than this share of the time is nearly busy.
-const BUSY_SHARE: f64 = 0.8;
+const BUSY_SHARE: f64 = 0.6;
 /// One retires when the others would be working for less than this share of the time.
 const LEISURE_SHARE: f64 = 0.5;
 /// Looks in a row that must show too few loops.
