@@ -178,7 +178,6 @@ impl Threads {
         self.running.push(Builder::new().name(name.into()).spawn(move || run(&inner))?);
         Ok(())
     }
-
 }
 
 impl Drop for Threads {
