@@ -30,6 +30,8 @@ pub(crate) enum Operation<'a> {
     RemoveField { name: Name<'a>, field: &'a [u8] },
     /// Bytes inside or behind a string that exists.
     WriteAt { name: Name<'a>, offset: u64, bytes: &'a [u8] },
+    /// The object and deadline of a key that exists, under another key.
+    Copy { name: Name<'a>, database: u8, key: &'a [u8] },
     /// All keys of a database are gone, or of all.
     Clear { database: Option<u8> },
 }
@@ -41,6 +43,7 @@ const SET_FIELD: u8 = 4;
 const REMOVE_FIELD: u8 = 5;
 const WRITE_AT: u8 = 6;
 const CLEAR: u8 = 7;
+const COPY: u8 = 8;
 const CODE_MASK: u8 = 0x0F;
 /// The key is named by its bytes.
 const BY_KEY: u8 = 0x10;
@@ -118,6 +121,12 @@ impl Operation<'_> {
                 varint::put(out, offset);
                 varint::put_slice(out, bytes);
             }
+            Operation::Copy { name, database, key } => {
+                out.push(COPY | name_flag(name));
+                put_name(out, name);
+                out.push(database);
+                varint::put_slice(out, key);
+            }
             Operation::Clear { database } => out.extend_from_slice(&[CLEAR, database.unwrap_or(ALL)]),
         }
     }
@@ -176,6 +185,11 @@ pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
             name: take_name(rest, flags)?,
             offset: take_number(rest)?,
             bytes: varint::take_slice(rest)?,
+        },
+        COPY => Operation::Copy {
+            name: take_name(rest, flags)?,
+            database: take_byte(rest)?,
+            key: varint::take_slice(rest)?,
         },
         CLEAR => {
             let database = take_byte(rest)?;
@@ -247,6 +261,8 @@ mod tests {
             Operation::SetField { name: by_key, field: b"f", value: b"" },
             Operation::RemoveField { name: Name::Hash(1), field: b"" },
             Operation::WriteAt { name: Name::Hash(1), offset: 1 << 29, bytes: b"tail" },
+            Operation::Copy { name: Name::Hash(1), database: 3, key: b"" },
+            Operation::Copy { name: by_key, database: 3, key: b"copy" },
             Operation::Clear { database: Some(3) },
             Operation::Clear { database: None },
         ]);

@@ -136,6 +136,14 @@ impl<'a> Replay<'a> {
                 }
                 string::apply_write_at(shard, place, offset, bytes);
             }
+            Operation::Copy { name, database, key } => {
+                let to = self.key(database, key)?;
+                let (shard, place) = self.find(name)?;
+                let entry = shard.entry(place);
+                let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
+                let copy = crate::object::copy_as(entry.view(), database, key);
+                self.shard(to.hash).put(&to, copy, deadline_ms, grid);
+            }
             Operation::Clear { database } => {
                 let (bits, now_ms) = (self.shard_bits, self.now_ms);
                 self.shards.iter_mut().for_each(|shard| drop(shard.clear(database, bits, now_ms)));

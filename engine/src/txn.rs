@@ -13,10 +13,11 @@ pub(crate) mod string;
 use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, logged_deadline, ms};
 use crate::key::Key;
-use crate::object::{Kind, Object, Policy, View};
+use crate::object::{self, Kind, Object, Policy, View};
 use crate::record::{Name, Operation, put_object};
 use crate::shard::{Entry, Shard};
 use parking_lot::MutexGuard;
+use sessile_wal::limits::RECORD_BYTES_MAX;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;
 use std::cell::Cell;
@@ -161,8 +162,23 @@ impl<'db> Txn<'db> {
         }
     }
 
+    /// Adds an operation to the record; before it is applied, so that one too many changes nothing.
+    ///
+    /// # Panics
+    /// If the record is then longer than the log takes ([`VALUE_BYTES_MAX`](crate::VALUE_BYTES_MAX) and a little): admission bounds what one
+    /// command can bring, and a program that changes more in one transaction has to make several.
     fn log(&mut self, operation: Operation<'_>) {
+        let before = self.record.len();
         operation.encode(&mut self.record);
+        self.check_record(before);
+    }
+
+    fn check_record(&mut self, before: usize) {
+        let bytes = self.record.len();
+        if bytes > RECORD_BYTES_MAX {
+            self.record.truncate(before);
+            panic!("a transaction of {bytes} bytes is over the limit of {RECORD_BYTES_MAX}");
+        }
     }
 
     fn discard(&mut self, object: Object) {
@@ -178,6 +194,7 @@ impl<'db> Txn<'db> {
         let limit = limit.map_or(NEVER, |policy| policy.absolute_ms);
         let deadline_ms = deadline_ms.min(limit);
         let logged = logged_deadline(deadline_ms, grid, limit);
+        let before = self.record.len();
         match &object {
             Object::Packed(packed) => {
                 let bytes = packed.bytes();
@@ -189,6 +206,7 @@ impl<'db> Txn<'db> {
                 put_object(&mut self.record, logged, grid, flat.len(), |out| out.extend_from_slice(&flat));
             }
         }
+        self.check_record(before);
         if let Some(old) = self.shard_mut(key).put(key, object, deadline_ms, grid) {
             self.discard(old);
         }
@@ -258,11 +276,11 @@ impl<'db> Txn<'db> {
         let before =
             (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid(), limit));
         let after = (grid, logged_deadline(deadline_ms, grid, limit));
-        shard.set_deadline(place, deadline_ms, grid);
         if before != after {
             let name = shard.name(place, key.database, key.bytes);
             self.log(Operation::Deadline { name, deadline_ms: after.1, grid });
         }
+        self.shard_mut(key).set_deadline(place, deadline_ms, grid);
         Some(deadline_ms)
     }
 
@@ -272,8 +290,8 @@ impl<'db> Txn<'db> {
         let shard = self.shard_mut(key);
         let Some(place) = shard.live(key, now_ms) else { return false };
         let name = shard.name(place, key.database, key.bytes);
-        let object = shard.remove(place).into_object();
         self.log(Operation::Delete { name });
+        let object = self.shard_mut(key).remove(place).into_object();
         self.discard(object);
         true
     }
@@ -296,13 +314,13 @@ impl<'db> Txn<'db> {
             return true;
         }
         let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
-        let copy = match entry.view() {
-            View::Packed(bytes) => Object::Packed(crate::object::with_key(bytes, to.database, to.bytes)),
-            View::Structured(structured) => {
-                Object::Structured(Box::new(structured.with_key(to.database, to.bytes)))
-            }
-        };
-        self.put(to, copy, deadline_ms, grid);
+        let copy = object::copy_as(entry.view(), to.database, to.bytes);
+        // Logged as what it is: a copy of a large hash costs the log no more than its name.
+        let name = self.name_of(from);
+        self.log(Operation::Copy { name, database: to.database, key: to.bytes });
+        if let Some(old) = self.shard_mut(to).put(to, copy, deadline_ms, grid) {
+            self.discard(old);
+        }
         true
     }
 

@@ -60,8 +60,15 @@ pub(crate) fn from_flat(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Object {
     Object::Packed(Packed::concat(&[flat]))
 }
 
-/// A copy of a flat object under another key.
-pub(crate) fn with_key(flat: &[u8], database: u8, key: &[u8]) -> Packed {
+/// A copy of an object under another key.
+pub(crate) fn copy_as(view: View<'_>, database: u8, key: &[u8]) -> Object {
+    match view {
+        View::Packed(flat) => Object::Packed(with_key(flat, database, key)),
+        View::Structured(structured) => Object::Structured(Box::new(structured.with_key(database, key))),
+    }
+}
+
+fn with_key(flat: &[u8], database: u8, key: &[u8]) -> Packed {
     let parts = layout::parts(flat);
     let mut head = Vec::with_capacity(key.len() + 24);
     layout::put_head(&mut head, layout::kind(flat), database, key, parts.policy);
