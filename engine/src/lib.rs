@@ -38,6 +38,7 @@ mod limits;
 mod manifest;
 mod object;
 mod options;
+mod prefetch;
 mod record;
 mod recovery;
 mod shard;

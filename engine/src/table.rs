@@ -19,6 +19,7 @@
 //! Cost beside the elements themselves: slots at 31–62 % load (3.2–6.4 bytes per element) and 6 % of slack in `entries`.
 
 use crate::limits::{SEGMENT_ENTRIES_MAX, SEGMENT_SLOTS_MAX, SEGMENT_SLOTS_MIN};
+use crate::prefetch;
 
 /// Bits of a slot that hold the position; the rest is fingerprint.
 const POSITION_BITS: u32 = 11;
@@ -80,6 +81,26 @@ impl<T: Hashed> Table<T> {
 
     fn segment_index(&self, hash: u64) -> usize {
         self.directory[self.directory_index(hash)] as usize
+    }
+
+    /// First stage of a lookup to come: asks for the slot.
+    pub(crate) fn prefetch_slot(&self, hash: u64) {
+        let segment = &self.segments[self.segment_index(hash)];
+        prefetch::line(std::ptr::from_ref(&segment.slots[segment.home(hash)]).cast());
+    }
+
+    /// Second stage, with the slot there: asks for the entry.
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        let segment = &self.segments[self.segment_index(hash)];
+        if let Some(position) = segment.likely(hash) {
+            prefetch::line(std::ptr::from_ref(&segment.entries[position]).cast());
+        }
+    }
+
+    /// Third stage, with the entry there: the entry that most likely is meant, to ask for what it points at.
+    pub(crate) fn likely(&self, hash: u64) -> Option<&T> {
+        let segment = &self.segments[self.segment_index(hash)];
+        segment.likely(hash).map(|position| &segment.entries[position])
     }
 
     /// The element with this hash for which `is` holds.
@@ -277,6 +298,23 @@ impl<T: Hashed> Segment<T> {
             slot = self.after(slot);
         }
         slot
+    }
+
+    /// The position that the first slot of that fingerprint names, without a look at the entry.
+    #[inline]
+    fn likely(&self, hash: u64) -> Option<usize> {
+        let wanted = Self::slot_value(hash, 0) >> POSITION_BITS;
+        let mut slot = self.home(hash);
+        loop {
+            let value = self.slots[slot];
+            if value == 0 {
+                return None;
+            }
+            if value >> POSITION_BITS == wanted {
+                return Some((value & POSITION_MASK) as usize - 1);
+            }
+            slot = self.after(slot);
+        }
     }
 
     #[inline]

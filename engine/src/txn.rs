@@ -92,6 +92,21 @@ impl<'db> Txn<'db> {
         Txn { inner, shards, now_ms, access, record: RECORD.take(), garbage: SmallVec::new() }
     }
 
+    /// Asks the processor for what lookups of `keys` will read, a stage for all of them at a time.
+    pub(crate) fn prefetch(&self, keys: &[Key<'_>]) {
+        for key in keys {
+            self.shard(key).table().prefetch_slot(key.hash);
+        }
+        for key in keys {
+            self.shard(key).table().prefetch_entry(key.hash);
+        }
+        for key in keys {
+            if let Some(entry) = self.shard(key).table().likely(key.hash) {
+                entry.handle().prefetch();
+            }
+        }
+    }
+
     /// The time at which this transaction happens, in milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
         self.now_ms

@@ -13,15 +13,19 @@
 
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
+use crate::resp::lookahead::first_arguments;
 use crate::resp::{Protocol, Reply, RequestLimits, RequestParser};
 use crate::worker::Worker;
-use sessile::Lsn;
+use sessile::{Key, Lsn};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 /// With this many bytes of replies waiting, a connection executes nothing more until its client has taken them (unless
 /// `client-output-buffer-limit` says to disconnect it).
 pub const OUTPUT_BYTES_HIGH: usize = 1024 * 1024;
+/// Requests of a pipeline whose keys are fetched together.
+const PREFETCHED_REQUESTS: usize = 16;
 /// Sent bytes are dropped from the front of the output once there are this many.
 const SENT_BYTES_KEPT: usize = 64 * 1024;
 
@@ -256,8 +260,12 @@ impl Connection {
         if self.reply.bytes_mut().capacity() == 0 {
             *self.reply.bytes_mut() = worker.take_buffer();
         }
-        let mut used = 0;
+        let (mut used, mut fetched) = (0, 0);
         while used < bytes.len() && !self.is_output_high(worker) {
+            // With more behind the first request this is a pipeline.
+            if used > 0 && used >= fetched {
+                fetched = used + prefetch(worker, &self.client, &bytes[used..]);
+            }
             let limits = RequestLimits {
                 bulk_bytes_max: worker.live.settings.proto_max_bulk_len,
                 unauthenticated: !self.client.authenticated,
@@ -324,4 +332,16 @@ impl Connection {
         card.query_bytes.store(self.unfinished.len(), Ordering::Relaxed);
         card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
     }
+}
+
+/// Has the keys of the next requests fetched from memory together; how many bytes those requests span.
+fn prefetch(worker: &Worker, client: &Client, bytes: &[u8]) -> usize {
+    let db = &worker.server.db;
+    let mut keys: SmallVec<[Key<'_>; PREFETCHED_REQUESTS]> = SmallVec::new();
+    let span = first_arguments(bytes, PREFETCHED_REQUESTS, |key| keys.push(db.key(client.database, key)));
+    if keys.len() > 1 {
+        db.prefetch(&keys);
+    }
+    // A request that the glance can't take in is passed over, and what follows it is looked at again behind it.
+    span.max(1)
 }

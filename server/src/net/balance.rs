@@ -135,7 +135,7 @@ mod tests {
         let (mut balance, mut state) = (Balance::default(), (0, vec![0; 4], 0));
         assert_eq!(run(&mut balance, &mut state, &[0.5], 1, 50_000, 100), None);
         assert_eq!(run(&mut balance, &mut state, &[0.95], 1, 90_000, 3), Some(Change::Grow));
-        assert_eq!(run(&mut balance, &mut state, &[0.7, 0.7], 2, 150_000, 100), None);
+        assert_eq!(run(&mut balance, &mut state, &[0.55, 0.55], 2, 150_000, 100), None);
     }
 
     #[test]

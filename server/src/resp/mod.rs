@@ -1,5 +1,6 @@
 //! The Redis serialisation protocol: requests in, replies out. Knows bytes; knows nothing of commands, keys or sockets.
 
+pub mod lookahead;
 mod reply;
 mod request;
 
