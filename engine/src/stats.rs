@@ -16,6 +16,8 @@ pub struct Stats {
     pub expiry_lag_max_ms: u64,
     /// Bytes that keys, values, index and timers ask for.
     pub memory_bytes: u64,
+    /// The most of them since open, as sampled.
+    pub memory_peak_bytes: u64,
     /// The log's own figures.
     pub log: WalStats,
 }

@@ -106,6 +106,7 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         count => count,
     };
     let server = Server::new(db, config, config_file, control);
+    server.tell_if_over(live.memory_bytes_max);
     let mut loops = (0..loop_count)
         .map(|number| EventLoop::new(number, Arc::clone(&server)))
         .collect::<io::Result<Vec<_>>>()
