@@ -22,7 +22,7 @@ pub(crate) struct Reclaimed {
     pub(crate) logged: bool,
 }
 
-/// One hold of each shard's lock: takes away what is dead.
+/// One hold of each shard's lock: takes away what is dead. Adds up the memory that is used, now and then.
 pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     let now_ms = inner.clock.now_ms();
     let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
@@ -57,6 +57,7 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
             inner.wal.note_time();
         }
     }
+    inner.sample_memory(now_ms);
     Reclaimed { pause: if free_garbage(inner) { Duration::ZERO } else { pause }, logged }
 }
 

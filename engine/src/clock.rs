@@ -34,6 +34,11 @@ impl EngineClock {
     pub(crate) fn now_ms(&self) -> u64 {
         self.start_ms + (self.clock.monotonic_ns() - self.start_ns) / 1_000_000
     }
+
+    /// Microseconds since the epoch.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.start_ms * 1000 + (self.clock.monotonic_ns() - self.start_ns) / 1000
+    }
 }
 
 /// The clock that the log is opened with: the wall clock's time until the log has been read and the engine's time begins, then that.

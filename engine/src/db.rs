@@ -6,7 +6,7 @@
 use crate::background::{self, Pauses, Threads};
 use crate::clock::{EngineClock, LogClock};
 use crate::key::{DATABASES, Key, KeyHasher};
-use crate::limits::{FREE_LATER_BYTES, SCAN_IGNORED_BITS, SHARDS_MAX, SHARDS_MIN};
+use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SCAN_IGNORED_BITS, SHARDS_MAX, SHARDS_MIN};
 use crate::object::{Kind, Object};
 use crate::recovery::{self, Replay, shard_number};
 use crate::shard::Shard;
@@ -38,6 +38,10 @@ pub(crate) struct Inner {
     pub(crate) expiry_lag_ms: AtomicU64,
     pub(crate) expiry_lag_max_ms: AtomicU64,
     pub(crate) expiry_on: AtomicBool,
+    /// As last sampled by [`sample_memory`](Inner::sample_memory).
+    memory_bytes: AtomicU64,
+    memory_peak_bytes: AtomicU64,
+    memory_sample_due_ms: AtomicU64,
     /// Large objects that a background step frees.
     pub(crate) garbage: Mutex<Vec<Garbage>>,
     pub(crate) pauses: Pauses,
@@ -93,6 +97,21 @@ impl Inner {
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Adds up the bytes in memory if it is time to.
+    pub(crate) fn sample_memory(&self, now_ms: u64) {
+        if now_ms >= self.memory_sample_due_ms.load(Ordering::Relaxed) {
+            self.memory_sample_due_ms.store(now_ms + MEMORY_SAMPLE_MS, Ordering::Relaxed);
+            self.count_memory();
+        }
+    }
+
+    fn count_memory(&self) -> u64 {
+        let bytes = self.shards.iter().map(|shard| shard.lock().memory_bytes() as u64).sum();
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+        self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
+        bytes
     }
 
     /// Asks whether a write of about `bytes` may happen; waits while the log's buffer is over its limit.
@@ -190,6 +209,9 @@ impl Db {
             expiry_lag_ms: AtomicU64::new(0),
             expiry_lag_max_ms: AtomicU64::new(0),
             expiry_on: AtomicBool::new(true),
+            memory_bytes: AtomicU64::new(0),
+            memory_peak_bytes: AtomicU64::new(0),
+            memory_sample_due_ms: AtomicU64::new(0),
             garbage: Mutex::default(),
             pauses: Pauses::default(),
             closed: AtomicBool::new(false),
@@ -197,6 +219,8 @@ impl Db {
             recovery,
             _lock: lock,
         });
+        // So that a limit holds from the first write on.
+        inner.count_memory();
         let threads = Threads::start(&inner, options).map_err(Error::io("start a thread for", directory))?;
         Ok(Db { inner, database: 0, _threads: Arc::new(threads) })
     }
@@ -234,6 +258,18 @@ impl Db {
     #[inline]
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.now_ms()
+    }
+
+    /// The engine's time in microseconds since the epoch.
+    pub fn now_us(&self) -> u64 {
+        self.inner.clock.now_us()
+    }
+
+    /// Bytes that keys, values, index and timers ask for, as they were at most about 100 ms ago. It costs a load; [`stats`](Self::stats) adds
+    /// them up anew.
+    #[inline]
+    pub fn memory_bytes(&self) -> u64 {
+        self.inner.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether a write of about `bytes` is welcome. `Ok(false)`: not now, the log's buffer is over its limit; come back after a turn. Never
@@ -465,7 +501,8 @@ impl Db {
             expired_keys: inner.expired_keys.load(Ordering::Relaxed),
             expiry_lag_ms: inner.expiry_lag_ms.load(Ordering::Relaxed),
             expiry_lag_max_ms: inner.expiry_lag_max_ms.load(Ordering::Relaxed),
-            memory_bytes: inner.shards.iter().map(|shard| shard.lock().memory_bytes() as u64).sum(),
+            memory_bytes: inner.count_memory(),
+            memory_peak_bytes: inner.memory_peak_bytes.load(Ordering::Relaxed),
             log: inner.wal.stats(),
         }
     }

@@ -32,5 +32,7 @@ pub(crate) const SCAN_IGNORED_BITS: u32 = 12;
 pub(crate) const FREE_LATER_BYTES: usize = 64 << 10;
 /// Large objects freed in one background step.
 pub(crate) const FREED_PER_STEP_MAX: usize = 64;
+/// How often the bytes in memory are added up, in ms: so late does anyone who compares them with a limit notice.
+pub(crate) const MEMORY_SAMPLE_MS: u64 = 100;
 /// The longest that the expiry thread sleeps: a key set meanwhile with a short deadline is found within it, and a tick more.
 pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(20);

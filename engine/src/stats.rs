@@ -16,6 +16,8 @@ pub struct Stats {
     pub expiry_lag_max_ms: u64,
     /// Bytes that keys, values, index and timers ask for.
     pub memory_bytes: u64,
+    /// The most of them since open, as sampled.
+    pub memory_peak_bytes: u64,
     /// The log's own figures.
     pub log: WalStats,
 }
@@ -32,7 +34,7 @@ pub struct RecoveryReport {
     pub log_records: u64,
     /// Their bytes.
     pub log_bytes: u64,
-    /// The log's unfinished end, never acknowledged, that was cut off: file, offset in it and number of bytes.
+    /// The log's unfinished end, which had not been synced, and was cut off: file, offset in it and number of bytes.
     pub torn: Option<(PathBuf, u64, u64)>,
     /// How long it all took.
     pub elapsed: Duration,

@@ -60,10 +60,20 @@ pub fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Ok(Request::Serve(config, file)) => match crate::serve::serve(*config, file) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
-        },
+        Ok(Request::Serve(config, file)) => {
+            let json = config.get("log-format") == "json";
+            match crate::serve::serve(*config, file) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    if json {
+                        // What collects the log must learn why it ends.
+                        tracing::error!("{error}");
+                    }
+                    failed(&error)
+                }
+            }
+        }
+        Err(error @ UsageError::Arguments(_)) => failed(&format_args!("{error}; see sessile --help")),
         Err(error) => failed(&error),
     }
 }
@@ -98,7 +108,7 @@ pub fn parse(
             None => Err(UsageError::Arguments("commands needs --markdown".to_owned())),
             Some(other) => Err(other.unexpected().into()),
         },
-        other => Err(UsageError::Arguments(format!("no command '{other}'; see sessile --help"))),
+        other => Err(UsageError::Arguments(format!("no command '{other}'"))),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::log;
 use crate::net::{EventLoop, ListenError, listen};
 use crate::server::Server;
 use sessile::{Durability, Options, RecoveryReport};
-use sessile_wal::{Clock, SystemClock};
+use sessile_wal::{Clock, SystemClock, WalError};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -13,14 +13,11 @@ use std::sync::Arc;
 /// Descriptors that the server needs beside those of its clients, as in Redis.
 const DESCRIPTORS_RESERVED: u64 = 32;
 
-/// A clock set back by less than this is not worth a word.
-const CLOCK_AHEAD_MS_UNREMARKABLE: u64 = 1000;
-
 /// Why the server could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The database.
-    #[error("can't open the database in {dir}: {source}")]
+    #[error("can't open the database in {dir}: {source}{}", remedy(source))]
     Open {
         /// The data directory.
         dir: String,
@@ -44,6 +41,24 @@ pub enum ServeError {
     /// What was acknowledged last may not be durable.
     #[error("closing the database failed: {0}")]
     Close(sessile::Error),
+}
+
+/// What to do about a database that does not open, where that is not plain from the error.
+fn remedy(error: &sessile::Error) -> &'static str {
+    use sessile::Error;
+    match error {
+        Error::InUse { .. } => "; stop that process, or give this one a --dir of its own",
+        Error::UnsupportedVersion { .. } | Error::Log(WalError::UnsupportedVersion { .. }) => {
+            "; start the version of Sessile that wrote it. Nothing was changed"
+        }
+        Error::DamagedManifest { .. } | Error::MissingManifest { .. } | Error::Log(_) => {
+            "; nothing was changed. See 'A start that is refused' in docs/operations.md"
+        }
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            "; the user that runs sessile must own the directory"
+        }
+        _ => "",
+    }
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
@@ -77,6 +92,10 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         live = Live::from_config(&config);
     }
 
+    // Before a recovery that may take long.
+    if config.get("port") == "0" && config.get("unixsocket").is_empty() {
+        return Err(ServeError::Deaf);
+    }
     let dir = config.get("dir").to_owned();
     let db = Options::new()
         .durability(live.durability)
@@ -106,6 +125,7 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         count => count,
     };
     let server = Server::new(db, config, config_file, control);
+    server.tell_if_over(live.memory_bytes_max);
     let mut loops = (0..loop_count)
         .map(|number| EventLoop::new(number, Arc::clone(&server)))
         .collect::<io::Result<Vec<_>>>()
@@ -187,7 +207,7 @@ fn promise_of(durability: Durability) -> &'static str {
     }
 }
 
-/// Says what was found in the data directory.
+/// Says what was found in the data directory. Of a torn tail and of a clock set back the log and the engine have told already.
 fn tell_recovery(dir: &str, found: &RecoveryReport) {
     let milliseconds = found.elapsed.as_secs_f64() * 1e3;
     if found.created {
@@ -198,18 +218,6 @@ fn tell_recovery(dir: &str, found: &RecoveryReport) {
             found.keys,
             found.log_records,
             found.log_bytes as f64 / (1024.0 * 1024.0),
-        );
-    }
-    if let Some((path, offset, bytes)) = &found.torn {
-        tracing::warn!(
-            "the log's last write was not finished when the process ended, and was never acknowledged: {bytes} bytes cut off {} at offset {offset}",
-            path.display()
-        );
-    }
-    if found.clock_ahead_ms > CLOCK_AHEAD_MS_UNREMARKABLE {
-        tracing::warn!(
-            "the system's clock is {:.1} s behind the time that the log has seen: time goes on from there; check the clock",
-            found.clock_ahead_ms as f64 / 1e3
         );
     }
 }

@@ -155,14 +155,29 @@ impl Server {
         if current.log_level != live.log_level {
             self.log.set_level(live.log_level);
         }
+        let limit_changed = current.memory_bytes_max != live.memory_bytes_max;
         *current = live;
         self.live_version.fetch_add(1, Ordering::Release);
+        let memory_bytes_max = current.memory_bytes_max;
         drop(current);
+        if limit_changed {
+            self.tell_if_over(memory_bytes_max);
+        }
         // A loop that sleeps without a limit may have to look at the time from now on.
         for handle in self.loops.get().into_iter().flatten() {
             handle.wake();
         }
         Ok(())
+    }
+
+    /// Says so in the log if more memory is used than `maxmemory` allows.
+    pub fn tell_if_over(&self, memory_bytes_max: u64) {
+        let used = self.db.memory_bytes();
+        if used > memory_bytes_max {
+            tracing::warn!(
+                "maxmemory is {memory_bytes_max} bytes and {used} are used: nothing is evicted, commands that may add data are refused until keys expire or are deleted"
+            );
+        }
     }
 
     /// Counts an error reply by its code.

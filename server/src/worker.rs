@@ -55,6 +55,10 @@ pub struct Figures {
     pub commands: Box<[CommandFigures]>,
     /// Commands in all.
     pub processed: Figure,
+    /// Keys that reads found.
+    pub hits: Figure,
+    /// Keys that reads did not find.
+    pub misses: Figure,
     /// Bytes read from clients.
     pub bytes_in: Figure,
     /// Bytes written to them.
@@ -74,6 +78,8 @@ impl Figures {
         Figures {
             commands: (0..table().numbers()).map(|_| CommandFigures::default()).collect(),
             processed: Figure::default(),
+            hits: Figure::default(),
+            misses: Figure::default(),
             bytes_in: Figure::default(),
             bytes_out: Figure::default(),
             errors: Figure::default(),
@@ -92,6 +98,8 @@ impl Figures {
         }
         for figure in [
             &self.processed,
+            &self.hits,
+            &self.misses,
             &self.bytes_in,
             &self.bytes_out,
             &self.errors,

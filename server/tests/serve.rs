@@ -250,3 +250,65 @@ fn figures_add_up_over_the_loops() {
         assert!(clients[1].command(&format!("INFO {section}")).text().starts_with("# "), "{section}");
     }
 }
+
+#[test]
+fn a_memory_limit_refuses_growth_and_nothing_else() {
+    let server = Server::start(ServerOptions::new("everysec"));
+    let mut client = server.client();
+    let value = "v".repeat(100_000);
+    let refused = Value::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
+    let base: u64 = field(&client.command("INFO memory"), "used_memory").parse().expect("a number");
+    let limit = base + 2_000_000;
+    assert_eq!(client.command(&format!("CONFIG SET maxmemory {limit}")), Value::ok());
+    assert_eq!(field(&client.command("INFO memory"), "maxmemory"), limit.to_string());
+    assert_eq!(client.call(&["SET", "first", &value]).expect("a reply"), Value::ok());
+    let mut written = 0;
+    wait_until("the limit is noticed", || {
+        let reply = client.call(&["SET", &format!("key:{written}"), &value]).expect("a reply");
+        written += 1;
+        assert!(reply == Value::ok() || reply == refused, "{reply:?}");
+        reply == refused
+    });
+    assert!(written > 10, "{written} writes of 100 kB are less than 2 MB");
+    for command in ["SET a 1", "HSET h f v", "APPEND first x", "INCR n", "COPY first second"] {
+        assert_eq!(client.command(command), refused, "{command}");
+    }
+    // What reads, deletes or moves deadlines goes on.
+    assert_eq!(client.command("STRLEN first"), Value::Integer(100_000));
+    assert_eq!(client.command("EXPIRE first 1000"), Value::Integer(1));
+    assert_eq!(client.command("PERSIST first"), Value::Integer(1));
+    assert_eq!(client.command("RENAME first last"), Value::ok());
+    assert_eq!(client.command("DEL last"), Value::Integer(1));
+    assert_eq!(field(&client.command("INFO errorstats"), "errorstat_OOM"), "count=6");
+    assert_eq!(client.command("FLUSHALL"), Value::ok());
+    wait_until("what was freed is noticed", || client.command("SET a 1") == Value::ok());
+    // A limit that is already passed holds from the next command on, and so does its end.
+    assert_eq!(client.command("CONFIG SET maxmemory 1kb"), Value::ok());
+    assert_eq!(client.command("SET a 1"), refused);
+    assert_eq!(client.command("CONFIG SET maxmemory 0"), Value::ok());
+    assert_eq!(client.command("SET a 1"), Value::ok());
+}
+
+#[test]
+fn reads_that_find_and_miss_are_counted_and_time_has_microseconds() {
+    let server = Server::start(ServerOptions::new("everysec"));
+    let mut client = server.client();
+    for command in
+        ["SET a 1", "HSET h f v", "GET a", "GET b", "MGET a b c", "HGET h x", "HMGET b x y", "EXISTS a b"]
+    {
+        client.command(command);
+    }
+    let info = client.command("INFO stats");
+    assert_eq!(field(&info, "keyspace_hits"), "4");
+    assert_eq!(field(&info, "keyspace_misses"), "5");
+    let microseconds = (0..50).map(|_| client.command("TIME").items()[1].text());
+    assert!(microseconds.filter(|figure| !figure.ends_with("000")).count() > 25, "whole milliseconds only");
+}
+
+#[test]
+fn a_bulk_length_beyond_the_engine_s_limit_is_refused() {
+    let server = Server::start(ServerOptions::new("everysec"));
+    let mut client = server.client();
+    assert_eq!(client.command("CONFIG SET proto-max-bulk-len 512mb"), Value::ok());
+    assert!(client.command("CONFIG SET proto-max-bulk-len 513mb").is_error("ERR CONFIG SET failed"));
+}

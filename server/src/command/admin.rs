@@ -81,9 +81,9 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn time(call: &mut ServerCall<'_>) -> CommandResult {
-    let now_ms = call.worker.server.db.now_ms();
+    let now_us = call.worker.server.db.now_us();
     call.reply.array(2);
-    for number in [now_ms / 1000, now_ms % 1000 * 1000] {
+    for number in [now_us / 1_000_000, now_us % 1_000_000] {
         call.reply.bulk(itoa::Buffer::new().format(number).as_bytes());
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error.
 
 use super::table::{Entry, table};
-use super::{Call, Command, CommandResult, KeySpec, KeyspaceCall, Run, flags};
+use super::{Call, Command, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, flags};
 use crate::client::Client;
 use crate::resp::Reply;
 use crate::worker::Worker;
@@ -15,6 +15,8 @@ use smallvec::SmallVec;
 const TIMED_EVERY: u64 = 64;
 /// Bytes of arguments that an unknown command's error repeats.
 const PREVIEW_BYTES_MAX: usize = 128;
+/// The answer to a command that may make the data grow while it is over `maxmemory`.
+const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -85,6 +87,11 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
         return Outcome::Done(Lsn::ZERO);
     }
     let access = access_of(entry.command);
+    // The figure is at most 100 ms old: a limit must not cost each write more than a load.
+    if access == Access::Write && worker.server.db.memory_bytes() > worker.live.memory_bytes_max {
+        refuse(worker, reply, Some(entry), OUT_OF_MEMORY);
+        return Outcome::Done(Lsn::ZERO);
+    }
     if access != Access::Read {
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
@@ -151,14 +158,23 @@ fn run_data(
         }
     });
     let mut txn = db.begin(&keys, access, worker.now_ms);
-    let result = run(&mut Call {
+    let mut call = Call {
         args,
         keys: &keys,
         txn: &mut txn,
         reply,
         random: &mut worker.random,
         settings: &worker.live.settings,
-    });
+        lookups: Lookups::default(),
+    };
+    let result = run(&mut call);
+    let Lookups { hits, misses } = call.lookups;
+    if hits > 0 {
+        worker.figures.hits.add(u64::from(hits));
+    }
+    if misses > 0 {
+        worker.figures.misses.add(u64::from(misses));
+    }
     // Also when it failed: what it changed before that is in memory and must be in the log.
     (result, txn.commit())
 }

@@ -128,6 +128,8 @@ fn del(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn exists(call: &mut Call<'_, '_>) -> CommandResult {
     let there = call.keys.iter().filter(|key| call.txn.exists(key)).count();
+    call.lookups.hits += there as u32;
+    call.lookups.misses += (call.keys.len() - there) as u32;
     call.reply.integer(there as i64);
     Ok(())
 }

@@ -191,11 +191,16 @@ fn hsetnx(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn hget(call: &mut Call<'_, '_>) -> CommandResult {
-    call.reply.bulk_or_null(call.txn.hash_get(&call.keys[0], call.args[2])?);
+    let key = &call.keys[0];
+    let value = call.txn.hash_get(key, call.args[2])?;
+    // A field that is not there says nothing of the key.
+    call.lookups.count(value.is_some() || call.txn.exists(key));
+    call.reply.bulk_or_null(value);
     Ok(())
 }
 
 fn hmget(call: &mut Call<'_, '_>) -> CommandResult {
+    call.lookups.count(call.txn.exists(&call.keys[0]));
     call.reply.array(call.args.len() - 2);
     for field in &call.args[2..] {
         call.reply.bulk_or_null(call.txn.hash_get(&call.keys[0], field)?);
@@ -205,7 +210,10 @@ fn hmget(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn hgetall(call: &mut Call<'_, '_>) -> CommandResult {
     let (key, reply) = (&call.keys[0], &mut *call.reply);
-    reply.map(call.txn.hash_len(key)?);
+    let fields = call.txn.hash_len(key)?;
+    // There is no empty hash.
+    call.lookups.count(fields > 0);
+    reply.map(fields);
     call.txn.hash_for_each(key, &mut |field, value| {
         reply.bulk(field);
         reply.bulk(value);

@@ -94,7 +94,7 @@ fn server_section(text: &mut String, server: &Server, now_ms: u64) {
         std::process::id(),
         server.run_id,
         config.get("port"),
-        now_ms * 1000,
+        server.db.now_us(),
         uptime / 86_400,
         config.get("hz"),
         config.get("hz"),
@@ -114,16 +114,16 @@ fn clients(text: &mut String, server: &Server, _: u64) {
 }
 
 fn memory(text: &mut String, server: &Server, _: u64) {
-    let used = server.db.stats().memory_bytes;
+    let stats = server.db.stats();
+    let used = stats.memory_bytes;
     let resident = process::resident_bytes();
-    let peak = process::resident_peak_bytes();
     let total = process::machine_memory_bytes();
     let config = server.config();
     let limit: u64 = config.get("maxmemory").parse().unwrap_or(0);
     for (name, bytes) in [
         ("used_memory", used),
         ("used_memory_rss", resident),
-        ("used_memory_peak", peak),
+        ("used_memory_peak", stats.memory_peak_bytes),
         ("total_system_memory", total),
         ("maxmemory", limit),
     ] {
@@ -181,6 +181,8 @@ fn stats(text: &mut String, server: &Server, _: u64) {
         ("rejected_connections", server.shared.rejected.load(Ordering::Relaxed)),
         ("expired_keys", figures.expired_keys),
         ("evicted_keys", 0),
+        ("keyspace_hits", sum(server, |figures| figures.hits.get())),
+        ("keyspace_misses", sum(server, |figures| figures.misses.get())),
         ("evicted_clients", 0),
         ("pubsub_channels", 0),
         ("pubsub_patterns", 0),
@@ -250,6 +252,7 @@ fn sessile_section(text: &mut String, server: &Server, _: u64) {
     let loops = server.loops.get().map_or(0, Vec::len) as u64;
     for (name, value) in [
         ("event_loops", loops),
+        ("resident_peak_bytes", process::resident_peak_bytes()),
         ("event_loops_active", server.active_loops().len() as u64),
         ("event_loop_turns", sum(server, |figures| figures.turns.get())),
         ("clients_peak", server.shared.clients_peak.load(Ordering::Relaxed) as u64),

@@ -145,6 +145,24 @@ pub enum Run {
     Server(fn(&mut ServerCall<'_>) -> CommandResult),
 }
 
+/// How often a read found its key, and how often not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lookups {
+    /// It was there.
+    pub hits: u32,
+    /// It was not.
+    pub misses: u32,
+}
+
+impl Lookups {
+    /// Counts one.
+    #[inline]
+    pub fn count(&mut self, found: bool) {
+        self.hits += u32::from(found);
+        self.misses += u32::from(!found);
+    }
+}
+
 /// A data command's surroundings.
 pub struct Call<'a, 'db> {
     /// All arguments, the command's name first. Arity has been checked.
@@ -159,6 +177,8 @@ pub struct Call<'a, 'db> {
     pub random: &'a mut Random,
     /// Limits that an operator can set.
     pub settings: &'a Settings,
+    /// What commands that read values report: `GET`, `GETEX`, `MGET`, `HGET`, `HMGET`, `HGETALL`, `EXISTS`.
+    pub lookups: Lookups,
 }
 
 /// A keyspace command's surroundings.

@@ -132,7 +132,9 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn get(call: &mut Call<'_, '_>) -> CommandResult {
-    call.reply.bulk_or_null(call.txn.string(&call.keys[0])?);
+    let value = call.txn.string(&call.keys[0])?;
+    call.lookups.count(value.is_some());
+    call.reply.bulk_or_null(value);
     Ok(())
 }
 
@@ -265,7 +267,9 @@ fn getex(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let now_ms = call.txn.now_ms();
     // A missing key or another type answers before the deadline is looked at.
-    let Some(value) = call.txn.string(key)? else {
+    let value = call.txn.string(key)?;
+    call.lookups.count(value.is_some());
+    let Some(value) = value else {
         call.reply.null();
         return Ok(());
     };
@@ -286,7 +290,9 @@ fn mget(call: &mut Call<'_, '_>) -> CommandResult {
     call.reply.array(call.keys.len());
     for key in call.keys {
         // Another type is null here, not an error.
-        call.reply.bulk_or_null(call.txn.string(key).unwrap_or(None));
+        let value = call.txn.string(key);
+        call.lookups.count(!matches!(value, Ok(None)));
+        call.reply.bulk_or_null(value.unwrap_or(None));
     }
     Ok(())
 }

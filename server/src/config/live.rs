@@ -53,6 +53,8 @@ pub struct OutputLimit {
 pub struct Live {
     /// What changes the data commands' answers.
     pub settings: Settings,
+    /// `maxmemory`; `u64::MAX` is no limit.
+    pub memory_bytes_max: u64,
     /// `requirepass`; `None` if empty.
     pub password: Option<Vec<u8>>,
     /// `protected-mode`.
@@ -92,6 +94,10 @@ impl Live {
                 proto_max_bulk_len: size("proto-max-bulk-len"),
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
+            },
+            memory_bytes_max: match number("maxmemory") {
+                0 => u64::MAX,
+                limit => limit,
             },
             password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
             protected_mode: config.get("protected-mode") == "yes",

@@ -47,7 +47,7 @@ const NO_AOF: &str = "there is one log, always on; see appendfsync";
 const NO_REPLICAS: &str = "there is no replication";
 const NO_DEFRAG: &str = "there is no defragmentation to tune";
 const NO_LAZYFREE: &str = "what is removed is always freed in small steps";
-const NO_EVICTION: &str = "maxmemory bounds what is resident, not what is stored; nothing is evicted";
+const NO_EVICTION: &str = "nothing is evicted, only noeviction is in force: beyond maxmemory, commands that may add data are refused";
 
 /// Every directive that Sessile knows.
 pub const DIRECTIVES: &[Directive] = &[
@@ -94,7 +94,20 @@ pub const DIRECTIVES: &[Directive] = &[
         true,
         "what an acknowledged write survives: always a power cut, everysec any crash of the process (a power cut costs a second at most), no any crash of the process",
     ),
-    used("proto-max-bulk-len", bytes(1 << 20, LONG), "536870912", true, "longest argument and string value"),
+    used(
+        "maxmemory",
+        bytes(0, LONG),
+        "0",
+        true,
+        "bytes of keys, values and index beyond which commands that may add data answer -OOM, within 100 ms; 0 for no limit",
+    ),
+    used(
+        "proto-max-bulk-len",
+        bytes(1 << 20, sessile::VALUE_BYTES_MAX as i64),
+        "536870912",
+        true,
+        "longest argument and string value; at most 512mb",
+    ),
     used("client-query-buffer-limit", bytes(1 << 20, LONG), "1073741824", true, "longest request"),
     used(
         "client-output-buffer-limit",
@@ -152,7 +165,6 @@ pub const DIRECTIVES: &[Directive] = &[
             "what OBJECT ENCODING calls a listpack: bytes of a value",
         ),
     ),
-    ignored("maxmemory", bytes(0, LONG), "0", true, "not enforced by this version"),
     ignored(
         "maxmemory-policy",
         Kind::Choice(&[

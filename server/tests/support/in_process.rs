@@ -108,6 +108,7 @@ impl InProcess {
                     reply: &mut self.reply,
                     random: &mut self.random,
                     settings: &self.settings,
+                    lookups: Default::default(),
                 })
                 .map_err(error)?;
                 assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
