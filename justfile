@@ -18,8 +18,12 @@ clients:
     SESSILE_REQUIRE_ORACLES=1 cargo test -p sessile-server --test clients
 
 # Beside redis-server, in turns: `just bench --quick --only web`
-bench *arguments:
+bench *arguments: build-server
     cargo run --release -p sessile-benches --bin versus_redis -- {{arguments}}
+
+[private]
+build-server:
+    cargo build --release -p sessile-server
 
 # The engine in-process
 bench-engine *arguments:
