@@ -312,3 +312,24 @@ fn a_bulk_length_beyond_the_engine_s_limit_is_refused() {
     assert_eq!(client.command("CONFIG SET proto-max-bulk-len 512mb"), Value::ok());
     assert!(client.command("CONFIG SET proto-max-bulk-len 513mb").is_error("ERR CONFIG SET failed"));
 }
+
+#[test]
+fn the_same_directory_opens_in_process_and_with_the_server() {
+    let mut server = Server::start(ServerOptions::new("everysec"));
+    let mut client = server.client();
+    assert_eq!(client.call(&["SET", "by:server", "one", "EX", "1000"]).expect("a reply"), Value::ok());
+    assert_eq!(client.call(&["HSET", "fields", "a", "1"]).expect("a reply"), Value::Integer(1));
+    assert!(server.stop(Signal::TERM).success());
+    {
+        let db = sessile::Db::open(server.directory()).expect("the server has let go of it");
+        assert_eq!(db.get(b"by:server").expect("a string").expect("there"), b"one");
+        assert_eq!(db.hash_get(b"fields", b"a").expect("a hash").as_deref(), Some(&b"1"[..]));
+        let left = db.time_to_live(b"by:server").flatten().expect("a deadline");
+        assert!(left > Duration::from_secs(900) && left <= Duration::from_secs(1000), "{left:?}");
+        db.set(b"in:process", b"two", Duration::from_secs(1000)).expect("room");
+    }
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(client.call(&["GET", "in:process"]).expect("a reply"), Value::bulk("two".to_owned()));
+    assert_eq!(client.call(&["GET", "by:server"]).expect("a reply"), Value::bulk("one".to_owned()));
+}

@@ -100,7 +100,7 @@ impl Log {
         drop(files);
         made.map_err(|error| self.no_file(error))?;
         self.next_file_ready(base, size);
-        self.counters.disk_full.store(false, Relaxed);
+        self.space_returned();
         Ok(())
     }
 }

@@ -124,7 +124,7 @@ impl Log {
         let ready = step.map_err(|error| self.no_file(error))?;
         if ready {
             self.next_file_ready(base, size);
-            self.counters.disk_full.store(false, Relaxed);
+            self.space_returned();
             // Whoever was refused by admit_now may ask again.
             self.notify();
         }

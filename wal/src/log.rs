@@ -283,7 +283,7 @@ impl Log {
         }
         // A write that did not fit before did now; the next file is another matter.
         if self.counters.disk_full.load(Relaxed) && self.buffer.0.lock().next_ready {
-            self.counters.disk_full.store(false, Relaxed);
+            self.space_returned();
         }
         Ok(())
     }
@@ -370,6 +370,13 @@ impl Log {
         self.syncing.wake_all();
         self.notify();
         WalError::Poisoned(poison)
+    }
+
+    /// There is room for more log: whoever was refused is welcome again.
+    pub(crate) fn space_returned(&self) {
+        if self.counters.disk_full.swap(false, Relaxed) {
+            tracing::info!(dir = %self.dir.display(), "there is space for the log again: writes are accepted");
+        }
     }
 
     fn full(&self, needed_bytes: u64) -> WalError {
