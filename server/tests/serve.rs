@@ -330,6 +330,6 @@ fn the_same_directory_opens_in_process_and_with_the_server() {
     }
     server.restart();
     let mut client = server.client();
-    assert_eq!(client.call(&["GET", "in:process"]).expect("a reply"), Value::bulk("two".to_owned()));
-    assert_eq!(client.call(&["GET", "by:server"]).expect("a reply"), Value::bulk("one".to_owned()));
+    assert_eq!(client.call(&["GET", "in:process"]).expect("a reply"), Value::bulk("two"));
+    assert_eq!(client.call(&["GET", "by:server"]).expect("a reply"), Value::bulk("one"));
 }
