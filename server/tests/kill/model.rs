@@ -236,7 +236,9 @@ impl Model {
                     .entry(key.clone())
                     .or_insert_with(|| Entry { content: Content::Text(b"0".to_vec()), deadline: None });
                 let Content::Text(text) = &mut entry.content else { return wrong_type() };
-                let Some(figure) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok())
+                // Only in canonical form: `0` with `980` appended is no integer to INCR.
+                let figure = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+                let Some(figure) = figure.filter(|figure| figure.to_string().as_bytes() == text.as_slice())
                 else {
                     return Value::Error("ERR value is not an integer or out of range".to_owned());
                 };
