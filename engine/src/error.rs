@@ -74,6 +74,40 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// The directory has reached [`Options::disk_bytes_max`](crate::Options::disk_bytes_max): writes are refused until something was deleted or has expired.
+    #[error("the directory holds {used_bytes} bytes, its limit is {limit_bytes}")]
+    DiskLimit {
+        /// What it holds, in bytes.
+        used_bytes: u64,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
+    /// The key's value on disk is damaged: its checksum doesn't match. The key can be deleted.
+    #[error("the value of this key is damaged in {} at offset {offset}: {reason}", path.display())]
+    DamagedValue {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// A file that the manifest knows (index, segment or dictionary) is damaged, shorter than it should be, or missing. Nothing on disk was changed.
+    #[error("{} is damaged at offset {offset}: {reason}", path.display())]
+    DamagedFile {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// A file that the manifest knows isn't there. Nothing on disk was changed.
+    #[error("{} is missing, but the manifest knows it: restore it", path.display())]
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system has no random bytes to give.
     #[error("the operating system gave no random bytes: {0}")]
     Random(String),

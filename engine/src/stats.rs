@@ -20,6 +20,72 @@ pub struct Stats {
     pub memory_peak_bytes: u64,
     /// The log's own figures.
     pub log: WalStats,
+    /// Checkpoints, segments and tiers.
+    pub storage: StorageStats,
+}
+
+/// Figures of checkpoints, segments and tiers. Counters are since open.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct StorageStats {
+    /// Whether a checkpoint is under way.
+    pub checkpoint_running: bool,
+    /// Checkpoints completed.
+    pub checkpoints: u64,
+    /// Checkpoints that failed.
+    pub checkpoints_failed: u64,
+    /// Whether the last checkpoint that ended failed.
+    pub last_checkpoint_failed: bool,
+    /// When the last checkpoint that succeeded ended, in ms since the epoch; also one before the database was opened. 0 if there was none.
+    pub last_checkpoint_ms: u64,
+    /// How long the last one took, in ms.
+    pub last_checkpoint_took_ms: u64,
+    /// Records committed since the last checkpoint began.
+    pub changes_since_checkpoint: u64,
+    /// Bytes of log written since the last checkpoint began.
+    pub log_bytes_since_checkpoint: u64,
+    /// Values in memory in readable form.
+    pub values_resident: u64,
+    /// Values held compressed in memory.
+    pub values_compressed: u64,
+    /// Values on disk only.
+    pub values_cold: u64,
+    /// Values in memory that no segment holds yet.
+    pub values_dirty: u64,
+    /// Values that left memory.
+    pub values_evicted: u64,
+    /// Keys deleted because memory was full ([`Eviction`](crate::Eviction)).
+    pub keys_evicted: u64,
+    /// Values read from segments.
+    pub cold_reads: u64,
+    /// Of these, those that had to wait for the disk.
+    pub cold_reads_waited: u64,
+    /// Reads that found a damaged record.
+    pub damaged_reads: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Of these, bytes of records that are alive, about.
+    pub segment_live_bytes: u64,
+    /// Bytes of index snapshots and deltas.
+    pub index_bytes: u64,
+    /// Bytes of all files of the directory, about.
+    pub disk_bytes: u64,
+    /// Segments rewritten by compaction.
+    pub segments_compacted: u64,
+    /// Bytes of live records that compaction copied.
+    pub compacted_bytes: u64,
+    /// Segments unlinked without being read.
+    pub segments_dropped: u64,
+    /// Bytes written to segments, index files and manifests.
+    pub bytes_written: u64,
+    /// Dictionaries trained.
+    pub dictionaries: u64,
+    /// Records written compressed: their bytes before …
+    pub compressed_from_bytes: u64,
+    /// … and after.
+    pub compressed_to_bytes: u64,
 }
 
 /// What opening found and did; [`Db::recovery`](crate::Db::recovery).

@@ -69,6 +69,15 @@ pub struct Txn<'db> {
     garbage: SmallVec<[Object; 2]>,
 }
 
+impl std::fmt::Debug for Txn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Txn")
+            .field("access", &self.access)
+            .field("now_ms", &self.now_ms)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'db> Txn<'db> {
     /// Locks the shards of `keys`.
     pub(crate) fn begin(inner: &'db Inner, keys: &[Key<'_>], access: Access, now_ms: u64) -> Txn<'db> {
