@@ -34,6 +34,8 @@ mod db;
 mod error;
 mod expiry;
 mod fetch;
+#[allow(dead_code, unused_imports)] // Used by checkpoints and recovery.
+mod index_file;
 mod key;
 mod limits;
 mod manifest;

@@ -36,3 +36,6 @@ pub(crate) const FREED_PER_STEP_MAX: usize = 64;
 pub(crate) const MEMORY_SAMPLE_MS: u64 = 100;
 /// The longest that the expiry thread sleeps: a key set meanwhile with a short deadline is found within it, and a tick more.
 pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// An index file is written in portions of about this, in bytes.
+pub(crate) const INDEX_BUFFER_BYTES: usize = 1 << 20;
