@@ -38,6 +38,7 @@ mod fetch;
 mod index_file;
 mod key;
 mod limits;
+#[allow(dead_code)] // Used by checkpoints.
 mod manifest;
 mod object;
 mod options;

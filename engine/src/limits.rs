@@ -39,3 +39,5 @@ pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::fr
 
 /// An index file is written in portions of about this, in bytes.
 pub(crate) const INDEX_BUFFER_BYTES: usize = 1 << 20;
+/// The longest body of a manifest, in bytes: over two million segments.
+pub(crate) const MANIFEST_BODY_BYTES_MAX: usize = 64 << 20;

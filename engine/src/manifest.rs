@@ -1,31 +1,153 @@
 //! The manifest: what the rest of the directory means. `docs/formats.md` specifies the bytes.
 //!
-//! Written once when the directory is made, and replaced atomically: write beside it, fsync, rename, fsync the directory. It must
-//! never be guessed: without it, or with a damaged one, a directory that holds a log is refused.
+//! Written when the directory is made and at the end of each checkpoint, and replaced atomically: write beside it, fsync, rename, fsync the
+//! directory. It must never be guessed: without it, or with a damaged one, a directory that holds a log is refused. Files of the directory
+//! that it doesn't list mean nothing; one that it lists and that isn't there means that the directory is not whole.
+
+mod format;
+
+#[cfg(test)]
+mod tests;
 
 use crate::Error;
+use crate::index_file::IndexKind;
+use crate::limits::MANIFEST_BODY_BYTES_MAX;
 use sessile_wal::{Fs, OpenMode};
 use std::path::Path;
 
 /// The manifest's name in the data directory.
 pub(crate) const NAME: &str = "MANIFEST";
 const TEMPORARY_NAME: &str = "MANIFEST.new";
-const MAGIC: [u8; 8] = *b"SESSMANI";
-const VERSION: u32 = 1;
-
-/// Magic 8, version 4, encryption key id 4, database id 16, hash key 16, made at (ms) 8, CRC-32 4.
-const BYTES: usize = 60;
-const CHECKSUM_AT: usize = BYTES - 4;
 
 /// What a data directory says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     /// Random; in every file of the directory.
     pub(crate) database_id: [u8; 16],
-    /// Random and secret: the key of the hash that the log names keys by.
+    /// Random and secret: the key of the hash that the log and the index name keys by.
     pub(crate) hash_key: [u8; 16],
     /// When the directory was made, in ms since the epoch.
     pub(crate) created_ms: u64,
+    /// What the last checkpoint left.
+    pub(crate) checkpoint: Checkpoint,
+}
+
+/// The state of a directory as of its last checkpoint: which files hold it, and where the log goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// Its number; 0 if there was none.
+    pub(crate) number: u64,
+    /// The LSN that replay starts at.
+    pub(crate) log_from: u64,
+    /// The log was durable to here when it was written: it must be found intact that far.
+    pub(crate) log_reached: u64,
+    /// The engine's clock when it was written, in ms since the epoch: no clock of a later open begins below.
+    pub(crate) time_ms: u64,
+    /// The wall clock when it was written, in ms since the epoch; 0 if there was none.
+    pub(crate) wall_ms: u64,
+    /// No segment, index file or dictionary from here on has ever been listed.
+    pub(crate) next_segment: u32,
+    /// See [`next_segment`](Self::next_segment).
+    pub(crate) next_index: u64,
+    /// See [`next_segment`](Self::next_segment).
+    pub(crate) next_dictionary: u32,
+    /// In the order of their ids, as are the others.
+    pub(crate) dictionaries: Vec<DictionaryInfo>,
+    /// All segments with a record that an index file refers to.
+    pub(crate) segments: Vec<SegmentInfo>,
+    /// A snapshot, then its deltas.
+    pub(crate) index_files: Vec<IndexFileInfo>,
+}
+
+/// A dictionary that some segment needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DictionaryInfo {
+    /// In its file's name; not 0.
+    pub(crate) id: u32,
+    /// Its length without the header, in bytes.
+    pub(crate) bytes: u32,
+}
+
+/// A segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentInfo {
+    /// In its file's name.
+    pub(crate) id: u32,
+    /// What its compressed records need; 0 for no dictionary.
+    pub(crate) dictionary: u32,
+    /// The file's length, in bytes.
+    pub(crate) bytes: u64,
+    /// Its records, dead ones included.
+    pub(crate) records: u32,
+    /// When the last of them dies at the latest, in ms since the epoch; `u64::MAX` for never.
+    pub(crate) dies_ms: u64,
+}
+
+/// An index file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IndexFileInfo {
+    /// In its file's name.
+    pub(crate) number: u64,
+    /// Whether it stands alone.
+    pub(crate) kind: IndexKind,
+    /// The file's length, in bytes.
+    pub(crate) bytes: u64,
+    /// Its entries.
+    pub(crate) entries: u64,
+}
+
+impl Checkpoint {
+    /// That of a directory that never had one.
+    pub(crate) fn none() -> Checkpoint {
+        Checkpoint {
+            number: 0,
+            log_from: 0,
+            log_reached: 0,
+            time_ms: 0,
+            wall_ms: 0,
+            // So that 0 is nobody's.
+            next_segment: 1,
+            next_index: 1,
+            next_dictionary: 1,
+            dictionaries: Vec::new(),
+            segments: Vec::new(),
+            index_files: Vec::new(),
+        }
+    }
+
+    /// What does not add up, if something doesn't.
+    fn contradiction(&self) -> Option<&'static str> {
+        fn ascending<T: Ord>(mut ids: impl Iterator<Item = T>, next: &T) -> bool {
+            let mut last = None;
+            ids.all(|id| {
+                let sound = id < *next && last.as_ref().is_none_or(|last| *last < id);
+                last = Some(id);
+                sound
+            })
+        }
+        let listed =
+            |id: u32| self.dictionaries.binary_search_by_key(&id, |dictionary| dictionary.id).is_ok();
+        let kinds: Vec<IndexKind> = self.index_files.iter().map(|file| file.kind).collect();
+        if self.log_from > self.log_reached {
+            Some("the log is needed from behind where it had reached")
+        } else if !ascending(self.dictionaries.iter().map(|file| file.id), &self.next_dictionary) {
+            Some("the dictionaries are not in order below the next one")
+        } else if self.dictionaries.first().is_some_and(|dictionary| dictionary.id == 0) {
+            Some("a dictionary has the number of none")
+        } else if !ascending(self.segments.iter().map(|file| file.id), &self.next_segment) {
+            Some("the segments are not in order below the next one")
+        } else if !ascending(self.index_files.iter().map(|file| file.number), &self.next_index) {
+            Some("the index files are not in order below the next one")
+        } else if !self.segments.iter().all(|segment| segment.dictionary == 0 || listed(segment.dictionary)) {
+            Some("a segment needs a dictionary that is not listed")
+        } else if kinds.first().is_some_and(|kind| *kind != IndexKind::Snapshot)
+            || kinds.iter().skip(1).any(|kind| *kind != IndexKind::Delta)
+        {
+            Some("the index files are not a snapshot and its deltas")
+        } else {
+            None
+        }
+    }
 }
 
 impl Manifest {
@@ -36,50 +158,7 @@ impl Manifest {
             getrandom::fill(part).map_err(|error| Error::Random(error.to_string()))?;
         }
         let [database_id, hash_key] = random;
-        Ok(Manifest { database_id, hash_key, created_ms: now_ms })
-    }
-
-    fn encode(&self) -> [u8; BYTES] {
-        let mut bytes = [0; BYTES];
-        bytes[0..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        // 12..16: encryption key id, 0 for none.
-        bytes[16..32].copy_from_slice(&self.database_id);
-        bytes[32..48].copy_from_slice(&self.hash_key);
-        bytes[48..56].copy_from_slice(&self.created_ms.to_le_bytes());
-        let checksum = crc32fast::hash(&bytes[..CHECKSUM_AT]);
-        bytes[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8], path: &Path) -> Result<Manifest, Error> {
-        let damaged = |offset, reason| Error::DamagedManifest { path: path.into(), offset, reason };
-        let number =
-            |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes(std::array::from_fn(|i| b[i])));
-        if !bytes.starts_with(&MAGIC) {
-            return Err(damaged(0, "the magic number is not a manifest's"));
-        }
-        match number(8) {
-            Some(VERSION) => {}
-            Some(found) if found != 0 && found < 1000 => {
-                return Err(Error::UnsupportedVersion { path: path.into(), found, supported: VERSION });
-            }
-            _ => return Err(damaged(8, "the version is none")),
-        }
-        if bytes.len() != BYTES {
-            return Err(damaged(bytes.len().min(BYTES) as u64, "the length is not a manifest's"));
-        }
-        if number(CHECKSUM_AT) != Some(crc32fast::hash(&bytes[..CHECKSUM_AT])) {
-            return Err(damaged(CHECKSUM_AT as u64, "the checksum does not match"));
-        }
-        if number(12) != Some(0) {
-            return Err(damaged(12, "the directory is encrypted, which this build can't read"));
-        }
-        Ok(Manifest {
-            database_id: std::array::from_fn(|i| bytes[16 + i]),
-            hash_key: std::array::from_fn(|i| bytes[32 + i]),
-            created_ms: u64::from_le_bytes(std::array::from_fn(|i| bytes[48 + i])),
-        })
+        Ok(Manifest { database_id, hash_key, created_ms: now_ms, checkpoint: Checkpoint::none() })
     }
 
     /// Reads the directory's manifest; `None` if it has none.
@@ -89,52 +168,35 @@ impl Manifest {
             return Ok(None);
         }
         let file = fs.open(&path, OpenMode::Read).map_err(Error::io("open", &path))?;
-        // One byte more than there should be, so that a longer file is noticed.
-        let mut bytes = [0; BYTES + 1];
-        let length = file.read_at(&mut bytes, 0).map_err(Error::io("read", &path))?;
-        Manifest::decode(&bytes[..length], &path).map(Some)
+        let length = file.len().map_err(Error::io("ask for the length of", &path))?;
+        let longest = format::bytes_of_body(MANIFEST_BODY_BYTES_MAX);
+        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= longest) else {
+            let reason = "the file is longer than any manifest";
+            return Err(Error::DamagedManifest { path, offset: longest as u64, reason });
+        };
+        let mut bytes = vec![0; length];
+        let read = file.read_at(&mut bytes, 0).map_err(Error::io("read", &path))?;
+        bytes.truncate(read);
+        Manifest::decode(&bytes, &path).map(Some)
     }
 
-    /// Makes this the directory's manifest, durably.
+    /// Makes this the directory's manifest, durably. What it lists must be durable already, names included.
+    ///
+    /// # Panics
+    /// If it contradicts itself: then it would never be read again, while the one that is there now is good.
     pub(crate) fn write(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
+        let contradiction = self.checkpoint.contradiction();
+        assert!(contradiction.is_none(), "{}", contradiction.unwrap_or_default());
         let (path, temporary) = (dir.join(NAME), dir.join(TEMPORARY_NAME));
+        let Some(bytes) = self.encode() else {
+            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(Error::Io { operation: "write", path: temporary, source });
+        };
         let file = fs.open(&temporary, OpenMode::Create).map_err(Error::io("create", &temporary))?;
         file.set_len(0).map_err(Error::io("empty", &temporary))?;
-        file.write_at(&self.encode(), 0).map_err(Error::io("write", &temporary))?;
+        file.write_at(&bytes, 0).map_err(Error::io("write", &temporary))?;
         file.sync_data().map_err(Error::io("sync", &temporary))?;
         fs.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
         fs.sync_dir(dir).map_err(Error::io("sync", dir))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MANIFEST: Manifest = Manifest {
-        database_id: *b"0123456789abcdef",
-        hash_key: *b"ghijklmnopqrstuv",
-        created_ms: 1_795_000_000_000,
-    };
-
-    #[test]
-    fn comes_back() {
-        let bytes = MANIFEST.encode();
-        assert_eq!(Manifest::decode(&bytes, Path::new("M")).expect("sound"), MANIFEST);
-    }
-
-    #[test]
-    fn any_flipped_bit_or_missing_byte_is_an_error_that_names_the_file() {
-        let bytes = MANIFEST.encode();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            let error = Manifest::decode(&flipped, Path::new("dir/M")).expect_err("damaged");
-            assert!(error.to_string().starts_with("dir/M "), "{error}");
-        }
-        for end in 0..bytes.len() {
-            assert!(Manifest::decode(&bytes[..end], Path::new("M")).is_err());
-        }
-        assert!(Manifest::decode(&[&bytes[..], &[0]].concat(), Path::new("M")).is_err());
     }
 }

@@ -1,0 +1,211 @@
+//! The bytes of a manifest. It encodes and decodes; it never does I/O, and no bytes make it panic or allocate more than their length.
+
+use super::{Checkpoint, DictionaryInfo, IndexFileInfo, Manifest, SegmentInfo};
+use crate::Error;
+use crate::index_file::IndexKind;
+use crate::limits::MANIFEST_BODY_BYTES_MAX;
+use std::path::Path;
+
+const MAGIC: [u8; 8] = *b"SESSMANI";
+/// The version this build writes.
+pub(super) const VERSION: u32 = 2;
+/// The one before: no checkpoint, so no body.
+const VERSION_BARE: u32 = 1;
+
+/// Magic 8, version 4, encryption key id 4, database id 16, hash key 16, made at (ms) 8.
+const HEADER_BYTES: usize = 56;
+const CHECKSUM_BYTES: usize = 4;
+const BARE_BYTES: usize = HEADER_BYTES + CHECKSUM_BYTES;
+/// Behind the header: the body's length.
+const BODY_AT: usize = HEADER_BYTES + 4;
+/// What a body has before its lists.
+const BODY_BYTES_MIN: usize = 5 * 8 + (4 + 8 + 4) + 3 * 4;
+const DICTIONARY_BYTES: usize = 4 + 4;
+const SEGMENT_BYTES: usize = 4 + 4 + 8 + 4 + 8;
+const INDEX_FILE_BYTES: usize = 8 + 4 + 8 + 8;
+
+/// Length of a manifest with a body of that length.
+pub(super) const fn bytes_of_body(body: usize) -> usize {
+    BODY_AT + body + CHECKSUM_BYTES
+}
+
+impl Manifest {
+    /// `None` if it is too long for a manifest.
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        let it = &self.checkpoint;
+        let body = BODY_BYTES_MIN
+            + it.dictionaries.len() * DICTIONARY_BYTES
+            + it.segments.len() * SEGMENT_BYTES
+            + it.index_files.len() * INDEX_FILE_BYTES;
+        if body > MANIFEST_BODY_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(bytes_of_body(body));
+        let mut put = |field: &[u8]| bytes.extend_from_slice(field);
+        put(&MAGIC);
+        put(&VERSION.to_le_bytes());
+        put(&0u32.to_le_bytes());
+        put(&self.database_id);
+        put(&self.hash_key);
+        put(&self.created_ms.to_le_bytes());
+        // No cast loses anything: a body has at most 64 MiB.
+        put(&(body as u32).to_le_bytes());
+        for number in [it.number, it.log_from, it.log_reached, it.time_ms, it.wall_ms] {
+            put(&number.to_le_bytes());
+        }
+        put(&it.next_segment.to_le_bytes());
+        put(&it.next_index.to_le_bytes());
+        put(&it.next_dictionary.to_le_bytes());
+        for count in [it.dictionaries.len(), it.segments.len(), it.index_files.len()] {
+            put(&(count as u32).to_le_bytes());
+        }
+        for dictionary in &it.dictionaries {
+            put(&dictionary.id.to_le_bytes());
+            put(&dictionary.bytes.to_le_bytes());
+        }
+        for segment in &it.segments {
+            put(&segment.id.to_le_bytes());
+            put(&segment.dictionary.to_le_bytes());
+            put(&segment.bytes.to_le_bytes());
+            put(&segment.records.to_le_bytes());
+            put(&segment.dies_ms.to_le_bytes());
+        }
+        for file in &it.index_files {
+            put(&file.number.to_le_bytes());
+            put(&file.kind.code().to_le_bytes());
+            put(&file.bytes.to_le_bytes());
+            put(&file.entries.to_le_bytes());
+        }
+        let checksum = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        Some(bytes)
+    }
+
+    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Manifest, Error> {
+        let damaged = |offset: usize, reason| Error::DamagedManifest {
+            path: path.into(),
+            offset: offset as u64,
+            reason,
+        };
+        if !bytes.starts_with(&MAGIC) {
+            return Err(damaged(0, "the magic number is not a manifest's"));
+        }
+        let at = |offset: usize| Fields { rest: bytes.get(offset..).unwrap_or_default() };
+        let length = match at(8).short() {
+            Some(VERSION_BARE) => BARE_BYTES,
+            Some(VERSION) => match at(HEADER_BYTES).short().map(|body| body as usize) {
+                Some(body) if (BODY_BYTES_MIN..=MANIFEST_BODY_BYTES_MAX).contains(&body) => {
+                    bytes_of_body(body)
+                }
+                Some(_) => return Err(damaged(HEADER_BYTES, "the length of the body is none")),
+                None => return Err(damaged(bytes.len(), "the length is not a manifest's")),
+            },
+            Some(found) if found != 0 && found < 1000 => {
+                return Err(Error::UnsupportedVersion { path: path.into(), found, supported: VERSION });
+            }
+            _ => return Err(damaged(8, "the version is none")),
+        };
+        if bytes.len() != length {
+            return Err(damaged(bytes.len().min(length), "the length is not a manifest's"));
+        }
+        let (content, checksum) = bytes.split_at(length - CHECKSUM_BYTES);
+        if (Fields { rest: checksum }).short() != Some(crc32fast::hash(content)) {
+            return Err(damaged(content.len(), "the checksum does not match"));
+        }
+        if at(12).short() != Some(0) {
+            return Err(damaged(12, "the directory is encrypted, which this build can't read"));
+        }
+        // From here on a checksum vouches for the bytes.
+        let mut fields = at(16);
+        let (database_id, hash_key, created_ms) =
+            (|| Some((fields.array()?, fields.array()?, fields.long()?)))()
+                .ok_or_else(|| damaged(content.len(), "the length is not a manifest's"))?;
+        let checkpoint = if length == BARE_BYTES {
+            Checkpoint::none()
+        } else {
+            let mut body = Fields { rest: content.get(BODY_AT..).unwrap_or_default() };
+            let read = body.checkpoint().map_err(|reason| damaged(BODY_AT, reason))?;
+            if let Some(reason) = read.contradiction() {
+                return Err(damaged(BODY_AT, reason));
+            }
+            read
+        };
+        Ok(Manifest { database_id, hash_key, created_ms, checkpoint })
+    }
+}
+
+/// Takes fields off the front of bytes.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*field)
+    }
+
+    fn short(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn checkpoint(&mut self) -> Result<Checkpoint, &'static str> {
+        const SHORT: &str = "the body ends too early";
+        let mut it = Checkpoint::none();
+        for number in
+            [&mut it.number, &mut it.log_from, &mut it.log_reached, &mut it.time_ms, &mut it.wall_ms]
+        {
+            *number = self.long().ok_or(SHORT)?;
+        }
+        it.next_segment = self.short().ok_or(SHORT)?;
+        it.next_index = self.long().ok_or(SHORT)?;
+        it.next_dictionary = self.short().ok_or(SHORT)?;
+        let mut counts = [0; 3];
+        for count in &mut counts {
+            *count = self.short().ok_or(SHORT)? as usize;
+        }
+        let [dictionaries, segments, index_files] = counts;
+        let bytes = (dictionaries as u64 * DICTIONARY_BYTES as u64)
+            + (segments as u64 * SEGMENT_BYTES as u64)
+            + (index_files as u64 * INDEX_FILE_BYTES as u64);
+        // Which also bounds what is allocated below.
+        if bytes != self.rest.len() as u64 {
+            return Err("the body has another length than its lists");
+        }
+        it.dictionaries = (0..dictionaries).map(|_| self.dictionary()).collect::<Option<_>>().ok_or(SHORT)?;
+        it.segments = (0..segments).map(|_| self.segment()).collect::<Option<_>>().ok_or(SHORT)?;
+        it.index_files = (0..index_files)
+            .map(|_| self.index_file())
+            .collect::<Option<_>>()
+            .ok_or("an index file is of no kind")?;
+        Ok(it)
+    }
+
+    fn dictionary(&mut self) -> Option<DictionaryInfo> {
+        Some(DictionaryInfo { id: self.short()?, bytes: self.short()? })
+    }
+
+    fn segment(&mut self) -> Option<SegmentInfo> {
+        Some(SegmentInfo {
+            id: self.short()?,
+            dictionary: self.short()?,
+            bytes: self.long()?,
+            records: self.short()?,
+            dies_ms: self.long()?,
+        })
+    }
+
+    fn index_file(&mut self) -> Option<IndexFileInfo> {
+        Some(IndexFileInfo {
+            number: self.long()?,
+            kind: IndexKind::of_code(self.short()?)?,
+            bytes: self.long()?,
+            entries: self.long()?,
+        })
+    }
+}

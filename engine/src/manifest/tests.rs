@@ -1,0 +1,150 @@
+//! Manifests: what was written comes back, damage and contradictions are refused.
+
+use super::*;
+use proptest::prelude::*;
+use sessile_wal::sim::SimFs;
+
+fn some() -> Manifest {
+    Manifest {
+        database_id: *b"0123456789abcdef",
+        hash_key: *b"ghijklmnopqrstuv",
+        created_ms: 1_795_000_000_000,
+        checkpoint: Checkpoint {
+            number: 3,
+            log_from: 70_000,
+            log_reached: 80_000,
+            time_ms: 1_795_000_500_000,
+            wall_ms: 1_795_000_500_001,
+            next_segment: 12,
+            next_index: 9,
+            next_dictionary: 6,
+            dictionaries: vec![DictionaryInfo { id: 2, bytes: 16_384 }, DictionaryInfo { id: 5, bytes: 100 }],
+            segments: vec![
+                SegmentInfo { id: 0, dictionary: 0, bytes: 64, records: 0, dies_ms: 0 },
+                SegmentInfo { id: 11, dictionary: 5, bytes: 64 << 20, records: 9, dies_ms: u64::MAX },
+            ],
+            index_files: vec![
+                IndexFileInfo { number: 7, kind: IndexKind::Snapshot, bytes: 500, entries: 8 },
+                IndexFileInfo { number: 8, kind: IndexKind::Delta, bytes: 600, entries: 1 },
+            ],
+        },
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Manifest, Error> {
+    Manifest::decode(bytes, Path::new("dir/M"))
+}
+
+fn encode(manifest: &Manifest) -> Vec<u8> {
+    manifest.encode().expect("is short enough")
+}
+
+/// What the build before this one wrote.
+fn bare() -> Vec<u8> {
+    let mut bytes = b"SESSMANI\x01\0\0\0\0\0\0\0".to_vec();
+    bytes.extend_from_slice(b"0123456789abcdefghijklmnopqrstuv");
+    bytes.extend_from_slice(&1_795_000_000_000u64.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+#[test]
+fn comes_back() {
+    let fs = SimFs::new(1);
+    let dir = Path::new("/db");
+    fs.create_dir_all(dir).expect("creates");
+    assert_eq!(Manifest::read(&fs, dir).expect("reads"), None);
+    let mut large = some();
+    large.checkpoint.next_segment = 40_000;
+    large.checkpoint.segments =
+        (0..30_000).map(|id| SegmentInfo { id, dictionary: 2, bytes: 1, records: 1, dies_ms: 7 }).collect();
+    let new = Manifest::generate(5).expect("has random bytes");
+    for manifest in [new, some(), large, some()] {
+        manifest.write(&fs, dir).expect("writes");
+        fs.crash();
+        assert_eq!(Manifest::read(&fs, dir).expect("is sound"), Some(manifest));
+    }
+}
+
+#[test]
+fn one_of_the_version_before_has_no_checkpoint() {
+    let expected = Manifest { checkpoint: Checkpoint::none(), ..some() };
+    assert_eq!(decode(&bare()).expect("is sound"), expected);
+}
+
+#[test]
+fn any_flipped_bit_or_missing_byte_is_an_error_that_names_the_file() {
+    for bytes in [bare(), encode(&some())] {
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let error = decode(&flipped).expect_err("damaged");
+            assert!(error.to_string().starts_with("dir/M "), "{error}");
+        }
+        for end in 0..bytes.len() {
+            assert!(decode(&bytes[..end]).is_err(), "{end}");
+        }
+        assert!(decode(&[&bytes[..], &[0]].concat()).is_err());
+    }
+}
+
+#[test]
+fn contradictions_are_refused_though_the_checksum_matches() {
+    type Change = fn(&mut Checkpoint);
+    let changes: [Change; 12] = [
+        |it| it.log_from = it.log_reached + 1,
+        |it| it.next_segment = 11,
+        |it| it.next_index = 8,
+        |it| it.next_dictionary = 5,
+        |it| it.dictionaries.swap(0, 1),
+        |it| it.dictionaries[0].id = 0,
+        |it| it.dictionaries.truncate(1),
+        |it| it.segments.swap(0, 1),
+        |it| it.segments[0] = it.segments[1],
+        |it| it.index_files.swap(0, 1),
+        |it| it.index_files[1].kind = IndexKind::Snapshot,
+        |it| it.index_files[0].kind = IndexKind::Delta,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut manifest = some();
+        change(&mut manifest.checkpoint);
+        let error = decode(&encode(&manifest)).expect_err("contradicts itself");
+        assert!(matches!(error, Error::DamagedManifest { offset: 60, .. }), "change {index}: {error}");
+    }
+}
+
+#[test]
+fn a_length_beyond_the_limit_is_neither_written_nor_read() {
+    let mut manifest = some();
+    manifest.checkpoint.next_segment = u32::MAX;
+    manifest.checkpoint.segments = (0..(64 << 20) / 28)
+        .map(|id| SegmentInfo { id, dictionary: 0, bytes: 1, records: 1, dies_ms: 7 })
+        .collect();
+    assert!(manifest.encode().is_none());
+    let fs = SimFs::new(1);
+    let dir = Path::new("/db");
+    fs.create_dir_all(dir).expect("creates");
+    let file = fs.open(&dir.join(NAME), OpenMode::Create).expect("creates");
+    file.set_len((64 << 20) + 65).expect("grows");
+    assert!(matches!(Manifest::read(&fs, dir), Err(Error::DamagedManifest { .. })));
+}
+
+proptest! {
+    #[test]
+    fn any_body_that_its_checksum_vouches_for_is_taken_without_a_panic(
+        body in prop::collection::vec(any::<u8>(), 68..200),
+        counts in prop::array::uniform3(0u8..4),
+    ) {
+        let mut body = body;
+        for (index, count) in counts.into_iter().enumerate() {
+            body[56 + index * 4..60 + index * 4].copy_from_slice(&[count, 0, 0, 0]);
+        }
+        let mut bytes = encode(&some())[..56].to_vec();
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        if let Ok(manifest) = decode(&bytes) {
+            prop_assert_eq!(encode(&manifest), bytes);
+        }
+    }
+}
