@@ -153,13 +153,16 @@ impl Files {
     }
 
     /// Turns the files wholly below `upto`, except the newest, into spares. Returns how many.
+    ///
+    /// A file stays until the next one has a batch that is durable: reading begins there then, and only that batch tells which epoch the
+    /// ones behind it must have. Without it, leftovers of an earlier use of the same positions would pass for the log.
     pub(crate) fn release(&mut self, upto: u64) -> Result<usize, WalError> {
         let newest = self.live.last_key_value().map_or(0, |(base, _)| *base);
         let below: Vec<(u64, u64)> = self
             .live
             .iter()
             .map(|(base, size)| (*base, *size))
-            .take_while(|(base, size)| base + size <= upto && *base != newest)
+            .take_while(|(base, size)| base + size + (FILE_HEADER_BYTES as u64) < upto && *base != newest)
             .collect();
         for (base, size) in &below {
             self.retire(&log_name(*base), *size)?;

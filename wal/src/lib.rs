@@ -23,6 +23,7 @@
 //!
 //! - [`Wal`]: the log. [`WalOptions`], [`Durability`] and [`Admit`] tell it what to do, [`Recovery`], [`WalStats`] and
 //!   [`Step`] what it did, [`WalError`] what went wrong.
+//! - [`verify`] reads a log as opening it does, and changes nothing.
 //! - [`Fs`] and [`Clock`]: the seams to files and time, for the log and for what is built on it. [`RealFs`] and
 //!   [`SystemClock`] are the operating system's; with the feature `sim`, `sim` has a simulated disk.
 //!
@@ -50,6 +51,7 @@ mod role;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
+mod verify;
 mod wal;
 mod writer;
 
@@ -63,4 +65,5 @@ pub use options::{Durability, WalOptions};
 pub use real_fs::RealFs;
 pub use recovery::{Recovery, Replay, Torn};
 pub use stats::WalStats;
+pub use verify::{FileReport, verify};
 pub use wal::Wal;

@@ -1,7 +1,7 @@
 //! What a log can be told at open.
 
 use crate::{
-    WalError,
+    Lsn, WalError,
     limits::{
         BUFFER_BYTES_DEFAULT, PAGE_BYTES, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_FIRST, SEGMENT_BYTES_LIMIT,
         SEGMENT_BYTES_MIN,
@@ -62,6 +62,9 @@ pub struct WalOptions {
     pub spare_bytes_max: u64,
     /// The database this log belongs to; random, given by the caller. Files of another are refused.
     pub database_id: [u8; 16],
+    /// How far the log is known to have been durable, by something that was written down elsewhere: opening must find it intact that
+    /// far, and refuses it otherwise instead of taking what is missing for a torn tail. Default: zero, nothing is known.
+    pub known_durable: Lsn,
 }
 
 impl Default for WalOptions {
@@ -72,6 +75,7 @@ impl Default for WalOptions {
             buffer_bytes_max: BUFFER_BYTES_DEFAULT,
             spare_bytes_max: 2 * SEGMENT_BYTES_DEFAULT,
             database_id: [0; 16],
+            known_durable: Lsn::ZERO,
         }
     }
 }
@@ -109,6 +113,13 @@ impl WalOptions {
     #[must_use]
     pub fn database_id(mut self, id: [u8; 16]) -> WalOptions {
         self.database_id = id;
+        self
+    }
+
+    /// Sets [`WalOptions::known_durable`].
+    #[must_use]
+    pub fn known_durable(mut self, lsn: Lsn) -> WalOptions {
+        self.known_durable = lsn;
         self
     }
 

@@ -31,8 +31,9 @@ impl LogFile {
         path: &Path,
         base: u64,
         database_id: &[u8; 16],
+        mode: OpenMode,
     ) -> Result<LogFile, WalError> {
-        let file = fs.open(path, OpenMode::ReadWrite).map_err(|e| io_error("open", path, e))?;
+        let file = fs.open(path, mode).map_err(|e| io_error("open", path, e))?;
         let mut block = [0; FILE_HEADER_BYTES];
         let read = file.read_at(&mut block, 0).map_err(|e| io_error("read", path, e))?;
         if read < FILE_HEADER_BYTES {

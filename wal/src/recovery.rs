@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    Clock, Fs, Lsn, WalError, WalOptions,
+    Clock, FileReport, Fs, Lsn, OpenMode, WalError, WalOptions,
     error::io_error,
     files::{Files, Spare},
     format::{
@@ -63,7 +63,7 @@ pub struct Torn {
 }
 
 /// Where reading stopped and what is known there.
-struct End {
+pub(crate) struct End {
     file: LogFile,
     position: u64,
     epoch: u32,
@@ -71,16 +71,17 @@ struct End {
     synced: u64,
 }
 
-struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     fs: Arc<dyn Fs>,
     dir: &'a Path,
     options: WalOptions,
+    mode: OpenMode,
     seed: crc32fast::Hasher,
     /// Log files in the directory, by base.
     bases: Vec<u64>,
     spares: Vec<Spare>,
     unfinished: Vec<String>,
-    recovery: Recovery,
+    pub(crate) recovery: Recovery,
 }
 
 pub(crate) fn open(
@@ -92,38 +93,58 @@ pub(crate) fn open(
     replay: &mut Replay<'_>,
 ) -> Result<(Log, Recovery), WalError> {
     let options = options.checked()?;
-    let mut opening = Opening {
-        seed: batch_seed(&options.database_id),
-        fs,
-        dir,
-        options,
-        bases: Vec::new(),
-        spares: Vec::new(),
-        unfinished: Vec::new(),
-        recovery: Recovery::default(),
-    };
-    opening.list()?;
-    if opening.bases.is_empty() {
-        if from > Lsn::ZERO {
-            return Err(WalError::MissingFile { path: dir.join(log_name(0)), lsn: from });
-        }
-        return opening.create(clock);
+    fs.create_dir_all(dir).map_err(|e| io_error("create", dir, e))?;
+    let mut opening = Opening::new(fs, dir, options, OpenMode::ReadWrite);
+    match opening.find_end(from, &mut |_| {}, replay)? {
+        None => opening.create(clock),
+        Some((end, mut before)) => opening.cut(clock, end, &mut before),
     }
-    let (end, mut read) = opening.read(from, replay)?;
-    opening.judge(&end, from)?;
-    opening.cut(clock, end, &mut read)
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    /// Nothing is read yet; log files will be opened in `mode`.
+    pub(crate) fn new(fs: Arc<dyn Fs>, dir: &'a Path, options: WalOptions, mode: OpenMode) -> Opening<'a> {
+        Opening {
+            seed: batch_seed(&options.database_id),
+            fs,
+            dir,
+            options,
+            mode,
+            bases: Vec::new(),
+            spares: Vec::new(),
+            unfinished: Vec::new(),
+            recovery: Recovery::default(),
+        }
+    }
+
+    /// Reads the log and judges where it ends: the file it ends in, and the files read before that one; `None` if there is no log. It
+    /// changes nothing on disk.
+    pub(crate) fn find_end(
+        &mut self,
+        from: Lsn,
+        each_file: &mut dyn FnMut(&FileReport),
+        replay: &mut Replay<'_>,
+    ) -> Result<Option<(End, Vec<LogFile>)>, WalError> {
+        self.list()?;
+        if self.bases.is_empty() {
+            if from.max(self.options.known_durable) > Lsn::ZERO {
+                return Err(WalError::MissingFile { path: self.path(0), lsn: from });
+            }
+            self.recovery.created = true;
+            return Ok(None);
+        }
+        let (end, before) = self.read(from, each_file, replay)?;
+        self.judge(&end, from)?;
+        Ok(Some((end, before)))
+    }
+
     fn list(&mut self) -> Result<(), WalError> {
-        self.fs.create_dir_all(self.dir).map_err(|e| io_error("create", self.dir, e))?;
         for name in self.fs.list(self.dir).map_err(|e| io_error("list", self.dir, e))? {
             if let Some(base) = parse_log_name(&name) {
                 self.bases.push(base);
             } else if let Some(number) = parse_spare_name(&name) {
                 let path = self.dir.join(&name);
-                let file =
-                    self.fs.open(&path, crate::OpenMode::Read).map_err(|e| io_error("open", &path, e))?;
+                let file = self.fs.open(&path, OpenMode::Read).map_err(|e| io_error("open", &path, e))?;
                 let bytes = file.len().map_err(|e| io_error("ask for the length of", &path, e))?;
                 self.spares.push(Spare { number, bytes });
             } else if is_new_name(&name) {
@@ -156,7 +177,6 @@ impl Opening<'_> {
         if let Some(parent) = self.dir.parent() {
             self.fs.sync_dir(parent).map_err(|e| io_error("sync", parent, e))?;
         }
-        self.recovery.created = true;
         self.recovery.end = Lsn::new(FILE_HEADER_BYTES as u64);
         let current = Current { base: 0, file };
         let log =
@@ -167,12 +187,19 @@ impl Opening<'_> {
     }
 
     /// Reads forward from the file that holds `from`; returns where the log ends, and the files before that one.
-    fn read(&mut self, from: Lsn, replay: &mut Replay<'_>) -> Result<(End, Vec<LogFile>), WalError> {
+    fn read(
+        &mut self,
+        from: Lsn,
+        each_file: &mut dyn FnMut(&FileReport),
+        replay: &mut Replay<'_>,
+    ) -> Result<(End, Vec<LogFile>), WalError> {
         let Some(base) = self.bases.iter().rev().find(|base| **base <= from.get()).copied() else {
             return Err(WalError::MissingFile { path: self.path(from.get()), lsn: from });
         };
-        let mut file = LogFile::open(&*self.fs, &self.path(base), base, &self.options.database_id)?;
+        let mut file =
+            LogFile::open(&*self.fs, &self.path(base), base, &self.options.database_id, self.mode)?;
         self.recovery.files = 1;
+        let mut report = FileReport::of(&file);
         let mut before = Vec::new();
         let mut position = base + FILE_HEADER_BYTES as u64;
         let mut epoch = 0;
@@ -183,6 +210,7 @@ impl Opening<'_> {
                 file.batch(position, &self.seed)?.filter(|(header, _)| header.epoch >= epoch)
             else {
                 self.recovery.end = Lsn::new(position);
+                each_file(&report.ends_at(position, false));
                 return Ok((End { file, position, epoch, synced }, before));
             };
             epoch = header.epoch;
@@ -202,23 +230,28 @@ impl Opening<'_> {
                 at = record.end;
                 records += 1;
                 let end = Lsn::new(position + (BATCH_HEADER_BYTES + at) as u64);
+                report.record_bytes += record.len() as u64;
                 if end > from {
                     self.recovery.records += 1;
                     self.recovery.bytes += record.len() as u64;
                     replay(end, &payload[record]).map_err(|source| WalError::Replay { lsn: end, source })?;
                 }
             }
+            report.batches += 1;
+            report.records += u64::from(records);
             if records != header.records {
                 return Err(malformed("a batch states another number of records than it holds"));
             }
             position = align_batch(position + BATCH_HEADER_BYTES as u64 + u64::from(header.payload_bytes));
             if header.seal {
                 let next = file.end();
+                each_file(&report.ends_at(position, true));
                 let path = self.path(next);
                 if self.bases.binary_search(&next).is_err() {
                     return Err(WalError::MissingFile { path, lsn: Lsn::new(next) });
                 }
-                let opened = LogFile::open(&*self.fs, &path, next, &self.options.database_id)?;
+                let opened = LogFile::open(&*self.fs, &path, next, &self.options.database_id, self.mode)?;
+                report = FileReport::of(&opened);
                 before.push(std::mem::replace(&mut file, opened));
                 self.recovery.files += 1;
                 position = next + FILE_HEADER_BYTES as u64;
@@ -236,6 +269,11 @@ impl Opening<'_> {
         };
         if end.position < from.get() {
             return Err(corrupt("the log ends before the position from which it is needed"));
+        }
+        if end.position < self.options.known_durable.get() {
+            return Err(corrupt(
+                "the log ends before the position to which it is known to have been durable",
+            ));
         }
         let mut damaged = false;
         let mut remains = end.position;
@@ -269,10 +307,6 @@ impl Opening<'_> {
                 lsn: Lsn::new(end.position),
                 bytes: remains - end.position,
             };
-            tracing::warn!(
-                path = %torn.path.display(), offset = torn.offset, lsn = torn.lsn.get(), bytes = torn.bytes,
-                "cut off a torn tail of the log: a write that had not been synced"
-            );
             self.recovery.torn = Some(torn);
         }
         Ok(())
@@ -284,6 +318,12 @@ impl Opening<'_> {
         mut end: End,
         before: &mut [LogFile],
     ) -> Result<(Log, Recovery), WalError> {
+        if let Some(torn) = &self.recovery.torn {
+            tracing::warn!(
+                path = %torn.path.display(), offset = torn.offset, lsn = torn.lsn.get(), bytes = torn.bytes,
+                "cut off a torn tail of the log: a write that had not been synced"
+            );
+        }
         for file in before.iter_mut().chain([&mut end.file]) {
             harden(file, end.synced, end.position)?;
         }
@@ -296,7 +336,7 @@ impl Opening<'_> {
                 continue;
             }
             let path = self.path(base);
-            let file = self.fs.open(&path, crate::OpenMode::Read).map_err(|e| io_error("open", &path, e))?;
+            let file = self.fs.open(&path, OpenMode::Read).map_err(|e| io_error("open", &path, e))?;
             let bytes = file.len().map_err(|e| io_error("ask for the length of", &path, e))?;
             files.retire(&log_name(base), bytes)?;
         }

@@ -5,6 +5,7 @@ mod background;
 mod corruption;
 mod faults;
 mod golden;
+mod known;
 mod model;
 mod real_disk;
 mod support;

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 
 use sessile_wal::{
-    Admit, Clock, Durability, Fs, Lsn, Wal, WalError,
+    Admit, Clock, Durability, Fs, Lsn, Recovery, Wal, WalError, WalOptions,
     sim::{Fault, Rng, SimClock, SimFs},
 };
 
-use crate::support::{Records, for_each_seed, open, options};
+use crate::support::{Records, dir, for_each_seed, open, options};
 
 struct Model {
     rng: Rng,
@@ -54,6 +54,9 @@ impl Model {
 
     /// Opens, however often it takes, and compares.
     fn open(&mut self) -> Wal {
+        let known = options().known_durable(self.durable);
+        let there = self.fs.exists(dir()).expect("no fault is ordered");
+        let verified = (there && self.rng.chance(20)).then(|| self.verify(known));
         for attempt in 0.. {
             assert!(attempt < 100, "the log cannot be opened");
             if attempt < 6 && self.rng.chance(15) {
@@ -63,7 +66,7 @@ impl Model {
                 let fault = self.fault();
                 self.sim.fail_after(1 + self.rng.below(60), fault);
             }
-            let mut options = options().durability(self.durability);
+            let mut options = known.durability(self.durability);
             if self.rng.chance(20) {
                 options =
                     options.segment_bytes_max([8 << 10, 12 << 10, 64 << 10][self.rng.below(3) as usize]);
@@ -73,6 +76,9 @@ impl Model {
                     self.sim.clear_faults();
                     self.compare(&records);
                     assert_eq!(recovery.records, records.len() as u64);
+                    if let Some((verified, would)) = verified.as_ref().filter(|_| attempt == 0) {
+                        assert_eq!((verified, would), (&records, &recovery), "verified and opened differ");
+                    }
                     assert!(recovery.clock_high_water_ms >= self.high_water_ms);
                     self.records = records;
                     assert!(wal.durable() >= recovery.end);
@@ -89,6 +95,26 @@ impl Model {
             }
         }
         unreachable!()
+    }
+
+    /// What opening will find, by reading alone.
+    fn verify(&self, options: WalOptions) -> (Records, Recovery) {
+        let mut records = Vec::new();
+        let mut files = 0;
+        let outcome = sessile_wal::verify(
+            self.fs.clone(),
+            dir(),
+            &options,
+            self.from,
+            &mut |_| files += 1,
+            &mut |end, record| {
+                records.push((end, record.to_vec()));
+                Ok(())
+            },
+        );
+        let recovery = outcome.unwrap_or_else(|error| panic!("verify: {error} ({error:?})"));
+        assert_eq!(files, recovery.files);
+        (records, recovery)
     }
 
     fn compare(&self, records: &Records) {
