@@ -108,6 +108,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// There are as many segments as the index can tell apart. Compaction makes room.
+    #[error("{} holds as many segments as it can", path.display())]
+    TooManySegments {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The system has no random bytes to give.
     #[error("the operating system gave no random bytes: {0}")]
     Random(String),

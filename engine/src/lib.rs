@@ -39,6 +39,8 @@ mod index_file;
 mod key;
 mod limits;
 #[allow(dead_code)] // Used by checkpoints.
+mod live;
+mod location;
 mod manifest;
 mod object;
 mod options;

@@ -41,3 +41,18 @@ pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::fr
 pub(crate) const INDEX_BUFFER_BYTES: usize = 1 << 20;
 /// The longest body of a manifest, in bytes: over two million segments.
 pub(crate) const MANIFEST_BODY_BYTES_MAX: usize = 64 << 20;
+/// Segments that can be open at once; a power of two.
+pub(crate) const SEGMENT_SLOTS: u32 = 1 << 17;
+
+/// A segment is full beyond this, in bytes; one longer object has a segment of its own.
+pub(crate) const SEGMENT_TARGET_BYTES: u64 = 32 << 20;
+/// Segments that are written at once; each may have a buffer of a megabyte.
+pub(crate) const SEGMENTS_OPEN_MAX: usize = 24;
+/// Ranges of hashes (up to 1,280 entries each) that a step of a checkpoint collects if none of them has anything to write.
+pub(crate) const COLLECTED_RANGES_PER_STEP: usize = 64;
+/// The longest dictionary that is trained.
+pub(crate) const DICTIONARY_TRAINED_BYTES_MAX: usize = 16 << 10;
+/// Values that a dictionary is trained on.
+pub(crate) const DICTIONARY_SAMPLES: usize = 4096;
+/// Longer values are no samples.
+pub(crate) const DICTIONARY_SAMPLE_BYTES_MAX: usize = 8 << 10;

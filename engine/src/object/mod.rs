@@ -11,8 +11,9 @@ pub(crate) mod packed_hash;
 mod structured;
 
 use crate::key::KeyHasher;
+use crate::location::Location;
 use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
-pub(crate) use handle::{Handle, View};
+pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
 pub(crate) use packed::Packed;
 pub(crate) use structured::{Body, FieldTable, Structured};
@@ -36,14 +37,19 @@ pub enum Kind {
 pub(crate) enum Object {
     Packed(Packed),
     Structured(Box<Structured>),
+    /// Flat, with its payload compressed: an idle value. See [`crate::dictionary`].
+    Idle(Packed),
+    /// On disk only.
+    Cold { location: Location, database: u8 },
 }
 
 impl Object {
     /// Bytes of memory it asks for.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
-            Object::Packed(packed) => packed.memory_bytes(),
+            Object::Packed(packed) | Object::Idle(packed) => packed.memory_bytes(),
             Object::Structured(structured) => structured.memory_bytes(),
+            Object::Cold { .. } => 0,
         }
     }
 }
@@ -75,8 +81,8 @@ fn with_key(flat: &[u8], database: u8, key: &[u8]) -> Packed {
     Packed::concat(&[&head, parts.payload])
 }
 
-impl View<'_> {
-    pub(crate) fn key(&self) -> &[u8] {
+impl<'a> View<'a> {
+    pub(crate) fn key(&self) -> &'a [u8] {
         match self {
             View::Packed(bytes) => layout::parts(bytes).key,
             View::Structured(structured) => structured.key(),
@@ -115,7 +121,7 @@ impl View<'_> {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
-            View::Packed(bytes) => bytes.len() + 8,
+            View::Packed(bytes) => bytes.len() + packed::HEADER_BYTES,
             View::Structured(structured) => structured.memory_bytes(),
         }
     }
