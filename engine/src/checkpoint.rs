@@ -7,9 +7,12 @@
 
 use crate::Error;
 use crate::db::Inner;
-use crate::dictionary::{Dictionary, unpack_idle};
+use crate::dictionary::Dictionary;
+use crate::idle;
 use crate::index_file::{IndexEntry, IndexKind, IndexWriter};
-use crate::limits::{COLLECTED_RANGES_PER_STEP, DICTIONARY_TRAINED_BYTES_MAX, DICTIONARY_SAMPLES, DICTIONARY_SAMPLE_BYTES_MAX};
+use crate::limits::{
+    COLLECTED_RANGES_PER_STEP, DICTIONARY_SAMPLE_BYTES_MAX, DICTIONARY_SAMPLES, DICTIONARY_TRAINED_BYTES_MAX,
+};
 use crate::location::Location;
 use crate::manifest::{DictionaryInfo, IndexFileInfo, SegmentInfo};
 use crate::segment::Record;
@@ -85,7 +88,8 @@ impl Checkpoint {
         let dead: Vec<_> =
             inner.segments.all().into_iter().filter(|s| inner.segments.live_records(s) == 0).collect();
         let log_from = inner.wal.appended();
-        let full = storage.wants_snapshot(&manifest);
+        let cleared = inner.shards.iter().any(|shard| shard.lock().is_cleared());
+        let full = storage.wants_snapshot(&manifest) || cleared;
         let now_ms = inner.clock.now_ms();
         let index_number = storage.next_index_number();
         let kind = if full { IndexKind::Snapshot } else { IndexKind::Delta };
@@ -209,7 +213,7 @@ impl Checkpoint {
             let from = match self.next {
                 Some(next) => next,
                 None => {
-                    self.tombstones = guard.take_tombstones();
+                    self.tombstones = guard.begin_collection(self.full);
                     // Many may have gathered: they are sorted outside the lock.
                     drop(guard);
                     self.tombstones.sort_unstable();
@@ -217,6 +221,9 @@ impl Checkpoint {
                     (self.shard as u64) << (64 - inner.shard_bits)
                 }
             };
+            if !self.full && guard.is_cleared() {
+                return Err(Error::Cleared);
+            }
             let collected = guard.collect(from, self.full, &self.tombstones, inner.clock.now_ms());
             let cut = inner.wal.appended();
             drop(guard);
@@ -246,7 +253,9 @@ impl Checkpoint {
         let Collected { from, to, objects, entries, mut removed } = collected;
         let mut block = Vec::with_capacity(objects.len() + entries.len());
         for (entry, location) in entries {
-            let Some(segment) = inner.segments.at(location) else { unreachable!("an entry keeps its segment open") };
+            let Some(segment) = inner.segments.at(location) else {
+                unreachable!("an entry keeps its segment open")
+            };
             block.push(IndexEntry {
                 hash: entry.hash,
                 deadline_ms: entry.deadline_ms,
@@ -292,9 +301,10 @@ impl Checkpoint {
                 packed = shared.clone();
                 packed.bytes()
             }
-            Image::Idle(idle) => {
-                let dictionary = crate::dictionary::id_of_idle(idle.bytes()).and_then(|id| inner.segments.dictionary(id));
-                match unpack_idle(dictionary.as_deref(), idle.bytes()) {
+            Image::Idle(packed) => {
+                let dictionary =
+                    idle::dictionary_id(packed.bytes()).and_then(|id| inner.segments.dictionary(id));
+                match idle::read(dictionary.as_deref(), packed.bytes()) {
                     Ok(flat) => {
                         unpacked = flat;
                         &unpacked[..]
@@ -367,7 +377,8 @@ impl Checkpoint {
             .dictionaries()
             .iter()
             .filter(|dictionary| {
-                Some(dictionary.id()) == current || listed.iter().any(|segment| segment.dictionary == dictionary.id())
+                Some(dictionary.id()) == current
+                    || listed.iter().any(|segment| segment.dictionary == dictionary.id())
             })
             .map(|dictionary| DictionaryInfo { id: dictionary.id(), bytes: dictionary.bytes().len() as u32 })
             .collect();
@@ -380,7 +391,8 @@ impl Checkpoint {
         state.segments = listed;
         state.dictionaries = dictionaries;
         if self.full {
-            self.old_files.extend(state.index_files.drain(..).map(|index| crate::index_file::name(index.number)));
+            self.old_files
+                .extend(state.index_files.drain(..).map(|index| crate::index_file::name(index.number)));
         }
         state.index_files.extend(self.listed_index.take());
         state.number = self.number;
@@ -442,7 +454,9 @@ fn sample(inner: &Inner) -> Vec<Vec<u8>> {
     let mut samples = Vec::new();
     for shard in &inner.shards {
         let shard = shard.lock();
-        samples.extend(shard.sample(each, DICTIONARY_SAMPLE_BYTES_MAX).into_iter().map(|packed| packed.bytes().to_vec()));
+        samples.extend(
+            shard.sample(each, DICTIONARY_SAMPLE_BYTES_MAX).into_iter().map(|packed| packed.bytes().to_vec()),
+        );
     }
     samples
 }

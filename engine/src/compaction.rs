@@ -6,10 +6,12 @@
 
 use crate::Error;
 use crate::checkpoint::Progress;
+use crate::compression::Compressor;
 use crate::db::Inner;
-use crate::dictionary::Compressor;
 use crate::expiry::NEVER;
-use crate::limits::{COMPACTED_BYTES_PER_STEP, COMPACTION_BYTES_MAX, COMPACTION_SOON_MS, SMALL_SEGMENT_BYTES, SMALL_SEGMENTS};
+use crate::limits::{
+    COMPACTED_BYTES_PER_STEP, COMPACTION_BYTES_MAX, COMPACTION_SOON_MS, SMALL_SEGMENT_BYTES, SMALL_SEGMENTS,
+};
 use crate::location::Location;
 use crate::object::layout;
 use crate::segment::{Found, Record, Scan};
@@ -47,8 +49,11 @@ fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
             continue;
         }
         let dead = segment.bytes.saturating_sub(live);
-        let dies_soon = segment.dies_ms != NEVER && segment.dies_ms < now_ms + COMPACTION_SOON_MS && segment.dies_ms > now_ms;
-        let old_form = serial.is_some() && segment.file.dictionary().map(|dictionary| dictionary.serial()) != serial;
+        let dies_soon = segment.dies_ms != NEVER
+            && segment.dies_ms < now_ms + COMPACTION_SOON_MS
+            && segment.dies_ms > now_ms;
+        let old_form =
+            serial.is_some() && segment.file.dictionary().map(|dictionary| dictionary.serial()) != serial;
         if (dead >= live && !dies_soon) || (old_form && !dies_soon) {
             worth.push((dead as f64 / live as f64, segment));
         } else if segment.bytes < SMALL_SEGMENT_BYTES {
@@ -163,7 +168,9 @@ impl Compaction {
     }
 
     fn finish_segment(&mut self, inner: &Inner) -> Result<bool, Error> {
-        let Some(done) = self.set.finish_one(inner, true).map_err(|(error, _)| error)? else { return Ok(false) };
+        let Some(done) = self.set.finish_one(inner, true).map_err(|(error, _)| error)? else {
+            return Ok(false);
+        };
         let storage = &inner.storage;
         storage.fs.sync_dir(&storage.dir).map_err(Error::io("sync", &storage.dir))?;
         for (Copied { hash, from }, to) in done.pushed {

@@ -6,9 +6,11 @@
 
 use crate::Error;
 use crate::db::Inner;
-use crate::dictionary::{Dictionary, unpack_idle};
+use crate::dictionary::Dictionary;
+use crate::idle;
 use crate::location::Location;
 use crate::object::Packed;
+use crate::segment::Scratch;
 use crate::segments::Segment;
 use crate::txn::Txn;
 use smallvec::SmallVec;
@@ -17,7 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What [`Db::try_begin`](crate::Db::try_begin) answers.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and boxing it would cost every cold read an allocation")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and boxing it would cost every cold read an allocation"
+)]
 pub enum Begun<'db> {
     /// The transaction: everything it needs is in memory.
     Ready(Txn<'db>),
@@ -70,9 +75,11 @@ impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Source::Idle { .. } => f.write_str("Idle"),
-            Source::Cold { location, segment } => {
-                f.debug_struct("Cold").field("segment", &segment.id()).field("offset", &location.offset()).finish()
-            }
+            Source::Cold { location, segment } => f
+                .debug_struct("Cold")
+                .field("segment", &segment.id())
+                .field("offset", &location.offset())
+                .finish(),
         }
     }
 }
@@ -102,9 +109,10 @@ impl Fetch {
 
     /// What was read from there, taken out; `None` if it was not asked for, or not read.
     pub(crate) fn take(&mut self, source: &Source) -> Option<Result<Vec<u8>, Error>> {
-        let at = self.items.iter().position(|item| {
-            !matches!(item.state, State::Wanted) && item.source.is_same(source)
-        })?;
+        let at = self
+            .items
+            .iter()
+            .position(|item| !matches!(item.state, State::Wanted) && item.source.is_same(source))?;
         match self.items.swap_remove(at).state {
             State::Read(flat) => Some(Ok(flat)),
             State::Failed(error) => Some(Err(error)),
@@ -136,16 +144,18 @@ impl Fetch {
             }
             let read = match &item.source {
                 Source::Idle { packed, dictionary } => {
-                    unpack_idle(dictionary.as_deref(), packed.bytes()).map(Some)
+                    idle::read(dictionary.as_deref(), packed.bytes()).map(Some)
                 }
-                Source::Cold { location, segment } => {
-                    if may_wait {
+                Source::Cold { location, segment } => Scratch::of_thread(|scratch| {
+                    let offset = location.offset();
+                    let record = if may_wait {
                         self.counts.waited.fetch_add(1, Ordering::Relaxed);
-                        segment.file.read(location.offset()).map(|record| Some(record.object))
+                        Some(segment.file.read(offset, scratch)?)
                     } else {
-                        segment.file.read_now(location.offset()).map(|record| record.map(|record| record.object))
-                    }
-                }
+                        segment.file.read_now(offset, scratch)?
+                    };
+                    Ok(record.map(|record| record.object.to_vec()))
+                }),
             };
             item.state = match read {
                 Ok(Some(flat)) => {

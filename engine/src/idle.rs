@@ -8,9 +8,11 @@
 //! Up to the payload it is the [flat form](crate::object::layout), so that finding a key needs no decompression. It never leaves memory:
 //! [`layout::check`] refuses it.
 
+use crate::Error;
 use crate::compression::{Compressor, compressed_bytes_max};
 use crate::dictionary::Dictionary;
 use crate::object::layout;
+use crate::segment::Scratch;
 use crate::varint;
 
 /// In the tag: the payload is compressed.
@@ -82,6 +84,21 @@ pub(crate) fn unpack(
     // The head has a tag: it was split off an object.
     flat[0] &= !COMPRESSED;
     Ok(())
+}
+
+/// The flat form of a compressed object, with whichever dictionary it needs.
+///
+/// # Errors
+/// [`Error::DamagedMemory`]: not what was put there.
+pub(crate) fn read(dictionary: Option<&Dictionary>, packed: &[u8]) -> Result<Vec<u8>, Error> {
+    let damaged = |reason| Error::DamagedMemory { reason };
+    let dictionary = dictionary.ok_or(damaged("its dictionary is not known"))?;
+    Scratch::of_thread(|scratch| {
+        let mut flat = Vec::new();
+        unpack(dictionary, packed, &mut scratch.compressor, &mut scratch.object, &mut flat)
+            .map_err(damaged)?;
+        Ok(flat)
+    })
 }
 
 #[cfg(test)]

@@ -70,3 +70,32 @@ pub(crate) const RECORD_READ_BYTES: usize = 1 << 10;
 pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 const _: () = assert!(SEGMENT_BYTES_MAX / 4 <= 1 << 24);
+
+/// How long after a failure the next checkpoint or compaction is tried, in ms.
+pub(crate) const CHECKPOINT_RETRY_MS: u64 = 5_000;
+/// How often segments are looked at for compaction, in ms.
+pub(crate) const COMPACTION_LOOK_MS: u64 = 2_000;
+/// Bytes of segments of which nothing is alive that are not left lying about until the next checkpoint is due.
+pub(crate) const DEAD_BYTES_PROMPT: u64 = 8 << 20;
+/// Checkpoints after which training is tried again, when it did not help.
+pub(crate) const DICTIONARY_RETRY_CHECKPOINTS: u32 = 16;
+/// What the background writes at most, as long as there is no hurry.
+pub(crate) const STORAGE_BYTES_PER_SECOND: u64 = 128 << 20;
+/// The longest that the storage thread sleeps.
+pub(crate) const STORAGE_PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(50);
+/// Bytes of a victim that are looked at in one step.
+pub(crate) const COMPACTED_BYTES_PER_STEP: u64 = 1 << 20;
+/// Live bytes that one compaction copies at most.
+pub(crate) const COMPACTION_BYTES_MAX: u64 = 256 << 20;
+/// A segment that dies whole this soon is not compacted, in ms.
+pub(crate) const COMPACTION_SOON_MS: u64 = 60_000;
+/// Segments below this are small, in bytes …
+pub(crate) const SMALL_SEGMENT_BYTES: u64 = 4 << 20;
+/// … and are put together once there are so many that die at about the same time.
+pub(crate) const SMALL_SEGMENTS: usize = 8;
+/// Ranges of hashes (up to 1,280 entries each) that the clock hand looks at in one hold of a shard's lock …
+pub(crate) const HAND_RANGES_PER_HOLD: usize = 1;
+/// … and how many holds a step has.
+pub(crate) const HAND_STEP: usize = 64;
+/// Bytes of objects that may be in memory however large the index is.
+pub(crate) const OBJECTS_BYTES_MIN: u64 = 16 << 20;

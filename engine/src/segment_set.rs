@@ -5,8 +5,9 @@
 //! month by about a week.
 
 use crate::Error;
+use crate::compression::Compressor;
 use crate::db::Inner;
-use crate::dictionary::{Compressor, Dictionary};
+use crate::dictionary::Dictionary;
 use crate::expiry::NEVER;
 use crate::limits::{SEGMENT_TARGET_BYTES, SEGMENTS_OPEN_MAX};
 use crate::location::Location;
@@ -133,7 +134,8 @@ impl<T> SegmentSet<T> {
 
     fn create(&self, inner: &Inner) -> Result<Open<T>, Error> {
         let storage = &inner.storage;
-        let slot = inner.segments.reserve().ok_or_else(|| Error::TooManySegments { path: storage.dir.clone() })?;
+        let slot =
+            inner.segments.reserve().ok_or_else(|| Error::TooManySegments { path: storage.dir.clone() })?;
         let id = storage.next_segment_id();
         let writer = SegmentWriter::create(
             &*storage.fs,
@@ -176,9 +178,17 @@ impl<T> SegmentSet<T> {
     ///
     /// # Errors
     /// [`Error::Io`], with what was pushed to the segment, which is given up.
-    #[expect(clippy::type_complexity, reason = "the records of a segment that failed go back to who pushed them")]
-    pub(crate) fn finish_one(&mut self, inner: &Inner, all: bool) -> Result<Option<Done<T>>, (Error, Vec<(T, Location)>)> {
-        let open = self.full.pop().or_else(|| if all { self.open.pop_first().map(|(_, open)| open) } else { None });
+    #[expect(
+        clippy::type_complexity,
+        reason = "the records of a segment that failed go back to who pushed them"
+    )]
+    pub(crate) fn finish_one(
+        &mut self,
+        inner: &Inner,
+        all: bool,
+    ) -> Result<Option<Done<T>>, (Error, Vec<(T, Location)>)> {
+        let open =
+            self.full.pop().or_else(|| if all { self.open.pop_first().map(|(_, open)| open) } else { None });
         let Some(Open { writer, slot, dies_ms, pushed, .. }) = open else { return Ok(None) };
         let figures = &inner.storage.figures;
         figures.bytes_written.fetch_add(writer.unwritten_bytes(), Ordering::Relaxed);

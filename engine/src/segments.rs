@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An open segment.
 pub(crate) struct Segment {
-    pub(crate) file: SegmentFile,
+    pub(crate) file: Arc<SegmentFile>,
     pub(crate) slot: u32,
     pub(crate) records: u32,
     pub(crate) bytes: u64,
@@ -27,7 +27,10 @@ pub(crate) struct Segment {
 
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Segment").field("path", &self.file.path()).field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("Segment")
+            .field("path", &self.file.path())
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +110,10 @@ impl Segments {
     /// Bytes of a segment's live records, about: as if all had the same length.
     pub(crate) fn live_bytes(&self, segment: &Segment) -> u64 {
         let live = u64::from(self.live_records(segment).min(segment.records));
-        segment.bytes.checked_mul(live).map_or(segment.bytes, |product| product / u64::from(segment.records.max(1)))
+        segment
+            .bytes
+            .checked_mul(live)
+            .map_or(segment.bytes, |product| product / u64::from(segment.records.max(1)))
     }
 
     pub(crate) fn add_dictionary(&self, dictionary: Arc<Dictionary>) {

@@ -15,17 +15,18 @@
 //! Neither dirty nor located is an object that a checkpoint has collected and is about to write.
 
 mod collect;
+mod evict;
 
 use crate::expiry::{NEVER, logged_deadline};
 use crate::key::{DATABASES, Key};
 use crate::limits::TIMERS_PER_HOLD_MAX;
 use crate::live::LiveCounts;
 use crate::location::Location;
-use crate::object::{Form, Handle, Object, View, layout};
+use crate::object::{Form, Handle, Object, Packed, View, layout};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
-pub(crate) use collect::{Collected, CollectedEntry, CollectedObject, Image};
 use crate::wheel::{Fired, Wheel};
+pub(crate) use collect::{Collected, CollectedObject, Image};
 use std::sync::Arc;
 
 /// What the index knows of a key: 24 bytes; the key itself lives with the object.
@@ -53,10 +54,6 @@ impl Entry {
         &self.handle
     }
 
-    pub(crate) fn handle_mut(&mut self) -> &mut Handle {
-        &mut self.handle
-    }
-
     /// The object.
     ///
     /// # Panics
@@ -73,7 +70,11 @@ impl Entry {
             None => self.handle.idle().and_then(|flat| layout::parts(flat).policy),
         };
         // Of a cold entry the limit is not known: a deadline rounded beyond it is still met, by the entry's own.
-        logged_deadline(self.deadline_ms, self.handle.grid(), limit.map_or(NEVER, |policy| policy.absolute_ms))
+        logged_deadline(
+            self.deadline_ms,
+            self.handle.grid(),
+            limit.map_or(NEVER, |policy| policy.absolute_ms),
+        )
     }
 
     /// Whether the index files have, or are about to have, an entry for the key.
@@ -83,7 +84,7 @@ impl Entry {
 
     /// Whether this is the entry of that key; of a cold one that is not known without a look at the disk.
     #[inline]
-    fn is_of(&self, key: &Key<'_>) -> bool {
+    pub(crate) fn is_of(&self, key: &Key<'_>) -> bool {
         match self.handle.view() {
             Some(view) => view.is_of(key.database, key.bytes),
             None => self.handle.idle().is_some_and(|flat| layout::is_of(flat, key.database, key.bytes)),
@@ -180,6 +181,8 @@ pub(crate) struct Shard {
     tombstones: Vec<u64>,
     /// Entries that share their hash with one that was there before. Practically always zero.
     twins: u32,
+    /// All entries were taken out at once, and the index files have to be told of all of them.
+    cleared: bool,
     /// Scratch for [`expire`](Self::expire).
     fired: Vec<Fired>,
 }
@@ -195,6 +198,7 @@ impl Shard {
             live,
             tombstones: Vec::new(),
             twins: 0,
+            cleared: false,
             fired: Vec::new(),
         }
     }
@@ -211,18 +215,49 @@ impl Shard {
         self.weight
     }
 
+    /// Whether all entries were taken out at once since a snapshot was collected: a delta can't say that.
+    pub(crate) fn is_cleared(&self) -> bool {
+        self.cleared
+    }
+
+    /// The hashes that several entries share.
+    pub(crate) fn twin_hashes(&self) -> Vec<u64> {
+        let mut hashes = Vec::new();
+        if self.twins > 0 {
+            self.table.for_each(&mut |entry| hashes.push(entry.hash));
+            hashes.sort_unstable();
+            hashes = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+            hashes.dedup();
+        }
+        hashes
+    }
+
+    /// A few of the flat objects, for training a dictionary.
+    pub(crate) fn sample(&self, count: usize, bytes_max: usize) -> Vec<Packed> {
+        let mut samples = Vec::new();
+        let stride = (self.table.len() / count.max(1)).max(1);
+        let mut at = 0;
+        // One in `stride`, wherever it is: the table has no order that values could follow.
+        while at < self.table.len() && samples.len() < count {
+            if let Some(packed) = self.table.nth(at).and_then(|entry| match entry.handle.form() {
+                Form::Flat => entry.handle.share(),
+                _ => None,
+            }) && packed.bytes().len() <= bytes_max
+            {
+                samples.push(packed);
+            }
+            at += stride;
+        }
+        samples
+    }
+
     /// Whether any object can't be read as it is.
     #[inline]
     pub(crate) fn has_away(&self) -> bool {
         self.weight.cold + self.weight.idle > 0
     }
 
-    /// Bytes of memory, about: index, timers and objects.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.index_bytes() + self.weight.bytes
-    }
-
-    /// Of these, what is not objects.
+    /// Bytes of memory for index, timers and tombstones, about.
     pub(crate) fn index_bytes(&self) -> usize {
         self.table.memory_bytes() + self.wheel.memory_bytes() + self.tombstones.capacity() * size_of::<u64>()
     }
@@ -505,13 +540,6 @@ impl Shard {
         }
     }
 
-    /// How many keys of all databases live at `now_ms`. Looks at each.
-    pub(crate) fn live_keys(&self, now_ms: u64) -> u64 {
-        let mut live = 0;
-        self.table.for_each(&mut |entry| live += u64::from(entry.deadline_ms > now_ms));
-        live
-    }
-
     /// When [`expire`](Self::expire) next has something to do, in ms since the epoch; `None` if nothing has a deadline.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
         if self.wheel.len() > self.timers_max() { Some(0) } else { self.wheel.next_due_ms() }
@@ -523,8 +551,13 @@ impl Shard {
     }
 
     /// Takes all keys out, or those of one database. What was taken out, to be freed after the lock.
-    pub(crate) fn clear(&mut self, database: Option<u8>, skip: u32, now_ms: u64) -> (Option<Cleared>, Vec<Object>) {
-        let fresh = Shard::new(skip, now_ms, Arc::clone(&self.live));
+    pub(crate) fn clear(
+        &mut self,
+        database: Option<u8>,
+        skip: u32,
+        now_ms: u64,
+    ) -> (Option<Cleared>, Vec<Object>) {
+        let fresh = Shard { cleared: true, ..Shard::new(skip, now_ms, Arc::clone(&self.live)) };
         let others =
             |database: u8| (0..DATABASES).any(|other| other != database && self.counts(other).keys > 0);
         let Some(database) = database.filter(|&database| others(database)) else {

@@ -94,8 +94,20 @@ pub struct StorageStats {
 pub struct RecoveryReport {
     /// Whether the directory was new.
     pub created: bool,
-    /// Keys found alive.
+    /// Keys found, with those that have died since and are about to be taken away.
     pub keys: u64,
+    /// Index files that were read …
+    pub index_files: usize,
+    /// … the entries in them …
+    pub index_entries: u64,
+    /// … and the time until they were in memory.
+    pub index_elapsed: Duration,
+    /// Segments.
+    pub segments: usize,
+    /// Their bytes. They were not read.
+    pub segment_bytes: u64,
+    /// Files that an interrupted checkpoint or compaction had left, and that were removed.
+    pub orphans: usize,
     /// Records of the log that were replayed.
     pub log_records: u64,
     /// Their bytes.

@@ -8,8 +8,8 @@ use crate::db::Inner;
 use crate::dictionary::{Dictionary, Gain};
 use crate::index_file::IndexKind;
 use crate::limits::{
-    CHECKPOINT_RETRY_MS, COMPACTION_LOOK_MS, DEAD_BYTES_PROMPT, DICTIONARY_RETRY_CHECKPOINTS, STORAGE_BYTES_PER_SECOND,
-    STORAGE_PAUSE_MAX,
+    CHECKPOINT_RETRY_MS, COMPACTION_LOOK_MS, DEAD_BYTES_PROMPT, DICTIONARY_RETRY_CHECKPOINTS,
+    STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
 };
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
@@ -119,7 +119,12 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    pub(crate) fn new(options: &Options, dir: PathBuf, manifest: Manifest, dictionary: Option<Arc<Dictionary>>) -> Storage {
+    pub(crate) fn new(
+        options: &Options,
+        dir: PathBuf,
+        manifest: Manifest,
+        dictionary: Option<Arc<Dictionary>>,
+    ) -> Storage {
         let state = &manifest.checkpoint;
         Storage {
             fs: Arc::clone(&options.fs),
@@ -329,7 +334,7 @@ impl Storage {
         let index: u64 = manifest.checkpoint.index_files.iter().map(|file| file.bytes).sum();
         drop(manifest);
         let segments: u64 = inner.segments.all().iter().map(|segment| segment.bytes).sum();
-        let log = inner.wal.stats().disk_bytes;
+        let log = inner.wal.stats().file_bytes;
         self.disk_used_bytes.store(index + segments + log, Ordering::Relaxed);
     }
 }
@@ -411,7 +416,13 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
     STORAGE_PAUSE_MAX
 }
 
-fn fail_checkpoint(inner: &Inner, state: &mut State, checkpoint: Option<Box<Checkpoint>>, error: &Error, now_ms: u64) {
+fn fail_checkpoint(
+    inner: &Inner,
+    state: &mut State,
+    checkpoint: Option<Box<Checkpoint>>,
+    error: &Error,
+    now_ms: u64,
+) {
     let storage = &inner.storage;
     tracing::error!(%error, "a checkpoint has failed; nothing is lost, the log goes on growing");
     if let Some(checkpoint) = checkpoint {
@@ -432,7 +443,8 @@ fn wants_checkpoint(inner: &Inner, state: &State, now_ms: u64) -> bool {
     let log_bytes = inner.wal.appended().get().saturating_sub(state.last_log);
     let interval_ms = storage.triggers.interval_ms.load(Ordering::Relaxed);
     if log_bytes >= storage.triggers.log_bytes.load(Ordering::Relaxed)
-        || (log_bytes > 0 && now_ms.saturating_sub(state.last_begun_ms.max(inner.clock.started_ms())) >= interval_ms)
+        || (log_bytes > 0
+            && now_ms.saturating_sub(state.last_begun_ms.max(inner.clock.started_ms())) >= interval_ms)
         || state.moved
         || inner.tiering.wants_checkpoint()
     {

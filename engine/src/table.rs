@@ -293,7 +293,12 @@ impl<T: Hashed> Table<T> {
 
 impl<T: Hashed> Segment<T> {
     fn new(depth: u32) -> Segment<T> {
-        Segment { entries: Vec::new(), slots: vec![0; SEGMENT_SLOTS_MIN].into_boxed_slice(), depth, marked: false }
+        Segment {
+            entries: Vec::new(),
+            slots: vec![0; SEGMENT_SLOTS_MIN].into_boxed_slice(),
+            depth,
+            marked: false,
+        }
     }
 
     fn from_entries(depth: u32, mut entries: Vec<T>) -> Segment<T> {

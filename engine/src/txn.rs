@@ -17,11 +17,11 @@ use crate::key::Key;
 use crate::object::{self, Kind, Object, Policy, View};
 use crate::record::{Name, Operation, put_object};
 use crate::shard::{Cleared, Entry, Shard};
+use bring::Visitor;
 use parking_lot::MutexGuard;
 use sessile_wal::limits::RECORD_BYTES_MAX;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;
-use bring::Visitor;
 use std::cell::Cell;
 
 /// What a transaction may do; says how the log is asked beforehand.
@@ -96,13 +96,29 @@ impl<'db> Txn<'db> {
             numbers.dedup();
             shards.extend(numbers.into_iter().map(|number| (number, inner.shards[number].lock())));
         }
-        Txn { inner, shards, now_ms, access, record: RECORD.take(), garbage: SmallVec::new(), visitors: Vec::new() }
+        Txn {
+            inner,
+            shards,
+            now_ms,
+            access,
+            record: RECORD.take(),
+            garbage: SmallVec::new(),
+            visitors: Vec::new(),
+        }
     }
 
     /// Locks every shard.
     pub(crate) fn begin_all(inner: &'db Inner, access: Access, now_ms: u64) -> Txn<'db> {
         let shards = inner.shards.iter().map(|shard| shard.lock()).enumerate().collect();
-        Txn { inner, shards, now_ms, access, record: RECORD.take(), garbage: SmallVec::new(), visitors: Vec::new() }
+        Txn {
+            inner,
+            shards,
+            now_ms,
+            access,
+            record: RECORD.take(),
+            garbage: SmallVec::new(),
+            visitors: Vec::new(),
+        }
     }
 
     /// Asks the processor for what lookups of `keys` will read, a stage for all of them at a time.
@@ -223,16 +239,22 @@ impl<'db> Txn<'db> {
         let limit = limit.map_or(NEVER, |policy| policy.absolute_ms);
         let deadline_ms = deadline_ms.min(limit);
         let logged = logged_deadline(deadline_ms, grid, limit);
+        // Whoever reads the log back knows entries by their hash alone as long as their objects are on disk.
+        let twin = self.shard(key).find_hash(key.hash, |entry| !entry.is_of(key)).is_some();
         let before = self.record.len();
         match &object {
             Object::Packed(packed) => {
                 let bytes = packed.bytes();
-                put_object(&mut self.record, logged, grid, bytes.len(), |out| out.extend_from_slice(bytes));
+                put_object(&mut self.record, (logged, grid, twin), bytes.len(), |out| {
+                    out.extend_from_slice(bytes)
+                });
             }
             Object::Structured(structured) => {
                 let mut flat = Vec::new();
                 structured.encode(&mut flat);
-                put_object(&mut self.record, logged, grid, flat.len(), |out| out.extend_from_slice(&flat));
+                put_object(&mut self.record, (logged, grid, twin), flat.len(), |out| {
+                    out.extend_from_slice(&flat)
+                });
             }
             Object::Idle(_) | Object::Cold { .. } => unreachable!("what is put is readable"),
         }

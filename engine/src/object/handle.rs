@@ -33,7 +33,8 @@ const LOCATION_SHIFT: u32 = 3;
 const DATABASE_SHIFT: u32 = 44;
 const DATABASE_MASK: usize = 0xF;
 /// What stays when an entry gets another object.
-const ENTRY_MASK: usize = TIMER_MASK << TIMER_SHIFT | GRID_MASK << GRID_SHIFT | DIRTY | INDEX_DIRTY | ACCESSED;
+const ENTRY_MASK: usize =
+    TIMER_MASK << TIMER_SHIFT | GRID_MASK << GRID_SHIFT | DIRTY | INDEX_DIRTY | ACCESSED;
 
 const _: () = assert!(usize::BITS == 64, "the index packs addresses and fields into 64-bit words");
 const _: () = assert!(align_of::<Structured>() >= 8);
@@ -178,9 +179,9 @@ impl Handle {
         match self.form() {
             Form::Flat | Form::Idle => self.packed().location(),
             Form::Structured => self.structured().location,
-            Form::Cold => Location::from_bits(
-                (self.word() >> LOCATION_SHIFT) as u64 & ((1 << LOCATION_BITS) - 1),
-            ),
+            Form::Cold => {
+                Location::from_bits((self.word() >> LOCATION_SHIFT) as u64 & ((1 << LOCATION_BITS) - 1))
+            }
         }
     }
 

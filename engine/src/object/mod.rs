@@ -11,8 +11,8 @@ pub(crate) mod packed_hash;
 mod structured;
 
 use crate::key::KeyHasher;
-use crate::location::Location;
 use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
+use crate::location::Location;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
 pub(crate) use packed::Packed;
@@ -40,7 +40,10 @@ pub(crate) enum Object {
     /// Flat, with its payload compressed: an idle value. See [`crate::dictionary`].
     Idle(Packed),
     /// On disk only.
-    Cold { location: Location, database: u8 },
+    Cold {
+        location: Location,
+        database: u8,
+    },
 }
 
 impl Object {

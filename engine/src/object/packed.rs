@@ -62,7 +62,9 @@ impl Packed {
         let pointer = unsafe { alloc(layout) };
         let Some(header) = NonNull::new(pointer.cast::<Header>()) else { handle_alloc_error(layout) };
         // SAFETY: the allocation is big enough for the header and aligned for it.
-        unsafe { header.write(Header { references: AtomicU32::new(1), length, location: AtomicU64::new(0) }) };
+        unsafe {
+            header.write(Header { references: AtomicU32::new(1), length, location: AtomicU64::new(0) })
+        };
         let mut at = HEADER_BYTES;
         for part in parts {
             // SAFETY: `at + part.len()` never passes `HEADER_BYTES + total`, the allocation's size, and a fresh allocation

@@ -25,8 +25,8 @@ pub(crate) struct SegmentFile {
 #[derive(Default)]
 pub(crate) struct Scratch {
     record: Vec<u8>,
-    object: Vec<u8>,
-    compressor: Compressor,
+    pub(crate) object: Vec<u8>,
+    pub(crate) compressor: Compressor,
 }
 
 impl Scratch {

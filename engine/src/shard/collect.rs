@@ -110,8 +110,8 @@ impl Shard {
         let Visit { from, to, entries, marked } = table.visit(from);
         let mut collected = Collected { from, to, ..Collected::default() };
         let removed = &mut collected.removed;
-        let within = tombstones.partition_point(|&hash| hash < from)
-            ..tombstones.partition_point(|&hash| hash <= to);
+        let within =
+            tombstones.partition_point(|&hash| hash < from)..tombstones.partition_point(|&hash| hash <= to);
         removed.extend_from_slice(&tombstones[within]);
         if !fresh.is_empty() {
             fresh.retain(|&hash| {
@@ -163,8 +163,11 @@ impl Shard {
         collected
     }
 
-    /// The hashes of removed entries that index files still hold.
-    pub(crate) fn take_tombstones(&mut self) -> Vec<u64> {
+    /// Begins the collection of the shard, of what has changed or of all: the hashes of removed entries that index files still hold.
+    pub(crate) fn begin_collection(&mut self, all: bool) -> Vec<u64> {
+        if all {
+            self.cleared = false;
+        }
         std::mem::take(&mut self.tombstones)
     }
 

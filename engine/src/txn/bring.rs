@@ -34,7 +34,11 @@ impl Txn<'_> {
     ///
     /// # Errors
     /// What went wrong with reading one of them.
-    pub(crate) fn bring(&mut self, keys: &[Key<'_>], mut fetched: Option<Fetch>) -> Result<Option<Fetch>, Error> {
+    pub(crate) fn bring(
+        &mut self,
+        keys: &[Key<'_>],
+        mut fetched: Option<Fetch>,
+    ) -> Result<Option<Fetch>, Error> {
         let mut wanted = Fetch::new(self.inner);
         for key in keys {
             self.bring_key(key, fetched.as_mut(), &mut wanted)?;
@@ -49,14 +53,21 @@ impl Txn<'_> {
         Ok(Some(wanted))
     }
 
-    fn bring_key(&mut self, key: &Key<'_>, mut fetched: Option<&mut Fetch>, wanted: &mut Fetch) -> Result<(), Error> {
+    fn bring_key(
+        &mut self,
+        key: &Key<'_>,
+        mut fetched: Option<&mut Fetch>,
+        wanted: &mut Fetch,
+    ) -> Result<(), Error> {
         let (position, now_ms) = (self.position(key), self.now_ms);
         // Several entries may have this hash; which of those on disk is meant is not known before they were read.
         loop {
             let shard = &mut self.shards[position].1;
             let Some(place) = shard.find_hash(key.hash, |entry| match entry.handle().form() {
                 Form::Flat | Form::Structured => false,
-                Form::Idle => entry.handle().idle().is_some_and(|flat| layout::is_of(flat, key.database, key.bytes)),
+                Form::Idle => {
+                    entry.handle().idle().is_some_and(|flat| layout::is_of(flat, key.database, key.bytes))
+                }
                 Form::Cold => entry.deadline_ms() > now_ms || self.access != Access::Read,
             }) else {
                 break;
@@ -74,7 +85,7 @@ impl Txn<'_> {
             let handle = entry.handle();
             let source = match (handle.share(), handle.location()) {
                 (Some(packed), _) => {
-                    let dictionary = crate::dictionary::id_of_idle(packed.bytes())
+                    let dictionary = crate::idle::dictionary_id(packed.bytes())
                         .and_then(|id| self.inner.segments.dictionary(id));
                     Source::Idle { packed, dictionary }
                 }
