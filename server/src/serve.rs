@@ -4,7 +4,7 @@ use crate::config::{Config, Live, Role};
 use crate::log;
 use crate::net::{DiskThreads, EventLoop, ListenError, end_process_on_panic, listen};
 use crate::server::Server;
-use sessile::{Db, Durability, RecoveryReport};
+use sessile::{Db, Durability};
 use sessile_wal::{Clock, SystemClock, WalError};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -59,9 +59,11 @@ fn remedy(error: &sessile::Error) -> &'static str {
         Error::UnsupportedVersion { .. } | Error::Log(WalError::UnsupportedVersion { .. }) => {
             "; start the version of Sessile that wrote it. Nothing was changed"
         }
-        Error::DamagedManifest { .. } | Error::MissingManifest { .. } | Error::Log(_) => {
-            "; nothing was changed. See 'A start that is refused' in docs/operations.md"
-        }
+        Error::DamagedManifest { .. }
+        | Error::MissingManifest { .. }
+        | Error::DamagedFile { .. }
+        | Error::MissingFile { .. }
+        | Error::Log(_) => "; nothing was changed. See 'A start that is refused' in docs/operations.md",
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "; the user that runs sessile must own the directory"
         }
@@ -112,7 +114,7 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         .sync_thread()
         .open(&dir)
         .map_err(|source| ServeError::Open { dir: dir.clone(), source })?;
-    tell_recovery(&dir, db.recovery());
+    tell_recovery(&dir, &db);
 
     let unix_path = config.get("unixsocket").to_owned();
     let unix_mode = u32::from_str_radix(config.get("unixsocketperm"), 8).unwrap_or(0);
@@ -257,18 +259,31 @@ fn promise_of(durability: Durability) -> &'static str {
 }
 
 /// Says what was found in the data directory. Of a torn tail and of a clock set back the log and the engine have told already.
-fn tell_recovery(dir: &str, found: &RecoveryReport) {
-    let milliseconds = found.elapsed.as_secs_f64() * 1e3;
+fn tell_recovery(dir: &str, db: &Db) {
+    let found = db.recovery();
     if found.created {
         tracing::info!("new database in {dir}");
-    } else {
-        tracing::info!(
-            "recovered {} keys in {dir} from {} log records ({:.1} MiB) in {milliseconds:.1} ms",
-            found.keys,
-            found.log_records,
-            found.log_bytes as f64 / (1024.0 * 1024.0),
-        );
+        return;
     }
+    let storage = db.stats().storage;
+    let mebibytes = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
+    let milliseconds = found.elapsed.as_secs_f64() * 1e3;
+    let checkpoint = match storage.last_checkpoint_ms {
+        0 => String::new(),
+        made_ms => format!(
+            "a checkpoint made {} s ago (index of {:.1} MiB, {} segments of {:.1} MiB, not read) and ",
+            db.now_ms().saturating_sub(made_ms) / 1000,
+            mebibytes(storage.index_bytes),
+            storage.segments,
+            mebibytes(storage.segment_bytes),
+        ),
+    };
+    tracing::info!(
+        "recovered {} keys in {dir} from {checkpoint}{} log records ({:.1} MiB) in {milliseconds:.1} ms",
+        found.keys,
+        found.log_records,
+        mebibytes(found.log_bytes),
+    );
 }
 
 fn milliseconds_since(begun_ns: u64) -> f64 {
