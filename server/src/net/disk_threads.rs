@@ -35,17 +35,23 @@ pub struct Job {
     pub id: u64,
 }
 
-#[derive(Default)]
-struct Queue {
-    short: VecDeque<Job>,
-    long: VecDeque<Job>,
+/// What waits; of jobs, but for tests of their order.
+struct Queue<T> {
+    short: VecDeque<T>,
+    long: VecDeque<T>,
     long_running: usize,
     ending: bool,
 }
 
-impl Queue {
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue { short: VecDeque::new(), long: VecDeque::new(), long_running: 0, ending: false }
+    }
+}
+
+impl<T> Queue<T> {
     /// The next job, and whether it is a long one.
-    fn next(&mut self) -> Option<(Job, bool)> {
+    fn next(&mut self) -> Option<(T, bool)> {
         if self.long_running == 0
             && let Some(job) = self.long.pop_front()
         {
@@ -63,7 +69,7 @@ impl Queue {
 
 #[derive(Default)]
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<Job>>,
     /// Told of each job, and of the end.
     changed: Condvar,
 }
@@ -142,5 +148,30 @@ fn work(shared: &Shared) {
             back_to.send(Message::Done { token, id, errand });
         });
         queue.long_running -= usize::from(long);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_long_nor_short_errands_keep_the_others_waiting() {
+        let mut queue = Queue { short: (0..10).collect(), long: (100..110).collect(), ..Queue::default() };
+        assert_eq!(queue.next(), Some((100, true)), "one long one runs if any waits");
+        queue.long_running = 1;
+        assert_eq!(
+            (queue.next(), queue.next()),
+            (Some((0, false)), Some((1, false))),
+            "then those that are short"
+        );
+        queue.short.clear();
+        assert_eq!(queue.next(), Some((101, true)), "more long ones when nothing else waits");
+        queue.long_running = LONG_MAX;
+        assert_eq!(queue.next(), None, "but not on all threads");
+        queue.short.push_back(7);
+        assert_eq!(queue.next(), Some((7, false)));
+        queue.long_running = 0;
+        assert_eq!(queue.next(), Some((102, true)));
     }
 }
