@@ -114,7 +114,7 @@ impl InProcess {
                 assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
                 txn.commit();
             }
-            Run::Keyspace(run) => run(&mut KeyspaceCall {
+            Run::Keyspace(run) | Run::Walk(run) => run(&mut KeyspaceCall {
                 args,
                 db: &self.db,
                 database: self.database,
