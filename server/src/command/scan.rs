@@ -187,20 +187,21 @@ impl Gathered {
 }
 
 /// A step through the keys; what can't be read from disk is an error.
-#[expect(clippy::unnecessary_wraps, reason = "the engine's scan is about to say what it could not read")]
 fn step(
     call: &KeyspaceCall<'_>,
     cursor: u64,
     count: usize,
     each: &mut dyn FnMut(&[u8], Kind),
 ) -> Result<u64, CommandError> {
-    Ok(call.db.scan(call.database, cursor, count, each))
+    call.db
+        .scan(call.database, cursor, count, each)
+        .map_err(|error| CommandError::Text(refusal(&error).into()))
 }
 
 /// A key drawn at random.
-#[expect(clippy::unnecessary_wraps, reason = "the engine is about to say what it could not read")]
 fn draw(call: &mut KeyspaceCall<'_>) -> Result<Option<Vec<u8>>, CommandError> {
-    Ok(call.db.random_key(call.database, call.random.next()))
+    let drawn = call.db.random_key(call.database, call.random.next());
+    drawn.map_err(|error| CommandError::Text(refusal(&error).into()))
 }
 
 fn scan(call: &mut KeyspaceCall<'_>) -> CommandResult {
