@@ -85,13 +85,29 @@ fn measure() {
     let dictionary = trained(session);
     levels(&sessions, &dictionary);
 
+    println!("both, half and half:");
+    let either = |number: u64| if number.is_multiple_of(2) { session(number) } else { chat(number) };
+    for dictionary_bytes in [8 << 10, 16 << 10, 32 << 10, 64 << 10] {
+        let samples: Vec<Vec<u8>> = (1_000_000..1_005_000).map(either).collect();
+        let (dictionary, _) = Dictionary::train(1, &slices(&samples), dictionary_bytes).expect("alike");
+        let stored = |objects: &[Vec<u8>]| {
+            let gain = dictionary.gain(&slices(objects));
+            gain.with_bytes as f64 / objects.len() as f64
+        };
+        println!(
+            "{dictionary_bytes:>6} B: {:.1} B a session, {:.1} a chat",
+            stored(&sessions),
+            stored(&chats)
+        );
+    }
+
     let mut compressor = Compressor::new();
     let mut pack = |session: &Vec<u8>| idle::pack(&dictionary, session, &mut compressor).expect("compresses");
-    let packed: Vec<Vec<u8>> = sessions.iter().map(&mut pack).collect();
-    let (mut payload, mut flat) = (Vec::new(), Vec::new());
+    let packed: Vec<Vec<u8>> = sessions.iter().map(|session| pack(session).bytes().to_vec()).collect();
+    let mut working = Vec::new();
     let unpack_us = best_us(&packed, || {
         for packed in &packed {
-            idle::unpack(&dictionary, packed, &mut compressor, &mut payload, &mut flat).expect("packed");
+            black_box(idle::unpack(&dictionary, packed, &mut compressor, &mut working).expect("packed"));
         }
     });
     println!("idle in memory: {:.1} B, {unpack_us:.2} µs to unpack", mean_bytes(&packed));
