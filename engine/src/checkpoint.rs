@@ -294,20 +294,20 @@ impl Checkpoint {
     }
 
     fn push(&mut self, inner: &Inner, object: CollectedObject, cut: Lsn) -> Result<(u32, u64), Error> {
-        let unpacked;
-        let packed;
+        let shared;
+        let flattened;
         let flat = match &object.image {
-            Image::Flat(shared) => {
-                packed = shared.clone();
-                packed.bytes()
+            Image::Flat(packed) => {
+                shared = packed.clone();
+                shared.bytes()
             }
             Image::Idle(packed) => {
                 let dictionary =
                     idle::dictionary_id(packed.bytes()).and_then(|id| inner.segments.dictionary(id));
                 match idle::read(dictionary.as_deref(), packed.bytes()) {
                     Ok(flat) => {
-                        unpacked = flat;
-                        &unpacked[..]
+                        shared = flat;
+                        shared.bytes()
                     }
                     Err(error) => {
                         put_back(inner, &object);
@@ -316,8 +316,8 @@ impl Checkpoint {
                 }
             }
             Image::Flattened(flat) => {
-                unpacked = flat.clone();
-                &unpacked[..]
+                flattened = flat.clone();
+                &flattened[..]
             }
         };
         let record = Record {

@@ -124,14 +124,16 @@ impl Inner {
 
     /// Adds up what all shards hold.
     pub(crate) fn held(&self) -> Held {
-        let mut held = Held::default();
+        let (mut held, mut away) = (Held::default(), false);
         for shard in &self.shards {
             let shard = shard.lock();
             let weight = shard.weight();
             held.index_bytes += shard.index_bytes() as u64;
             held.object_bytes += weight.bytes as u64;
             held.dirty_bytes += weight.dirty_bytes as u64;
+            away |= shard.has_away();
         }
+        self.tiering.note_away(away);
         let bytes = held.index_bytes + held.object_bytes;
         self.memory_bytes.store(bytes, Ordering::Relaxed);
         self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
@@ -258,7 +260,7 @@ impl Db {
         }
         let recovery = RecoveryReport {
             created: log.created && log.records == 0,
-            keys: shards.iter().map(|shard| shard.lock().table().len() as u64).sum(),
+            keys: shards.iter().map(|shard| shard.lock().live_keys(clock.now_ms())).sum(),
             index_files,
             index_entries,
             index_elapsed: Duration::from_nanos(indexed_ns - begun_ns),
@@ -415,7 +417,7 @@ impl Db {
 
     /// Whether any value is not in memory in readable form, so that [`scan`](Self::scan) and [`random_key`](Self::random_key) may wait for a disk.
     pub fn has_cold(&self) -> bool {
-        self.inner.shards.iter().any(|shard| shard.lock().has_away())
+        self.inner.tiering.has_away()
     }
 
     /// Makes a checkpoint: everything committed before this call is in segments and index when it returns, and the log before it is released.

@@ -88,7 +88,7 @@ impl std::fmt::Debug for Source {
 enum State {
     Wanted,
     /// The flat object, checked.
-    Read(Vec<u8>),
+    Read(Packed),
     Failed(Error),
 }
 
@@ -108,7 +108,7 @@ impl Fetch {
     }
 
     /// What was read from there, taken out; `None` if it was not asked for, or not read.
-    pub(crate) fn take(&mut self, source: &Source) -> Option<Result<Vec<u8>, Error>> {
+    pub(crate) fn take(&mut self, source: &Source) -> Option<Result<Packed, Error>> {
         let at = self
             .items
             .iter()
@@ -154,7 +154,7 @@ impl Fetch {
                     } else {
                         segment.file.read_now(offset, scratch)?
                     };
-                    Ok(record.map(|record| record.object.to_vec()))
+                    Ok(record.map(|record| Packed::concat(&[record.object])))
                 }),
             };
             item.state = match read {

@@ -540,6 +540,13 @@ impl Shard {
         }
     }
 
+    /// How many keys of all databases live at `now_ms`. Looks at each.
+    pub(crate) fn live_keys(&self, now_ms: u64) -> u64 {
+        let mut live = 0;
+        self.table.for_each(&mut |entry| live += u64::from(entry.deadline_ms > now_ms));
+        live
+    }
+
     /// When [`expire`](Self::expire) next has something to do, in ms since the epoch; `None` if nothing has a deadline.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
         if self.wheel.len() > self.timers_max() { Some(0) } else { self.wheel.next_due_ms() }

@@ -94,7 +94,7 @@ pub struct StorageStats {
 pub struct RecoveryReport {
     /// Whether the directory was new.
     pub created: bool,
-    /// Keys found, with those that have died since and are about to be taken away.
+    /// Keys found alive.
     pub keys: u64,
     /// Index files that were read …
     pub index_files: usize,

@@ -23,6 +23,8 @@ pub(crate) struct Tiering {
     counting: AtomicBool,
     /// Whether memory is over its limit and it is dirty values that keep it there.
     pressed: AtomicBool,
+    /// Whether some value may be on disk only, or compressed.
+    away: AtomicBool,
     hand: Mutex<Hand>,
     pub(crate) evicted: AtomicU64,
 }
@@ -52,6 +54,7 @@ impl Tiering {
             tight: AtomicBool::new(limit_bytes != u64::MAX),
             counting: AtomicBool::new(limit_bytes != u64::MAX),
             pressed: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             hand: Mutex::default(),
             evicted: AtomicU64::new(0),
         }
@@ -80,6 +83,16 @@ impl Tiering {
     /// Whether memory is so near its limit that what was read once doesn't stay.
     pub(crate) fn is_tight(&self) -> bool {
         self.tight.load(Ordering::Relaxed)
+    }
+
+    /// Whether some value may be on disk only, or compressed, about: a moment ago it was so.
+    pub(crate) fn has_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`has_away`](Self::has_away).
+    pub(crate) fn note_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
     }
 
     /// Whether memory is over its limit, and a checkpoint is what helps.
@@ -127,6 +140,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
     if held.object_bytes <= max / 100 * 95 {
         return Duration::from_millis(5);
     }
+    tiering.note_away(true);
     let excess = held.object_bytes - max / 100 * 92;
     let freed = turn(inner, excess);
     if freed == 0 { Duration::from_millis(2) } else { Duration::ZERO }

@@ -59,14 +59,25 @@ impl Object {
 
 /// The object that a checked flat form from the log stands for: structured if it is too large to stay flat.
 pub(crate) fn from_flat(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Object {
-    let parts = layout::parts(flat);
-    let too_large = || flat.len() > PACKED_BYTES_MAX || packed_hash::len(parts.payload) > PACKED_FIELDS_MAX;
-    if kind == Kind::Hash && too_large() {
-        let fields = FieldTable::of(parts.payload, hasher);
-        let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
-        return Object::Structured(Box::new(grown));
+    grown(kind, flat, hasher).unwrap_or_else(|| Object::Packed(Packed::concat(&[flat])))
+}
+
+/// As [`from_flat`], without a copy if it stays flat.
+pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
+    grown(layout::kind(flat.bytes()), flat.bytes(), hasher).unwrap_or(Object::Packed(flat))
+}
+
+fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
+    if kind != Kind::Hash {
+        return None;
     }
-    Object::Packed(Packed::concat(&[flat]))
+    let parts = layout::parts(flat);
+    if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
+        return None;
+    }
+    let fields = FieldTable::of(parts.payload, hasher);
+    let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
+    Some(Object::Structured(Box::new(grown)))
 }
 
 /// A copy of an object under another key.

@@ -123,6 +123,15 @@ impl Packed {
     }
 }
 
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packed")
+            .field("bytes", &self.bytes().len())
+            .field("location", &self.location())
+            .finish()
+    }
+}
+
 impl Clone for Packed {
     #[inline]
     fn clone(&self) -> Packed {

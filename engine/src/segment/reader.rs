@@ -105,9 +105,9 @@ impl SegmentFile {
     /// Reads `bytes` bytes from `offset` into `buffer`, in place of what it holds; fewer only at the end of the file.
     pub(super) fn read_chunk(&self, offset: u64, bytes: usize, buffer: &mut Vec<u8>) -> Result<(), Error> {
         buffer.resize(bytes, 0);
-        let read = self.file.read_at(buffer, offset).map_err(Error::io("read", &self.path))?;
-        buffer.truncate(read);
-        Ok(())
+        let read = self.file.read_at(buffer, offset).map_err(Error::io("read", &self.path));
+        buffer.truncate(*read.as_ref().unwrap_or(&0));
+        read.map(drop)
     }
 
     /// The record at an offset, verified and checked. It may wait for the disk.

@@ -100,7 +100,7 @@ impl Txn<'_> {
                 break;
             };
             let flat = read?;
-            self.install(position, place, key.hash, &flat);
+            self.install(position, place, key.hash, flat);
         }
         if self.inner.tiering.counts_accesses() {
             let shard = &mut self.shards[position].1;
@@ -111,8 +111,8 @@ impl Txn<'_> {
         Ok(())
     }
 
-    fn install(&mut self, position: usize, place: Place, hash: u64, flat: &[u8]) {
-        let object = object::from_flat(layout::kind(flat), flat, &self.inner.hasher);
+    fn install(&mut self, position: usize, place: Place, hash: u64, flat: Packed) {
+        let object = object::from_packed(flat, &self.inner.hasher);
         let brought = match &object {
             Object::Packed(packed) => Some(packed.clone()),
             _ => None,

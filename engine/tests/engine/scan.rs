@@ -60,10 +60,12 @@ fn a_scan_sees_all_that_stays_while_others_come_and_go() {
         let (mut seen, mut cursor, mut steps) = (BTreeMap::<Vec<u8>, u32>::new(), 0, 0);
         loop {
             let mut here = 0;
-            let next = db.scan(0, cursor, count, &mut |key, _| {
-                here += 1;
-                *seen.entry(key.to_vec()).or_default() += 1;
-            }).expect("readable");
+            let next = db
+                .scan(0, cursor, count, &mut |key, _| {
+                    here += 1;
+                    *seen.entry(key.to_vec()).or_default() += 1;
+                })
+                .expect("readable");
             assert!(next < 1 << 53, "a cursor that JavaScript can't hold: {next}");
             assert!(next == 0 || next > cursor, "the cursor goes back from {cursor} to {next}");
             assert!(next == 0 || here >= count || count > 100_000, "{here} of {count} keys");
