@@ -174,6 +174,39 @@ impl<T: Hashed> Table<T> {
         Place { segment: index as u32, position: position as u32 }
     }
 
+    /// Fills an empty table with what `make` makes of `sources`, which are in the order of their hashes: nothing is moved twice, and no room is
+    /// left unused.
+    pub(crate) fn fill<S: Hashed>(&mut self, sources: &[S], mut make: impl FnMut(&S) -> T) {
+        // Room for some growth before the first split.
+        const FILL: usize = SEGMENT_ENTRIES_MAX - SEGMENT_ENTRIES_MAX / 8;
+        /// Depth, and number of elements, of each segment in order.
+        fn part<S: Hashed>(sources: &[S], skip: u32, depth: u32, parts: &mut Vec<(u32, usize)>) {
+            if sources.len() <= FILL || depth == DEPTH_MAX {
+                parts.push((depth, sources.len()));
+                return;
+            }
+            let bit = 1u64 << (63 - skip - depth);
+            let (lower, upper) = sources.split_at(sources.partition_point(|s| s.hash() & bit == 0));
+            part(lower, skip, depth + 1, parts);
+            part(upper, skip, depth + 1, parts);
+        }
+        assert!(self.len == 0);
+        self.len = sources.len();
+        let mut parts = Vec::new();
+        part(sources, self.skip, 0, &mut parts);
+        self.depth = parts.iter().map(|&(depth, _)| depth).max().unwrap_or(0);
+        self.directory = Vec::with_capacity(1 << self.depth);
+        self.segments = Vec::with_capacity(parts.len());
+        let mut rest = sources;
+        for (depth, count) in parts {
+            let number = self.segments.len() as u32;
+            self.directory.extend(std::iter::repeat_n(number, 1 << (self.depth - depth)));
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            self.segments.push(Segment::from_entries(depth, own.iter().map(&mut make).collect()));
+        }
+    }
+
     /// Takes an element out.
     pub(crate) fn remove(&mut self, place: Place) -> T {
         self.len -= 1;
@@ -490,6 +523,26 @@ mod tests {
             assert_eq!(table.find(spread(number), |_| true).is_some(), number % 3 != 0, "{number}");
         }
         assert_eq!(table.len(), 20_000 - 20_000_usize.div_ceil(3));
+    }
+
+    #[test]
+    fn a_filled_table_is_as_one_that_grew() {
+        for count in [0, 1, 1000, 1280, 5_000, 60_000] {
+            let mut hashes: Vec<u64> = (0..count).map(|number| spread(number) >> 3 | 5 << 61).collect();
+            hashes.sort_unstable();
+            let mut table = Table::new(3);
+            table.fill(&hashes, |&hash| hash);
+            assert_eq!(table.len(), hashes.len());
+            assert!(hashes.iter().all(|&hash| table.find(hash, |_| true).is_some()));
+            let mut seen = Vec::new();
+            assert!(table.scan(5 << 61, usize::MAX, 0, &mut |&hash| seen.push(hash)).is_none());
+            seen.sort_unstable();
+            assert_eq!(seen, hashes);
+            for number in count..count + 20_000 {
+                table.insert(spread(number) >> 3 | 5 << 61);
+            }
+            assert!((0..count + 20_000).all(|n| table.find(spread(n) >> 3 | 5 << 61, |_| true).is_some()));
+        }
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl Shard {
     /// Says that a segment now holds the collected object at `location`, if the entry still has it; whether it has.
     pub(crate) fn settle(&mut self, object: &CollectedObject, location: Location) -> bool {
         let Some(place) = self.find_written(object) else { return false };
-        self.live.take(location);
+        self.live.take(location, 1);
         self.table.get_mut(place).handle.set_location(Some(location));
         true
     }
