@@ -63,7 +63,9 @@ impl<T> Chunks<T> {
         if left + STEP < CHUNK {
             self.chunks.truncate(at + 1);
         }
-        if let Some(chunk) = self.chunks.get_mut(at)
+        if self.len == 0 {
+            self.chunks = SmallVec::new();
+        } else if let Some(chunk) = self.chunks.get_mut(at)
             && chunk.capacity() > left + 2 * STEP
         {
             chunk.shrink_to(left + STEP);
