@@ -30,10 +30,18 @@
 mod api;
 mod background;
 mod clock;
+#[allow(dead_code)]
+mod compression;
 mod db;
+#[allow(dead_code)]
+mod dictionary;
 mod error;
 mod expiry;
 mod fetch;
+#[allow(dead_code)]
+mod file_header;
+#[allow(dead_code)]
+mod idle;
 #[allow(dead_code, unused_imports)] // Used by checkpoints and recovery.
 mod index_file;
 mod key;
@@ -45,6 +53,8 @@ mod options;
 mod prefetch;
 mod record;
 mod recovery;
+#[allow(dead_code, unused_imports)]
+mod segment;
 mod shard;
 mod stats;
 mod table;

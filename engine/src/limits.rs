@@ -41,3 +41,18 @@ pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::fr
 pub(crate) const INDEX_BUFFER_BYTES: usize = 1 << 20;
 /// The longest body of a manifest, in bytes: over two million segments.
 pub(crate) const MANIFEST_BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Longest segment, in bytes; a larger object has one of its own. An offset in it, in units of four bytes, fits 24 bits.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Longest flat form of an object, in bytes, what one allocation of the engine holds: a large hash may be longer than any of its values.
+pub(crate) const OBJECT_BYTES_MAX: u64 = u32::MAX as u64;
+/// Longest dictionary, in bytes. Past some 16 KiB it gains little on sessions, and costs cache.
+pub(crate) const DICTIONARY_BYTES_MAX: usize = 1 << 20;
+/// A segment's writer asks to be written once it has buffered this many bytes, and a scan reads as many at a time.
+pub(crate) const SEGMENT_IO_BYTES: usize = 1 << 20;
+/// What the first read of a record asks for, in bytes: most records are shorter, and need no second one.
+pub(crate) const RECORD_READ_BYTES: usize = 1 << 10;
+/// A buffer that a larger record has blown up is given back down to this.
+pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+const _: () = assert!(SEGMENT_BYTES_MAX / 4 <= 1 << 24);

@@ -18,7 +18,12 @@ pub(crate) struct Bytes {
 impl Bytes {
     /// Those of a length.
     pub(crate) fn of(length: usize) -> Bytes {
-        let (mut this, mut number) = (Bytes { bytes: [0; 10], len: 0 }, length as u64);
+        Bytes::of_number(length as u64)
+    }
+
+    /// Those of any number.
+    pub(crate) fn of_number(mut number: u64) -> Bytes {
+        let mut this = Bytes { bytes: [0; 10], len: 0 };
         loop {
             this.bytes[this.len] = number as u8 | if number >= 0x80 { 0x80 } else { 0 };
             this.len += 1;

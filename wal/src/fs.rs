@@ -81,6 +81,15 @@ pub trait File: Send + Sync {
     /// # Errors
     /// Those of the system.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// As [`File::read_at`] if that needs no waiting for a disk; `None` if it would, or if there is no telling. It may return less
+    /// than asked for anywhere in the file, but 0 only at its end.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn read_at_nowait(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let (_, _) = (buf, offset);
+        Ok(None)
+    }
     /// Writes all of `buf` at `offset`, growing the file if need be. After an error any part may have been written.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 
 use std::{
     fs, io,
-    io::IoSlice,
+    io::{IoSlice, IoSliceMut},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::{FileExt, OpenOptionsExt},
@@ -60,6 +60,7 @@ impl Fs for RealFs {
             file,
             direct: OnceLock::new(),
             dsync_refused: AtomicBool::new(false),
+            nowait_refused: AtomicBool::new(false),
             scratch: Mutex::new(Vec::new()),
         }))
     }
@@ -143,6 +144,7 @@ struct RealFile {
     /// A second descriptor for direct I/O, opened at the first durable write; `None` once refused.
     direct: OnceLock<Option<fs::File>>,
     dsync_refused: AtomicBool,
+    nowait_refused: AtomicBool,
     /// Aligned memory for direct writes. Guards only itself; held during the write.
     scratch: Mutex<Vec<u8>>,
 }
@@ -215,6 +217,26 @@ impl File for RealFile {
             }
         }
         Ok(asked - buf.len())
+    }
+
+    fn read_at_nowait(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        if buf.is_empty() {
+            return Ok(Some(0));
+        }
+        while !self.nowait_refused.load(Ordering::Relaxed) {
+            match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT)
+            {
+                Ok(read) => return Ok(Some(read)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                // Not known to the kernel, or not to this file system: it won't be the next time either.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    self.nowait_refused.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

@@ -83,7 +83,7 @@ pub(crate) fn put_head(out: &mut impl Sink, kind: Kind, database: u8, key: &[u8]
 /// Takes apart bytes from outside, down to the elements of the payload; `None` if they are not an object.
 pub(crate) fn check(bytes: &[u8]) -> Option<(Kind, u8, Parts<'_>)> {
     let (&[tag, database], rest) = bytes.split_first_chunk::<2>()?;
-    if tag & !(KIND_MASK | POLICY) != 0 || database >= DATABASES {
+    if !may_begin_with(bytes) {
         return None;
     }
     let kind = kind_of(tag)?;
@@ -94,6 +94,13 @@ pub(crate) fn check(bytes: &[u8]) -> Option<(Kind, u8, Parts<'_>)> {
         Kind::List | Kind::Set | Kind::SortedSet => false,
     };
     sound.then_some((kind, database, parts))
+}
+
+/// Whether an object may begin with these bytes: a cheap look at no more than they are. It promises nothing.
+pub(crate) fn may_begin_with(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<2>().is_some_and(|&[tag, database]| {
+        tag & !(KIND_MASK | POLICY) == 0 && kind_of(tag).is_some() && database < DATABASES
+    })
 }
 
 #[inline]

@@ -272,6 +272,21 @@ impl File for SimFile {
         Ok(to - from)
     }
 
+    /// Now and then it would wait, or has only a part, as a page cache does.
+    fn read_at_nowait(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let part = {
+            let mut disk = self.disk.lock();
+            if disk.rng.chance(25) {
+                return Ok(None);
+            }
+            match disk.rng.chance(10) {
+                true if buf.len() > 1 => 1 + disk.rng.below(buf.len() as u64 - 1) as usize,
+                _ => buf.len(),
+            }
+        };
+        self.read_at(buf.get_mut(..part).unwrap_or_default(), offset).map(Some)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.write(buf, offset, false)
     }
