@@ -196,13 +196,15 @@ pub(crate) struct Block<'b> {
 impl<'b> Block<'b> {
     /// Its entries, in the order of hashes. Keys with the same hash follow one another.
     #[inline]
-    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = IndexEntry> + use<'b> {
+    pub(crate) fn entries(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = IndexEntry> + ExactSizeIterator + use<'b> {
         self.entries.iter().map(IndexEntry::decode)
     }
 
     /// The hashes that have no entry any more, in order.
     #[inline]
-    pub(crate) fn removed(&self) -> impl ExactSizeIterator<Item = u64> + use<'b> {
+    pub(crate) fn removed(&self) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + use<'b> {
         self.removed.iter().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
