@@ -29,6 +29,7 @@
 
 mod api;
 mod background;
+pub mod check;
 mod clock;
 #[allow(dead_code)]
 mod compression;

@@ -56,3 +56,8 @@ pub(crate) const RECORD_READ_BYTES: usize = 1 << 10;
 pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 const _: () = assert!(SEGMENT_BYTES_MAX / 4 <= 1 << 24);
+
+/// Damaged places of a file that a check lists; the others are counted.
+pub(crate) const DAMAGE_LISTED_MAX: usize = 16;
+/// Threads that check segments.
+pub(crate) const CHECK_THREADS_MAX: usize = 8;

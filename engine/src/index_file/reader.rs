@@ -139,6 +139,12 @@ impl IndexFile {
         self.entries
     }
 
+    /// Where the block begins whose range a hash is in, or would be.
+    pub(crate) fn offset_of(&self, hash: u64) -> u64 {
+        let after = self.blocks.partition_point(|block| block.from <= hash);
+        self.blocks[..after].last().map_or(0, |block| block.offset)
+    }
+
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
