@@ -61,3 +61,5 @@ const _: () = assert!(SEGMENT_BYTES_MAX / 4 <= 1 << 24);
 pub(crate) const DAMAGE_LISTED_MAX: usize = 16;
 /// Threads that check segments.
 pub(crate) const CHECK_THREADS_MAX: usize = 8;
+/// Records of each segment that an inventory looks at, to say how far they are compressed.
+pub(crate) const SAMPLED_RECORDS_MAX: usize = 1000;

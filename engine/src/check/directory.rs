@@ -57,6 +57,14 @@ impl Directory {
         Ok(Directory { fs, path: path.into(), files, database_id, manifest, checkpoint, _lock: lock })
     }
 
+    /// This, or what is wrong with its manifest.
+    pub(super) fn with_manifest(self) -> Result<Directory, Error> {
+        match self.manifest {
+            Ok(manifest) => Ok(Directory { manifest: Ok(manifest), ..self }),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The manifest's, or the one that most files state.
     pub(super) fn database_id(&self) -> &[u8; 16] {
         &self.database_id
@@ -82,6 +90,12 @@ impl Directory {
         let base =
             |name: &String| u64::from_str_radix(name.strip_prefix("wal-")?.strip_suffix(".log")?, 16).ok();
         self.files.keys().filter_map(base).min().map_or(Lsn::ZERO, Lsn::new)
+    }
+
+    /// How many files the log has, and their length in bytes.
+    pub(super) fn log_files(&self) -> (u64, u64) {
+        let logs = self.files.iter().filter(|(name, _)| name.ends_with(".log"));
+        logs.fold((0, 0), |(files, bytes), (_, length)| (files + 1, bytes + length))
     }
 
     /// The length of all files that a check reads.

@@ -1,7 +1,7 @@
 //! Is a data directory sound? [`check`] reads every byte that the manifest vouches for and every byte of the log behind it, and says what it
-//! found, file by file.
+//! found, file by file. [`inventory`] says what is there without reading the data.
 //!
-//! It changes nothing in the directory (but for the lock file, which it holds), and no bytes in it can make it panic.
+//! They change nothing in the directory (but for the lock file, which they hold), and no bytes in it can make them panic.
 //!
 //! ```no_run
 //! use sessile::check::check;
@@ -17,6 +17,7 @@ mod directory;
 #[cfg(test)]
 mod fixture;
 mod index;
+mod inventory;
 mod log;
 mod report;
 mod segments;
@@ -24,6 +25,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
+pub use inventory::{DictionaryUse, IndexUse, Inventory, SegmentUse, inventory};
 pub use report::{CheckReport, Damage, FileFinding, FileKind};
 
 use crate::Error;
