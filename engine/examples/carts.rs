@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
     add(&db, anonymous, "coffee", 2)?;
     add(&db, anonymous, "mugs", 6)?;
     db.touch(anonymous, ANONYMOUS)?;
-    let days = db.time_to_live(anonymous).flatten().unwrap_or_default().as_secs_f64() / 86_400.0;
+    let days = db.time_to_live(anonymous)?.flatten().unwrap_or_default().as_secs_f64() / 86_400.0;
     println!("before the login, in an anonymous cart: {} (kept for {days:.0} days)", show(&db, anonymous)?);
 
     println!("two tabs put mugs into it at the same time, 50 each");

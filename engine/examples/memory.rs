@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         while !db.admit_now(value_bytes + 100, Access::Write)? {
             db.push_log()?;
         }
-        let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, db.now_ms());
+        let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, db.now_ms())?;
         txn.put_string(&key, &value, Some(db.now_ms() + 3_600_000 + number % 1_800_000));
         txn.touch(&key, Touch::For(idle));
         txn.commit();

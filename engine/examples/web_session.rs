@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
     println!("  Bob's has ended by itself: {:?}, {} session left in memory", request(&db, "bob")?, db.len());
 
     login(&db, "eve", "Eve")?;
-    let left = db.time_to_live(&key("eve")).flatten().unwrap_or_default();
+    let left = db.time_to_live(&key("eve"))?.flatten().unwrap_or_default();
     println!("Eve logs in, has {left:?} for her next request, and logs out: {}", logout(&db, "eve")?);
 
     println!("Ada goes on and on, but not beyond the absolute limit");

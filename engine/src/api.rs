@@ -35,17 +35,17 @@ impl Db {
         within("value", value_bytes, VALUE_BYTES_MAX)?;
         let key = self.own_key(key);
         self.inner.admit(key.bytes.len() + value_bytes + RECORD_OVERHEAD, access)?;
-        let mut txn = self.begin(std::slice::from_ref(&key), access, self.now_ms());
+        let mut txn = self.begin(std::slice::from_ref(&key), access, self.now_ms())?;
         let result = run(&mut txn, &key);
         self.inner.acknowledge(txn.commit())?;
         Ok(result)
     }
 
     #[inline]
-    fn read<R>(&self, key: &[u8], run: impl FnOnce(&Txn<'_>, &Key<'_>) -> R) -> R {
+    fn read<R>(&self, key: &[u8], run: impl FnOnce(&Txn<'_>, &Key<'_>) -> R) -> Result<R, Error> {
         let key = self.own_key(key);
-        let txn = self.begin(std::slice::from_ref(&key), Access::Read, self.now_ms());
-        run(&txn, &key)
+        let txn = self.begin(std::slice::from_ref(&key), Access::Read, self.now_ms())?;
+        Ok(run(&txn, &key))
     }
 
     /// The value of a key, or `None` if there is none (or no longer).
@@ -53,7 +53,7 @@ impl Db {
     /// # Errors
     /// [`Error::WrongKind`] if the key holds no string.
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
-        Ok(self.read(key, |txn, key| txn.value(key))?)
+        Ok(self.read(key, |txn, key| txn.value(key))??)
     }
 
     /// The value of a key, whose deadline moves at the same moment: what a web application does for each request.
@@ -122,12 +122,18 @@ impl Db {
     }
 
     /// Whether the key exists.
-    pub fn contains(&self, key: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// [`Error::DamagedValue`], [`Error::Io`].
+    pub fn contains(&self, key: &[u8]) -> Result<bool, Error> {
         self.read(key, |txn, key| txn.exists(key))
     }
 
     /// How long the key has to live, to the millisecond: `None` if there is no such key, `Some(None)` if it never dies.
-    pub fn time_to_live(&self, key: &[u8]) -> Option<Option<Duration>> {
+    ///
+    /// # Errors
+    /// [`Error::DamagedValue`], [`Error::Io`].
+    pub fn time_to_live(&self, key: &[u8]) -> Result<Option<Option<Duration>>, Error> {
         self.read(key, |txn, key| {
             let left = |at: u64| Duration::from_millis(at.saturating_sub(txn.now_ms()));
             txn.deadline(key).map(|deadline| deadline.map(left))
@@ -147,7 +153,7 @@ impl Db {
     /// # Errors
     /// [`Error::WrongKind`] if the key holds no hash.
     pub fn hash_get(&self, key: &[u8], field: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.read(key, |txn, key| txn.hash_get(key, field).map(|value| value.map(<[u8]>::to_vec)))?)
+        Ok(self.read(key, |txn, key| txn.hash_get(key, field).map(|value| value.map(<[u8]>::to_vec)))??)
     }
 
     /// All fields and values of a hash; empty if there is no such key.
@@ -159,7 +165,7 @@ impl Db {
             let mut all = Vec::new();
             txn.hash_for_each(key, &mut |field, value| all.push((field.to_vec(), value.to_vec())))?;
             Ok::<_, crate::WrongKind>(all)
-        })?)
+        })??)
     }
 
     /// Sets a field of a hash, creating it; whether the field is new. Keeps the key's deadline.
@@ -209,23 +215,28 @@ impl Db {
             within("key", key.bytes.len(), KEY_BYTES_MAX)?;
         }
         self.inner.admit(RECORD_OVERHEAD * keys.len(), Access::Write)?;
-        let mut txn = self.begin(&keys, Access::Write, self.now_ms());
+        let mut txn = self.begin(&keys, Access::Write, self.now_ms())?;
         let result = run(&mut txn, &keys);
         self.inner.acknowledge(txn.commit())?;
         Ok(result)
     }
 
     /// The keys of this database, in no particular order. Keys that are there throughout are seen exactly once or, rarely, more often; others
-    /// may or may not be. It locks one shard at a time, briefly.
-    pub fn keys(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+    /// may or may not be. It locks one shard at a time, briefly. An error of [`scan`](Self::scan) is the last item.
+    pub fn keys(&self) -> impl Iterator<Item = Result<Vec<u8>, Error>> + '_ {
         let mut cursor = Some(0);
         let mut batch = Vec::new();
         std::iter::from_fn(move || {
             while batch.is_empty() {
-                let next = self.scan(self.database, cursor?, 128, &mut |key, _| batch.push(key.to_vec()));
-                cursor = (next != 0).then_some(next);
+                match self.scan(self.database, cursor?, 128, &mut |key, _| batch.push(key.to_vec())) {
+                    Ok(next) => cursor = (next != 0).then_some(next),
+                    Err(error) => {
+                        cursor = None;
+                        return Some(Err(error));
+                    }
+                }
             }
-            batch.pop()
+            batch.pop().map(Ok)
         })
     }
 

@@ -7,6 +7,7 @@ use crate::db::{Garbage, Inner};
 use crate::limits::{EXPIRY_PAUSE_MAX, FREED_PER_STEP_MAX, TIMERS_PER_HOLD_MAX};
 use crate::shard::Dead;
 use crate::{Error, Options};
+use crate::{storage, tiering};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
@@ -82,6 +83,8 @@ pub(crate) fn log_step(inner: &Inner) -> Result<Duration, Error> {
 pub(crate) struct Pauses {
     pub(crate) expiry: Pause,
     pub(crate) log: Pause,
+    pub(crate) storage: Pause,
+    pub(crate) tiering: Pause,
     sync: Pause,
 }
 
@@ -129,6 +132,8 @@ pub(crate) struct Threads {
 
 /// How long the log thread waits before it tries a log that has failed: it only waits to be stopped then.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// How long the tiering thread sleeps while there is no limit: a change of the limit wakes it.
+const TIERING_PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// How long the sync thread waits for a request before it looks whether to stop.
 const SYNC_WAIT: Duration = Duration::from_millis(500);
 
@@ -162,6 +167,13 @@ impl Threads {
                 }
             })?;
         }
+        if options.background {
+            threads
+                .spawn("sessile-storage", |inner| while inner.pauses.storage.wait(storage::step(inner)) {})?;
+            threads.spawn("sessile-tiering", |inner| {
+                while inner.pauses.tiering.wait(tiering::step(inner).min(TIERING_PAUSE_MAX)) {}
+            })?;
+        }
         if options.background && options.sync_thread {
             threads.spawn("sessile-sync", |inner| {
                 // A failure poisons the log, and the log thread reports it.
@@ -183,8 +195,9 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        let Pauses { expiry, log, sync } = &self.inner.pauses;
-        for pause in [expiry, log, sync] {
+        self.inner.storage.close();
+        let Pauses { expiry, log, storage, tiering, sync } = &self.inner.pauses;
+        for pause in [expiry, log, storage, tiering, sync] {
             pause.stop();
         }
         self.inner.wal.wake();

@@ -29,6 +29,11 @@ impl EngineClock {
         self.start_ms
     }
 
+    /// The monotonic clock, in ns.
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        self.clock.monotonic_ns()
+    }
+
     /// Milliseconds since the epoch.
     #[inline]
     pub(crate) fn now_ms(&self) -> u64 {

@@ -5,21 +5,24 @@
 
 use crate::background::{self, Pauses, Threads};
 use crate::clock::{EngineClock, LogClock};
+use crate::fetch::ReadCounts;
 use crate::fetch::{Begun, Fetch};
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SCAN_IGNORED_BITS, SHARDS_MAX, SHARDS_MIN};
+use crate::live::LiveCounts;
 use crate::object::{Kind, Object};
-use crate::recovery::{self, Replay, shard_number};
-use crate::shard::Shard;
-use crate::stats::{RecoveryReport, Stats};
+use crate::recovery::{self, Replay, Shards, shard_number};
+use crate::segments::Segments;
+use crate::stats::{RecoveryReport, Stats, StorageStats};
+use crate::storage::{self, Storage};
+use crate::tiering::{self, Held, Tiering};
 use crate::txn::{Access, Txn};
 use crate::{Error, Eviction, Options};
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The lock's name in the data directory.
@@ -30,11 +33,17 @@ const CLOCK_AHEAD_WARN_MS: u64 = 1_000;
 
 /// What all handles share.
 pub(crate) struct Inner {
-    pub(crate) shards: Box<[CachePadded<Mutex<Shard>>]>,
+    pub(crate) shards: Shards,
     pub(crate) shard_bits: u32,
     pub(crate) hasher: KeyHasher,
     pub(crate) wal: Wal,
     pub(crate) clock: EngineClock,
+    pub(crate) segments: Segments,
+    pub(crate) storage: Storage,
+    pub(crate) tiering: Tiering,
+    pub(crate) reads: Arc<ReadCounts>,
+    eviction: AtomicU8,
+    background: bool,
     pub(crate) expired_keys: AtomicU64,
     pub(crate) expiry_lag_ms: AtomicU64,
     pub(crate) expiry_lag_max_ms: AtomicU64,
@@ -109,16 +118,43 @@ impl Inner {
     }
 
     fn count_memory(&self) -> u64 {
-        let bytes = self.shards.iter().map(|shard| shard.lock().memory_bytes() as u64).sum();
+        let held = self.held();
+        held.index_bytes + held.object_bytes
+    }
+
+    /// Adds up what all shards hold.
+    pub(crate) fn held(&self) -> Held {
+        let (mut held, mut away) = (Held::default(), false);
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let weight = shard.weight();
+            held.index_bytes += shard.index_bytes() as u64;
+            held.object_bytes += weight.bytes as u64;
+            held.dirty_bytes += weight.dirty_bytes as u64;
+            away |= shard.has_away();
+        }
+        self.tiering.note_away(away);
+        let bytes = held.index_bytes + held.object_bytes;
         self.memory_bytes.store(bytes, Ordering::Relaxed);
         self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
-        bytes
+        held
+    }
+
+    /// Whether keys are deleted when memory is full, instead of values leaving it.
+    pub(crate) fn evicts_keys(&self) -> bool {
+        self.eviction.load(Ordering::Relaxed) != Eviction::None as u8
+    }
+
+    /// Whether a write may happen, for all the disk limit says.
+    fn check_disk_limit(&self, access: Access) -> Result<(), Error> {
+        if access == Access::Write { self.storage.check_disk_limit() } else { Ok(()) }
     }
 
     /// Asks whether a write of about `bytes` may happen; waits while the log's buffer is over its limit.
     pub(crate) fn admit(&self, bytes: usize, access: Access) -> Result<(), Error> {
         let Some(admit) = access.admit() else { return Ok(()) };
         self.check_open()?;
+        self.check_disk_limit(access)?;
         self.wal.admit(bytes, admit).map_err(Error::of_log)
     }
 
@@ -139,9 +175,12 @@ impl Inner {
     }
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn shard_count() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores * 16).next_power_of_two().clamp(SHARDS_MIN, SHARDS_MAX)
+    (cores() * 16).next_power_of_two().clamp(SHARDS_MIN, SHARDS_MAX)
 }
 
 impl Db {
@@ -163,28 +202,56 @@ impl Db {
             None => Error::io("lock", &lock_path)(error),
         })?;
         let wall_ms = options.clock.wall_ms();
-        let manifest = recovery::manifest(&*fs, directory, wall_ms)?;
+        let mut manifest = recovery::manifest(&*fs, directory, wall_ms)?;
         let hasher = KeyHasher::new(manifest.hash_key);
+        let threads = if options.background { cores() } else { 1 };
 
-        let mut replay = Replay::new(shard_count(), &hasher, wall_ms);
-        let mut log_options =
-            WalOptions::default().durability(options.durability).database_id(manifest.database_id);
+        let segments = Segments::new(Arc::new(LiveCounts::new()));
+        let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
+        let shard_count = shard_count();
+        let shards = recovery::load(directory, &manifest, &files, &segments, shard_count, wall_ms, threads)?;
+        let shard_bits = shard_count.trailing_zeros();
+        let indexed_ns = options.clock.monotonic_ns();
+        let state = &manifest.checkpoint;
+        let replay = Replay {
+            shards: &shards,
+            shard_bits,
+            hasher: &hasher,
+            segments: &segments,
+            cuts: &files.cuts,
+            now_ms: wall_ms,
+            reached: state.log_reached,
+        };
+        let mut log_options = WalOptions::default()
+            .durability(options.durability)
+            .database_id(manifest.database_id)
+            .known_durable(Lsn::new(state.log_reached));
         if let Some(bytes) = options.log_file_bytes_max {
             log_options = log_options.segment_bytes_max(bytes);
         }
         let log_clock = Arc::new(LogClock::new(Arc::clone(&options.clock)));
-        let (wal, log) = Wal::open(
-            fs,
-            Arc::clone(&log_clock) as _,
-            directory,
-            log_options,
-            Lsn::ZERO,
-            &mut |_, record| replay.record(record).map_err(Into::into),
-        )
-        .map_err(Error::Log)?;
-        let clock = log_clock.start(log.clock_high_water_ms);
-        let Replay { shards, shard_bits, .. } = replay;
-        let clock_ahead_ms = log.clock_high_water_ms.saturating_sub(wall_ms);
+        let (opened, replayed) = replay.with_threads(threads, |dealer| {
+            Wal::open(
+                Arc::clone(&fs),
+                Arc::clone(&log_clock) as _,
+                directory,
+                log_options,
+                Lsn::new(state.log_from),
+                &mut |lsn, record| dealer.record(lsn, record).map_err(Into::into),
+            )
+        });
+        let (wal, log) = opened.map_err(Error::Log)?;
+        replayed.map_err(|bad| Error::BadLog { path: directory.into(), reason: bad.to_string() })?;
+        replay.read_twins().map_err(|reason| Error::BadLog { path: directory.into(), reason })?;
+        let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
+        let index_files = files.indexes.len();
+        drop(files);
+        let orphans = recovery::remove_orphans(&*fs, directory, &mut manifest)?;
+        let high_water_ms = log.clock_high_water_ms.max(manifest.checkpoint.time_ms);
+        let clock = log_clock.start(high_water_ms);
+        let dictionary = segments.dictionaries().pop();
+        let storage = Storage::new(options, directory.into(), manifest, dictionary);
+        let clock_ahead_ms = high_water_ms.saturating_sub(wall_ms);
         if clock_ahead_ms > CLOCK_AHEAD_WARN_MS {
             tracing::warn!(
                 ahead_ms = clock_ahead_ms,
@@ -193,7 +260,13 @@ impl Db {
         }
         let recovery = RecoveryReport {
             created: log.created && log.records == 0,
-            keys: shards.iter().map(|shard| shard.live_keys(clock.now_ms())).sum(),
+            keys: shards.iter().map(|shard| shard.lock().live_keys(clock.now_ms())).sum(),
+            index_files,
+            index_entries,
+            index_elapsed: Duration::from_nanos(indexed_ns - begun_ns),
+            segments: segments.all().len(),
+            segment_bytes: segments.all().iter().map(|segment| segment.bytes).sum(),
+            orphans,
             log_records: log.records,
             log_bytes: log.bytes,
             torn: log.torn.map(|torn| (torn.path, torn.offset, torn.bytes)),
@@ -201,11 +274,17 @@ impl Db {
             clock_ahead_ms,
         };
         let inner = Arc::new(Inner {
-            shards: shards.into_iter().map(|shard| CachePadded::new(Mutex::new(shard))).collect(),
+            shards,
             shard_bits,
             hasher,
             wal,
             clock,
+            segments,
+            storage,
+            tiering: Tiering::new(options.memory_bytes_max),
+            reads: Arc::default(),
+            eviction: AtomicU8::new(options.eviction as u8),
+            background: options.background,
             expired_keys: AtomicU64::new(0),
             expiry_lag_ms: AtomicU64::new(0),
             expiry_lag_max_ms: AtomicU64::new(0),
@@ -282,6 +361,7 @@ impl Db {
     pub fn admit_now(&self, bytes: usize, access: Access) -> Result<bool, Error> {
         let Some(admit) = access.admit() else { return Ok(true) };
         self.inner.check_open()?;
+        self.inner.check_disk_limit(access)?;
         let welcome = self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)?;
         if !welcome {
             self.inner.wake_log_if_wanted();
@@ -289,16 +369,32 @@ impl Db {
         Ok(welcome)
     }
 
-    /// Locks the shards of `keys`, in one global order, and begins an atomic step at time `now_ms` (see [`now_ms`](Self::now_ms)). It does no
-    /// I/O. Ask [`admit_now`](Self::admit_now) before a write.
+    /// Locks the shards of `keys`, in one global order, and begins an atomic step at time `now_ms` (see [`now_ms`](Self::now_ms)). Values that are
+    /// not in memory are read first, which may wait for a disk; [`try_begin`](Self::try_begin) never does. Ask [`admit_now`](Self::admit_now)
+    /// before a write.
     ///
     /// A second transaction on the same thread while one is open deadlocks: pass all keys at once. [`transaction`](Self::transaction) is the
     /// convenient form.
-    pub fn begin(&self, keys: &[Key<'_>], access: Access, now_ms: u64) -> Txn<'_> {
-        Txn::begin(&self.inner, keys, access, now_ms)
+    ///
+    /// # Errors
+    /// As [`try_begin`](Self::try_begin).
+    pub fn begin(&self, keys: &[Key<'_>], access: Access, now_ms: u64) -> Result<Txn<'_>, Error> {
+        let mut fetched = None;
+        loop {
+            match self.try_begin(keys, access, now_ms, fetched)? {
+                Begun::Ready(txn) => return Ok(txn),
+                Begun::Cold(mut fetch) => {
+                    // Most of what is cold is in the page cache.
+                    if !fetch.try_now() {
+                        fetch.wait();
+                    }
+                    fetched = Some(fetch);
+                }
+            }
+        }
     }
 
-    /// As [`begin`](Self::begin), if the objects of all keys are in memory in readable form; else what has to be read before. `fetched` is what was
+    /// As [`begin`](Self::begin), if the objects of all keys are in memory in readable form; else what has to be read before. Never does I/O. `fetched` is what was
     /// read after such an answer to the same call.
     ///
     /// # Errors
@@ -310,13 +406,18 @@ impl Db {
         now_ms: u64,
         fetched: Option<Fetch>,
     ) -> Result<Begun<'_>, Error> {
-        drop(fetched);
-        Ok(Begun::Ready(Txn::begin(&self.inner, keys, access, now_ms)))
+        let mut txn = Txn::begin(&self.inner, keys, access, now_ms);
+        if txn.wants_bring()
+            && let Some(fetch) = txn.bring(keys, fetched)?
+        {
+            return Ok(Begun::Cold(fetch));
+        }
+        Ok(Begun::Ready(txn))
     }
 
     /// Whether any value is not in memory in readable form, so that [`scan`](Self::scan) and [`random_key`](Self::random_key) may wait for a disk.
     pub fn has_cold(&self) -> bool {
-        false
+        self.inner.tiering.has_away()
     }
 
     /// Makes a checkpoint: everything committed before this call is in segments and index when it returns, and the log before it is released.
@@ -324,37 +425,54 @@ impl Db {
     /// # Errors
     /// [`Error::Io`], [`Error::DiskFull`]; nothing is lost by a checkpoint that fails.
     pub fn checkpoint(&self) -> Result<(), Error> {
-        Ok(())
+        self.inner.check_open()?;
+        self.inner.storage.checkpoint(&self.inner, self.inner.background)
     }
 
     /// Asks for a checkpoint in the background; false if one is under way.
     pub fn request_checkpoint(&self) -> bool {
-        true
+        self.inner.storage.request(&self.inner)
     }
 
     /// Changes [`Options::memory_bytes_max`].
-    pub fn set_memory_bytes_max(&self, _bytes: u64) {}
+    pub fn set_memory_bytes_max(&self, bytes: u64) {
+        self.inner.tiering.set_limit(bytes);
+        self.inner.pauses.tiering.wake();
+    }
 
     /// Changes [`Options::disk_bytes_max`].
-    pub fn set_disk_bytes_max(&self, _bytes: u64) {}
+    pub fn set_disk_bytes_max(&self, bytes: u64) {
+        self.inner.storage.set_disk_limit(bytes);
+    }
 
     /// Changes [`Options::eviction`].
-    pub fn set_eviction(&self, _eviction: Eviction) {}
+    pub fn set_eviction(&self, eviction: Eviction) {
+        self.inner.eviction.store(eviction as u8, Ordering::Relaxed);
+        self.inner.pauses.tiering.wake();
+    }
 
     /// Changes [`Options::idle_compression`].
     pub fn set_idle_compression(&self, _on: bool) {}
 
     /// Changes [`Options::checkpoint_log_bytes`] and [`Options::checkpoint_interval`].
-    pub fn set_checkpoint_trigger(&self, _log_bytes: u64, _interval: Duration) {}
+    pub fn set_checkpoint_trigger(&self, log_bytes: u64, interval: Duration) {
+        let triggers = &self.inner.storage.triggers;
+        triggers.log_bytes.store(log_bytes, Ordering::Relaxed);
+        triggers
+            .interval_ms
+            .store(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 
     /// Tells the engine how many bytes of memory the process holds (its RSS) and how many of them are not the engine's, so that
     /// [`Options::memory_bytes_max`] bounds what the allocator holds and not only what was asked of it. Call it about ten times a second.
-    pub fn note_resident_bytes(&self, _resident_bytes: u64) {}
+    pub fn note_resident_bytes(&self, resident_bytes: u64) {
+        self.inner.tiering.note_resident(resident_bytes, self.memory_bytes());
+    }
 
     /// Says that `keys` will be asked for in a moment: what their lookups read is fetched from memory for all at once instead of one after
     /// the other. A hint for pipelines of some ten commands; it changes nothing.
     pub fn prefetch(&self, keys: &[Key<'_>]) {
-        self.begin(keys, Access::Read, 0).prefetch(keys);
+        Txn::begin(&self.inner, keys, Access::Read, 0).prefetch(keys);
     }
 
     /// As [`begin`](Self::begin), over every key there is or may be.
@@ -370,91 +488,6 @@ impl Db {
     /// Number of keys in a numbered database that have a deadline.
     pub fn len_with_deadline(&self, database: u8) -> usize {
         self.inner.shards.iter().map(|shard| shard.lock().counts(database).with_deadline as usize).sum()
-    }
-
-    /// A step of a scan over a numbered database: calls `each` with the key and kind of at least `count` live keys from `cursor` on, if there
-    /// are as many. The next cursor, below 2^53; 0 at the end. A key that is there throughout is seen at least once. `each` runs under a
-    /// shard's lock.
-    pub fn scan(&self, database: u8, cursor: u64, count: usize, each: &mut dyn FnMut(&[u8], Kind)) -> u64 {
-        let now_ms = self.now_ms();
-        let mut from = cursor << SCAN_IGNORED_BITS;
-        // At least one key that is not of this database or is dead is skipped for each that is; bound the work all the same.
-        let mut looked_at = 0;
-        let mut seen = 0;
-        for number in self.inner.shard_number(from)..self.inner.shards.len() {
-            let shard = self.inner.shards[number].lock();
-            loop {
-                let wanted = count - seen;
-                let next = shard.table().scan(from, wanted.max(1), SCAN_IGNORED_BITS, &mut |entry| {
-                    looked_at += 1;
-                    let view = entry.view();
-                    if view.database() == database && entry.deadline_ms() > now_ms {
-                        seen += 1;
-                        each(view.key(), view.kind());
-                    }
-                });
-                let enough = seen >= count || looked_at >= count.saturating_mul(10);
-                match next {
-                    Some(next) if enough => return next >> SCAN_IGNORED_BITS,
-                    Some(next) => from = next,
-                    None => break,
-                }
-            }
-            let Some(first) = (number as u64 + 1).checked_shl(64 - self.inner.shard_bits) else { break };
-            from = first;
-            if seen >= count && number + 1 < self.inner.shards.len() {
-                return from >> SCAN_IGNORED_BITS;
-            }
-        }
-        0
-    }
-
-    /// A live key of a numbered database, drawn by `random`, nearly uniformly; `None` if there is none.
-    pub fn random_key(&self, database: u8, mut random: u64) -> Option<Vec<u8>> {
-        let now_ms = self.now_ms();
-        let alive = |entry: &crate::shard::Entry| {
-            (entry.view().database() == database && entry.deadline_ms() > now_ms)
-                .then(|| entry.view().key().to_vec())
-        };
-        // Keys of all databases and of this one, by shard.
-        let held: Vec<(usize, usize)> = self
-            .inner
-            .shards
-            .iter()
-            .map(|shard| {
-                let shard = shard.lock();
-                (shard.table().len(), shard.counts(database).keys as usize)
-            })
-            .collect();
-        if held.iter().all(|&(_, own)| own == 0) {
-            return None;
-        }
-        // A shard in proportion to all its keys, and one of them; if that is another database's, again. So all have the same chance.
-        for _ in 0..RANDOM_TRIES {
-            let (number, _) = draw(held.iter().map(|&(all, _)| all), random);
-            let shard = self.inner.shards[number].lock();
-            if let Some(key) = shard.table().near(random).and_then(alive) {
-                return Some(key);
-            }
-            // Another number that has nothing to do with this one (a step of SplitMix64).
-            random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            random = (random ^ random >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            random = (random ^ random >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-            random ^= random >> 31;
-        }
-        // Few keys among many of other databases, or many dead ones: from the drawn one on, whichever lives.
-        let (first, skip) = draw(held.iter().map(|&(_, own)| own), random);
-        let shards = held.len();
-        (0..=shards).find_map(|step| {
-            let (mut skip, mut found) = (if step == 0 { skip } else { 0 }, None);
-            self.inner.shards[(first + step) % shards].lock().table().for_each(&mut |entry| {
-                if found.is_none() && entry.view().database() == database {
-                    found = if skip == 0 { alive(entry) } else { None };
-                    skip = skip.saturating_sub(1);
-                }
-            });
-            found
-        })
     }
 
     /// Removes all keys of a numbered database (`Some`) or of all (`None`), atomically. Memory is freed in the background. The position to be
@@ -545,7 +578,9 @@ impl Db {
     pub fn step(&self) -> Result<Duration, Error> {
         let expiry = background::expiry_step(&self.inner).pause;
         let log = background::log_step(&self.inner)?;
-        Ok(expiry.min(log))
+        let storage = storage::step(&self.inner);
+        let tiering = tiering::step(&self.inner);
+        Ok(expiry.min(log).min(storage).min(tiering))
     }
 
     /// Figures for humans and metrics.
@@ -558,8 +593,24 @@ impl Db {
             memory_bytes: inner.count_memory(),
             memory_peak_bytes: inner.memory_peak_bytes.load(Ordering::Relaxed),
             log: inner.wal.stats(),
-            storage: crate::stats::StorageStats::default(),
+            storage: self.storage_stats(),
         }
+    }
+
+    fn storage_stats(&self) -> StorageStats {
+        let inner = &self.inner;
+        let mut stats = inner.storage.stats(inner);
+        for shard in &inner.shards {
+            let shard = shard.lock();
+            let weight = shard.weight();
+            let keys = shard.table().len() as u64;
+            stats.values_cold += u64::from(weight.cold);
+            stats.values_compressed += u64::from(weight.idle);
+            stats.values_dirty += u64::from(weight.dirty);
+            stats.values_resident += keys - u64::from(weight.cold) - u64::from(weight.idle);
+        }
+        stats.values_evicted = inner.tiering.evicted.load(Ordering::Relaxed);
+        stats
     }
 
     /// Makes everything durable and refuses writes from here on, through any clone. Dropping the last clone does the same, but can't say
@@ -571,23 +622,7 @@ impl Db {
         self.inner.closed.store(true, Ordering::Release);
         // Whoever was admitted before has either committed once every shard's lock was free, or is seen by the log's own flush.
         drop(self.begin_all(Access::Read, 0));
+        self.inner.storage.close();
         self.inner.wal.close().map_err(Error::of_log)
     }
-}
-
-/// How many numbers `random_key` tries before it counts keys instead.
-const RANDOM_TRIES: usize = 100;
-
-/// Which of the weights a random number falls into, and how far; they are not all zero.
-fn draw(weights: impl Iterator<Item = usize> + Clone, random: u64) -> (usize, usize) {
-    let total: usize = weights.clone().sum();
-    // The product's upper half is below `total`.
-    let mut at = ((u128::from(random) * total as u128) >> 64) as usize;
-    for (number, weight) in weights.enumerate() {
-        if at < weight {
-            return (number, at);
-        }
-        at -= weight;
-    }
-    (0, 0)
 }

@@ -25,6 +25,10 @@ const CHECKSUM_AT: usize = 44;
 
 /// Fewer samples than this say little of what is to come.
 pub(crate) const SAMPLES_MIN: usize = 512;
+/// A dictionary helps the beginning of a value; behind it the value is its own dictionary.
+const SAMPLE_BYTES_MAX: usize = 4 << 10;
+/// zstd advises a hundred times the dictionary's length to train on; what is much more takes longer and gains nothing.
+const TRAINING_PER_DICTIONARY: usize = 256;
 /// One sample of so many is kept back from training, to see whether the dictionary helps on what it hasn't seen.
 const HELD_OUT_ONE_IN: usize = 8;
 
@@ -98,28 +102,35 @@ impl Dictionary {
 
     /// Trains one of at most `bytes_max` bytes on flat objects; `None` if they are too few, or have too little in common for it to help.
     ///
-    /// It takes some hundred milliseconds for a megabyte or two of samples, more than which gains nothing.
+    /// Of long objects it looks at the first 4 KiB, and of many at the first so many that 256 times the dictionary's length is full. The time
+    /// it takes is bounded by that: some 0.2 s for 16 KiB and a megabyte or two of samples, half a second for twice or more that.
     pub(crate) fn train(id: u32, samples: &[&[u8]], bytes_max: usize) -> Option<(Dictionary, Gain)> {
         if samples.len() < SAMPLES_MIN {
             return None;
         }
-        let (mut training, mut lengths) = (Vec::new(), Vec::new());
-        for (number, sample) in samples.iter().enumerate() {
-            if number % HELD_OUT_ONE_IN != 0 {
+        let samples = samples.iter().map(|sample| &sample[..sample.len().min(SAMPLE_BYTES_MAX)]);
+        let (mut training, mut lengths, mut held_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, sample) in samples.enumerate() {
+            if number % HELD_OUT_ONE_IN == 0 {
+                held_out.push(sample);
+            } else {
                 training.extend_from_slice(sample);
                 lengths.push(sample.len());
+            }
+            if training.len() > bytes_max.saturating_mul(TRAINING_PER_DICTIONARY) {
+                break;
             }
         }
         let bytes =
             zstd::dict::from_continuous(&training, &lengths, bytes_max.min(DICTIONARY_BYTES_MAX)).ok()?;
         let dictionary = Dictionary::new(id, bytes)?;
-        let gain = dictionary.gain(samples.iter().step_by(HELD_OUT_ONE_IN));
+        let gain = dictionary.gain(&held_out);
         // A twentieth: less would not pay for another file and its memory.
         (gain.with_bytes < gain.without_bytes - gain.without_bytes / 20).then_some((dictionary, gain))
     }
 
     /// What it does for those samples.
-    pub(crate) fn gain<'a>(&self, samples: impl IntoIterator<Item = &'a &'a [u8]>) -> Gain {
+    pub(crate) fn gain(&self, samples: &[&[u8]]) -> Gain {
         // One each: a compressor digests a dictionary anew whenever it changes.
         let (mut with, mut without) = (Compressor::new(), Compressor::new());
         let stored = |frame: Option<&[u8]>, raw: &[u8]| frame.map_or(raw.len(), <[u8]>::len) as u64;

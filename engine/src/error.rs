@@ -64,6 +64,14 @@ pub enum Error {
     /// The log can't be opened: it is damaged, incomplete, or not ours. Nothing on disk was changed.
     #[error(transparent)]
     Log(WalError),
+    /// The log and the index files don't fit together. The log was cut where it was torn, nothing else was changed on disk.
+    #[error("the log in {} can't be replayed: {reason}", path.display())]
+    BadLog {
+        /// The directory.
+        path: PathBuf,
+        /// What doesn't fit.
+        reason: String,
+    },
     /// The operating system refused.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
@@ -92,6 +100,12 @@ pub enum Error {
         /// What is wrong there.
         reason: &'static str,
     },
+    /// A value that is held compressed in memory can't be read: memory is damaged.
+    #[error("a value that is held compressed in memory can't be read: {reason}")]
+    DamagedMemory {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A file that the manifest knows (index, segment or dictionary) is damaged, shorter than it should be, or missing. Nothing on disk was changed.
     #[error("{} is damaged at offset {offset}: {reason}", path.display())]
     DamagedFile {
@@ -106,6 +120,21 @@ pub enum Error {
     #[error("{} is missing, but the manifest knows it: restore it", path.display())]
     MissingFile {
         /// The file.
+        path: PathBuf,
+    },
+    /// A checkpoint failed; the log still has everything, and goes on growing.
+    #[error("the checkpoint has failed: {reason}")]
+    CheckpointFailed {
+        /// What went wrong.
+        reason: String,
+    },
+    /// All keys were removed while a checkpoint was being made: it begins anew.
+    #[error("all keys were removed meanwhile")]
+    Cleared,
+    /// There are as many segments as the index can tell apart. Compaction makes room.
+    #[error("{} holds as many segments as it can", path.display())]
+    TooManySegments {
+        /// The directory.
         path: PathBuf,
     },
     /// The system has no random bytes to give.

@@ -8,30 +8,26 @@
 //! Up to the payload it is the [flat form](crate::object::layout), so that finding a key needs no decompression. It never leaves memory:
 //! [`layout::check`] refuses it.
 
+use crate::Error;
 use crate::compression::{Compressor, compressed_bytes_max};
 use crate::dictionary::Dictionary;
-use crate::object::layout;
+use crate::object::{Packed, layout};
+use crate::segment::Scratch;
 use crate::varint;
 
 /// In the tag: the payload is compressed.
 pub(crate) const COMPRESSED: u8 = 0x20;
 
 /// The compressed form of a flat object; `None` if it is not at least an eighth smaller.
-pub(crate) fn pack(dictionary: &Dictionary, flat: &[u8], compressor: &mut Compressor) -> Option<Vec<u8>> {
+pub(crate) fn pack(dictionary: &Dictionary, flat: &[u8], compressor: &mut Compressor) -> Option<Packed> {
     let (head, payload) = flat.split_at(layout::head_bytes(flat));
+    let (tag, head) = head.split_first()?;
     let frame = compressor.compress(Some(dictionary), payload)?;
     let id = varint::Bytes::of(dictionary.id() as usize);
     let length = varint::Bytes::of(payload.len());
-    let packed_bytes = head.len() + id.len() + length.len() + frame.len();
-    if packed_bytes > compressed_bytes_max(flat.len()) {
-        return None;
-    }
-    let mut packed = Vec::with_capacity(packed_bytes);
-    for part in [head, &*id, &*length, frame] {
-        packed.extend_from_slice(part);
-    }
-    packed[0] |= COMPRESSED;
-    Some(packed)
+    let packed_bytes = 1 + head.len() + id.len() + length.len() + frame.len();
+    let fits = packed_bytes <= compressed_bytes_max(flat.len());
+    fits.then(|| Packed::concat(&[&[tag | COMPRESSED], head, &id, &length, frame]))
 }
 
 /// Whether an object in memory is in the compressed form.
@@ -60,28 +56,58 @@ pub(crate) fn dictionary_id(packed: &[u8]) -> Option<u32> {
     parts(packed).map(|parts| parts.dictionary_id)
 }
 
-/// Puts the flat form of a compressed object in place of what `flat` holds. `payload` is working memory.
+/// Puts the payload of a compressed object in place of what `payload` holds: enough to answer a read.
 ///
 /// # Errors
 /// What is wrong: the dictionary is another one, or memory was damaged.
-pub(crate) fn unpack(
+pub(crate) fn payload(
     dictionary: &Dictionary,
     packed: &[u8],
     compressor: &mut Compressor,
     payload: &mut Vec<u8>,
-    flat: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
+    decompress(dictionary, packed, compressor, payload).map(drop)
+}
+
+fn decompress<'p>(
+    dictionary: &Dictionary,
+    packed: &'p [u8],
+    compressor: &mut Compressor,
+    payload: &mut Vec<u8>,
+) -> Result<Parts<'p>, &'static str> {
     let parts = parts(packed).ok_or("the compressed object can't be taken apart")?;
     if parts.dictionary_id != dictionary.id() {
         return Err("it was compressed with another dictionary");
     }
     compressor.decompress(Some(dictionary), parts.frame, parts.payload_bytes, payload)?;
-    flat.clear();
-    flat.extend_from_slice(parts.head);
-    flat.extend_from_slice(payload);
-    // The head has a tag: it was split off an object.
-    flat[0] &= !COMPRESSED;
-    Ok(())
+    Ok(parts)
+}
+
+/// The flat form of a compressed object. `working` is memory to work in.
+///
+/// # Errors
+/// As [`payload`].
+pub(crate) fn unpack(
+    dictionary: &Dictionary,
+    packed: &[u8],
+    compressor: &mut Compressor,
+    working: &mut Vec<u8>,
+) -> Result<Packed, &'static str> {
+    let parts = decompress(dictionary, packed, compressor, working)?;
+    let (tag, head) = parts.head.split_first().ok_or("the compressed object has no head")?;
+    Ok(Packed::concat(&[&[tag & !COMPRESSED], head, working]))
+}
+
+/// The flat form of a compressed object, with whichever dictionary it needs.
+///
+/// # Errors
+/// [`Error::DamagedMemory`]: not what was put there.
+pub(crate) fn read(dictionary: Option<&Dictionary>, packed: &[u8]) -> Result<Packed, Error> {
+    let damaged = |reason| Error::DamagedMemory { reason };
+    let dictionary = dictionary.ok_or(damaged("its dictionary is not known"))?;
+    Scratch::of_thread(|scratch| {
+        unpack(dictionary, packed, &mut scratch.compressor, &mut scratch.object).map_err(damaged)
+    })
 }
 
 #[cfg(test)]
@@ -101,21 +127,25 @@ mod tests {
     }
 
     fn unpacked(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
-        let mut flat = vec![1, 2, 3];
-        unpack(dictionary(), packed, &mut Compressor::new(), &mut Vec::new(), &mut flat).map(|()| flat)
+        let (mut compressor, mut working) = (Compressor::new(), vec![1, 2, 3]);
+        let flat = unpack(dictionary(), packed, &mut compressor, &mut working)?.bytes().to_vec();
+        payload(dictionary(), packed, &mut compressor, &mut working)?;
+        assert_eq!(working, flat[layout::head_bytes(&flat)..]);
+        Ok(flat)
     }
 
     #[test]
     fn a_session_takes_half_as_much_and_its_key_stays_readable() {
         let flat = session(9000);
         let packed = pack(dictionary(), &flat, &mut Compressor::new()).expect("compresses");
+        let packed = packed.bytes();
         assert!(packed.len() * 2 < flat.len(), "{} of {}", packed.len(), flat.len());
-        assert!(is_packed(&packed) && !is_packed(&flat));
-        assert!(layout::is_of(&packed, layout::database(&flat), layout::parts(&flat).key));
-        assert_eq!(layout::kind(&packed), layout::kind(&flat));
-        assert_eq!(dictionary_id(&packed), Some(300));
-        assert!(layout::check(&packed).is_none(), "it must not leave memory");
-        assert_eq!(unpacked(&packed), Ok(flat));
+        assert!(is_packed(packed) && !is_packed(&flat));
+        assert!(layout::is_of(packed, layout::database(&flat), layout::parts(&flat).key));
+        assert_eq!(layout::kind(packed), layout::kind(&flat));
+        assert_eq!(dictionary_id(packed), Some(300));
+        assert!(layout::check(packed).is_none(), "it must not leave memory");
+        assert_eq!(unpacked(packed), Ok(flat));
     }
 
     #[test]
@@ -131,8 +161,9 @@ mod tests {
     fn another_dictionary_is_an_error() {
         let packed = pack(dictionary(), &session(1), &mut Compressor::new()).expect("compresses");
         let other = Dictionary::new(301, b"another".to_vec()).expect("a dictionary");
-        let (mut payload, mut flat) = (Vec::new(), Vec::new());
-        assert!(unpack(&other, &packed, &mut Compressor::new(), &mut payload, &mut flat).is_err());
+        let (mut compressor, mut working) = (Compressor::new(), Vec::new());
+        assert!(unpack(&other, packed.bytes(), &mut compressor, &mut working).is_err());
+        assert!(payload(&other, packed.bytes(), &mut compressor, &mut working).is_err());
     }
 
     proptest! {
@@ -143,15 +174,17 @@ mod tests {
             let policy = policy.map(|(idle_ms, absolute_ms)| Policy { idle_ms, absolute_ms });
             let flat = flat(&key, &value.repeat(repeated), policy);
             if let Some(packed) = pack(dictionary(), &flat, &mut Compressor::new()) {
+                let packed = packed.bytes();
                 prop_assert!(packed.len() <= compressed_bytes_max(flat.len()));
-                prop_assert_eq!(layout::parts(&packed).policy, policy);
-                prop_assert_eq!(unpacked(&packed), Ok(flat));
+                prop_assert_eq!(layout::parts(packed).policy, policy);
+                prop_assert_eq!(unpacked(packed), Ok(flat));
             }
         }
 
         #[test]
         fn damaged_memory_is_no_panic(session_number in 0u64..100, at in 40usize..200, byte: u8) {
-            let mut packed = pack(dictionary(), &session(session_number), &mut Compressor::new()).expect("compresses");
+            let packed = pack(dictionary(), &session(session_number), &mut Compressor::new());
+            let mut packed = packed.expect("compresses").bytes().to_vec();
             let at = at.min(packed.len() - 1);
             packed[at] = byte;
             let _ = unpacked(&packed);

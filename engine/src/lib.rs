@@ -30,35 +30,37 @@
 mod api;
 mod background;
 pub mod check;
+mod checkpoint;
 mod clock;
-#[allow(dead_code)]
+mod compaction;
 mod compression;
 mod db;
-#[allow(dead_code)]
 mod dictionary;
 mod error;
 mod expiry;
 mod fetch;
-#[allow(dead_code)]
 mod file_header;
-#[allow(dead_code)]
 mod idle;
-#[allow(dead_code, unused_imports)] // Used by checkpoints and recovery.
 mod index_file;
 mod key;
 mod limits;
-#[allow(dead_code)] // Used by checkpoints.
+mod live;
+mod location;
 mod manifest;
 mod object;
 mod options;
 mod prefetch;
 mod record;
 mod recovery;
-#[allow(dead_code, unused_imports)]
+mod scan;
 mod segment;
+mod segment_set;
+mod segments;
 mod shard;
 mod stats;
+mod storage;
 mod table;
+mod tiering;
 mod txn;
 mod value;
 mod varint;

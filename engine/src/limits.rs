@@ -41,7 +41,21 @@ pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::fr
 pub(crate) const INDEX_BUFFER_BYTES: usize = 1 << 20;
 /// The longest body of a manifest, in bytes: over two million segments.
 pub(crate) const MANIFEST_BODY_BYTES_MAX: usize = 64 << 20;
+/// Segments that can be open at once; a power of two.
+pub(crate) const SEGMENT_SLOTS: u32 = 1 << 17;
 
+/// A segment is full beyond this, in bytes; one longer object has a segment of its own.
+pub(crate) const SEGMENT_TARGET_BYTES: u64 = 32 << 20;
+/// Segments that are written at once; each may have a buffer of a megabyte.
+pub(crate) const SEGMENTS_OPEN_MAX: usize = 24;
+/// Ranges of hashes (up to 1,280 entries each) that a step of a checkpoint collects if none of them has anything to write.
+pub(crate) const COLLECTED_RANGES_PER_STEP: usize = 64;
+/// The longest dictionary that is trained.
+pub(crate) const DICTIONARY_TRAINED_BYTES_MAX: usize = 16 << 10;
+/// Values that a dictionary is trained on.
+pub(crate) const DICTIONARY_SAMPLES: usize = 4096;
+/// Longer values are no samples.
+pub(crate) const DICTIONARY_SAMPLE_BYTES_MAX: usize = 8 << 10;
 /// Longest segment, in bytes; a larger object has one of its own. An offset in it, in units of four bytes, fits 24 bits.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Longest flat form of an object, in bytes, what one allocation of the engine holds: a large hash may be longer than any of its values.
@@ -63,3 +77,32 @@ pub(crate) const DAMAGE_LISTED_MAX: usize = 16;
 pub(crate) const CHECK_THREADS_MAX: usize = 8;
 /// Records of each segment that an inventory looks at, to say how far they are compressed.
 pub(crate) const SAMPLED_RECORDS_MAX: usize = 1000;
+
+/// How long after a failure the next checkpoint or compaction is tried, in ms.
+pub(crate) const CHECKPOINT_RETRY_MS: u64 = 5_000;
+/// How often segments are looked at for compaction, in ms.
+pub(crate) const COMPACTION_LOOK_MS: u64 = 2_000;
+/// Bytes of segments of which nothing is alive that are not left lying about until the next checkpoint is due.
+pub(crate) const DEAD_BYTES_PROMPT: u64 = 8 << 20;
+/// Checkpoints after which training is tried again, when it did not help.
+pub(crate) const DICTIONARY_RETRY_CHECKPOINTS: u32 = 16;
+/// What the background writes at most, as long as there is no hurry.
+pub(crate) const STORAGE_BYTES_PER_SECOND: u64 = 128 << 20;
+/// The longest that the storage thread sleeps.
+pub(crate) const STORAGE_PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(50);
+/// Bytes of a victim that are looked at in one step.
+pub(crate) const COMPACTED_BYTES_PER_STEP: u64 = 1 << 20;
+/// Live bytes that one compaction copies at most.
+pub(crate) const COMPACTION_BYTES_MAX: u64 = 256 << 20;
+/// A segment that dies whole this soon is not compacted, in ms.
+pub(crate) const COMPACTION_SOON_MS: u64 = 60_000;
+/// Segments below this are small, in bytes …
+pub(crate) const SMALL_SEGMENT_BYTES: u64 = 4 << 20;
+/// … and are put together once there are so many that die at about the same time.
+pub(crate) const SMALL_SEGMENTS: usize = 8;
+/// Ranges of hashes (up to 1,280 entries each) that the clock hand looks at in one hold of a shard's lock …
+pub(crate) const HAND_RANGES_PER_HOLD: usize = 1;
+/// … and how many holds a step has.
+pub(crate) const HAND_STEP: usize = 64;
+/// Bytes of objects that may be in memory however large the index is.
+pub(crate) const OBJECTS_BYTES_MIN: u64 = 16 << 20;

@@ -18,8 +18,9 @@ pub(crate) enum Name<'a> {
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation<'a> {
-    /// A whole object in its flat form, with its deadline and the grid that it is rounded to.
-    Put { deadline_ms: u64, grid: u16, object: &'a [u8] },
+    /// A whole object in its flat form, with its deadline and the grid that it is rounded to; `twin` if the index holds another key with its
+    /// hash.
+    Put { deadline_ms: u64, grid: u16, twin: bool, object: &'a [u8] },
     /// The key is gone.
     Delete { name: Name<'a> },
     /// A new deadline.
@@ -45,7 +46,7 @@ const WRITE_AT: u8 = 6;
 const CLEAR: u8 = 7;
 const COPY: u8 = 8;
 const CODE_MASK: u8 = 0x0F;
-/// The key is named by its bytes.
+/// The key is named by its bytes: of a put, whose object has it anyway, the index holds another key with its hash.
 const BY_KEY: u8 = 0x10;
 /// A deadline follows (else: never).
 const HAS_DEADLINE: u8 = 0x20;
@@ -92,8 +93,8 @@ impl Operation<'_> {
     /// Appends the operation. `Put` is written by [`put_object`] where the object need not be flattened first.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Operation::Put { deadline_ms, grid, object } => {
-                put_object(out, deadline_ms, grid, object.len(), |out| out.extend_from_slice(object));
+            Operation::Put { deadline_ms, grid, twin, object } => {
+                put_object(out, (deadline_ms, grid, twin), object.len(), |out| out.extend_from_slice(object));
             }
             Operation::Delete { name } => {
                 out.push(DELETE | name_flag(name));
@@ -135,12 +136,11 @@ impl Operation<'_> {
 /// Appends a `Put` whose object of `object_bytes` bytes is written by `object`.
 pub(crate) fn put_object(
     out: &mut Vec<u8>,
-    deadline_ms: u64,
-    grid: u16,
+    (deadline_ms, grid, twin): (u64, u16, bool),
     object_bytes: usize,
     object: impl FnOnce(&mut Vec<u8>),
 ) {
-    out.push(PUT | deadline_flags(deadline_ms, grid));
+    out.push(PUT | deadline_flags(deadline_ms, grid) | if twin { BY_KEY } else { 0 });
     put_deadline(out, deadline_ms, grid);
     varint::put(out, object_bytes as u64);
     let before = out.len();
@@ -154,7 +154,7 @@ pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
     let rest = &mut rest;
     let (code, flags) = (first & CODE_MASK, first & !CODE_MASK);
     let allowed = match code {
-        PUT => HAS_DEADLINE | HAS_GRID,
+        PUT => BY_KEY | HAS_DEADLINE | HAS_GRID,
         DEADLINE => BY_KEY | HAS_DEADLINE | HAS_GRID,
         CLEAR => 0,
         _ => BY_KEY,
@@ -165,7 +165,7 @@ pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
     let operation = match code {
         PUT => {
             let (deadline_ms, grid) = take_deadline(rest, flags)?;
-            Operation::Put { deadline_ms, grid, object: varint::take_slice(rest)? }
+            Operation::Put { deadline_ms, grid, twin: flags & BY_KEY != 0, object: varint::take_slice(rest)? }
         }
         DELETE => Operation::Delete { name: take_name(rest, flags)? },
         DEADLINE => {
@@ -251,9 +251,9 @@ mod tests {
     fn operations_come_back() {
         let by_key = Name::Key { database: 15, key: b"key" };
         comes_back(&[
-            Operation::Put { deadline_ms: NEVER, grid: 0, object: b"object" },
-            Operation::Put { deadline_ms: 1 << 41, grid: 0, object: b"" },
-            Operation::Put { deadline_ms: 1 << 41, grid: 8, object: &[1; 300] },
+            Operation::Put { deadline_ms: NEVER, grid: 0, twin: false, object: b"object" },
+            Operation::Put { deadline_ms: 1 << 41, grid: 0, twin: true, object: b"" },
+            Operation::Put { deadline_ms: 1 << 41, grid: 8, twin: false, object: &[1; 300] },
             Operation::Delete { name: Name::Hash(7) },
             Operation::Delete { name: by_key },
             Operation::Deadline { name: Name::Hash(u64::MAX), deadline_ms: 5, grid: 0 },

@@ -1,27 +1,28 @@
-//! Reading a directory back: the manifest, then every record of the log into the index.
+//! Reading a directory back: the manifest, the index files, then the log's tail onto them.
 //!
-//! Nothing dies while the log is replayed: an operation may refer to a key that has died since. What is dead by the time the database opens
-//! is never served, and the wheel takes it away at once.
+//! The cost grows with the index and the tail, not with the data: values stay in their segments until they are asked for. Threads share the
+//! work by shard. Nothing dies meanwhile: an operation may refer to a key that has died since. What is dead by the time the database opens is
+//! never served, and the wheel takes it away at once. It must never start with fewer keys in silence: a file that the manifest knows and that
+//! is not there, or not whole, refuses the start.
+
+mod load;
+mod orphans;
+mod replay;
 
 use crate::Error;
-use crate::key::{DATABASES, Key, KeyHasher};
-use crate::limits::SHARDS_MAX;
+use crate::dictionary::Dictionary;
+use crate::index_file::{Cuts, IndexFile};
 use crate::manifest::{self, Manifest};
-use crate::object::{Kind, layout};
-use crate::record::{self, Name, Operation};
-use crate::shard::Shard;
-use crate::table::Place;
-use crate::txn::{hash, string};
+use crate::segment::SegmentFile;
+use crate::segments::{Segment, Segments};
 use sessile_wal::Fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// A record of the log that its checksum vouches for and that is none all the same: it was written by another version, or by a mistake.
-#[derive(Debug, thiserror::Error)]
-#[error("operation {operation} of the record is not one: {reason}")]
-pub(crate) struct BadRecord {
-    operation: usize,
-    reason: &'static str,
-}
+pub(crate) use load::{Shards, load};
+pub(crate) use orphans::remove_orphans;
+pub(crate) use replay::Replay;
 
 /// The directory's manifest, made if the directory is new.
 pub(crate) fn manifest(fs: &dyn Fs, dir: &Path, now_ms: u64) -> Result<Manifest, Error> {
@@ -29,7 +30,8 @@ pub(crate) fn manifest(fs: &dyn Fs, dir: &Path, now_ms: u64) -> Result<Manifest,
         return Ok(manifest);
     }
     let names = fs.list(dir).map_err(Error::io("list", dir))?;
-    if names.iter().any(|name| name.starts_with("wal-")) {
+    let is_data = |name: &String| name.starts_with("wal-") || orphans::is_ours(name);
+    if names.iter().any(is_data) {
         return Err(Error::MissingManifest { path: dir.join(manifest::NAME) });
     }
     let manifest = Manifest::generate(now_ms)?;
@@ -37,120 +39,45 @@ pub(crate) fn manifest(fs: &dyn Fs, dir: &Path, now_ms: u64) -> Result<Manifest,
     Ok(manifest)
 }
 
-/// The index while it is being filled, by one thread.
-pub(crate) struct Replay<'a> {
-    pub(crate) shards: Vec<Shard>,
-    pub(crate) shard_bits: u32,
-    pub(crate) hasher: &'a KeyHasher,
-    pub(crate) now_ms: u64,
+/// The files that a manifest lists, open.
+pub(crate) struct Files {
+    /// A snapshot, then its deltas.
+    pub(crate) indexes: Vec<IndexFile>,
+    /// What of the log is in them already.
+    pub(crate) cuts: Cuts,
 }
 
-impl<'a> Replay<'a> {
-    /// An empty index of `shards` shards, a power of two.
-    pub(crate) fn new(shards: usize, hasher: &'a KeyHasher, now_ms: u64) -> Replay<'a> {
-        assert!(shards.is_power_of_two() && shards <= SHARDS_MAX);
-        let shard_bits = shards.trailing_zeros();
-        let shards = (0..shards).map(|_| Shard::new(shard_bits, now_ms)).collect();
-        Replay { shards, shard_bits, hasher, now_ms }
+/// Opens all files that the manifest lists; the segments into `segments`.
+pub(crate) fn open_files(
+    fs: &dyn Fs,
+    dir: &Path,
+    manifest: &Manifest,
+    segments: &Segments,
+) -> Result<Files, Error> {
+    let (id, state) = (&manifest.database_id, &manifest.checkpoint);
+    for listed in &state.dictionaries {
+        segments.add_dictionary(Arc::new(Dictionary::read(fs, dir, id, listed.id)?));
     }
-
-    /// Applies one record.
-    pub(crate) fn record(&mut self, mut bytes: &[u8]) -> Result<(), BadRecord> {
-        let mut operation = 0;
-        while !bytes.is_empty() {
-            let bad = |reason| BadRecord { operation, reason };
-            let next = record::take(&mut bytes).ok_or(bad("it can't be read"))?;
-            self.apply(next).map_err(bad)?;
-            operation += 1;
-        }
-        Ok(())
+    for listed in &state.segments {
+        let file = SegmentFile::open(fs, dir, id, listed.id, listed.bytes, |dictionary| {
+            segments.dictionary(dictionary)
+        })?;
+        let Some(slot) = segments.reserve() else { return Err(Error::TooManySegments { path: dir.into() }) };
+        segments.open(Segment {
+            file: Arc::new(file),
+            slot,
+            records: listed.records,
+            bytes: listed.bytes,
+            dies_ms: listed.dies_ms,
+            damaged: AtomicBool::new(false),
+        });
     }
-
-    fn shard(&mut self, hash: u64) -> &mut Shard {
-        &mut self.shards[shard_number(hash, self.shard_bits)]
+    let mut indexes = Vec::new();
+    for listed in &state.index_files {
+        indexes.push(IndexFile::open(fs, dir, id, listed.number, listed.kind, listed.bytes)?);
     }
-
-    /// The entry that an operation names. A name without an entry is a mistake: operations are written for keys that are there, and nothing
-    /// dies while the log is replayed.
-    fn find(&mut self, name: Name<'_>) -> Result<(&mut Shard, Place), &'static str> {
-        let hash = match name {
-            Name::Hash(hash) => hash,
-            Name::Key { database, key } => self.key(database, key)?.hash,
-        };
-        let hasher = self.hasher;
-        let shard = self.shard(hash);
-        let place = match name {
-            Name::Hash(hash) => shard.by_hash(hash),
-            Name::Key { database, key } => shard.find(&hasher.key(database, key)),
-        };
-        place.map(|place| (shard, place)).ok_or("its key isn't there")
-    }
-
-    /// As [`find`](Self::find), and the key holds that kind.
-    fn find_of(&mut self, name: Name<'_>, kind: Kind) -> Result<(&mut Shard, Place), &'static str> {
-        let (shard, place) = self.find(name)?;
-        if shard.entry(place).view().kind() == kind {
-            Ok((shard, place))
-        } else {
-            Err("its key holds another kind")
-        }
-    }
-
-    fn key<'k>(&self, database: u8, key: &'k [u8]) -> Result<Key<'k>, &'static str> {
-        if database >= DATABASES {
-            return Err("its database isn't there");
-        }
-        Ok(self.hasher.key(database, key))
-    }
-
-    fn apply(&mut self, operation: Operation<'_>) -> Result<(), &'static str> {
-        let hasher = self.hasher;
-        match operation {
-            Operation::Put { deadline_ms, grid, object } => {
-                let (kind, database, parts) = layout::check(object).ok_or("its object is none")?;
-                let key = self.key(database, parts.key)?;
-                let object = crate::object::from_flat(kind, object, hasher);
-                self.shard(key.hash).put(&key, object, deadline_ms, grid);
-            }
-            Operation::Delete { name } => {
-                let (shard, place) = self.find(name)?;
-                shard.remove(place);
-            }
-            Operation::Deadline { name, deadline_ms, grid } => {
-                let (shard, place) = self.find(name)?;
-                shard.set_deadline(place, deadline_ms, grid);
-            }
-            Operation::SetField { name, field, value } => {
-                let (shard, place) = self.find_of(name, Kind::Hash)?;
-                hash::apply_set(shard, place, hasher, field, value);
-            }
-            Operation::RemoveField { name, field } => {
-                let (shard, place) = self.find_of(name, Kind::Hash)?;
-                hash::apply_remove(shard, place, hasher, field);
-            }
-            Operation::WriteAt { name, offset, bytes } => {
-                let (shard, place) = self.find_of(name, Kind::String)?;
-                let offset = usize::try_from(offset).map_err(|_| "its offset is too large")?;
-                if offset.saturating_add(bytes.len()) > crate::limits::VALUE_BYTES_MAX {
-                    return Err("its offset is too large");
-                }
-                string::apply_write_at(shard, place, offset, bytes);
-            }
-            Operation::Copy { name, database, key } => {
-                let to = self.key(database, key)?;
-                let (shard, place) = self.find(name)?;
-                let entry = shard.entry(place);
-                let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
-                let copy = crate::object::copy_as(entry.view(), database, key);
-                self.shard(to.hash).put(&to, copy, deadline_ms, grid);
-            }
-            Operation::Clear { database } => {
-                let (bits, now_ms) = (self.shard_bits, self.now_ms);
-                self.shards.iter_mut().for_each(|shard| drop(shard.clear(database, bits, now_ms)));
-            }
-        }
-        Ok(())
-    }
+    let cuts = indexes.last().map(Cuts::of).unwrap_or_default();
+    Ok(Files { indexes, cuts })
 }
 
 /// The shard of a hash: its top bits, so that a scan walks the shards in the order of hashes.

@@ -2,14 +2,32 @@
 //!
 //! The lock guards everything here and is held for nanoseconds, never across I/O, and never while a large object is freed.
 //! Lock order: shards by number, ascending; then the log's buffer. Nothing in a shard knows of either.
+//!
+//! An entry says how it differs from what the segments and index files hold:
+//!
+//! | dirty | index dirty | |
+//! | --- | --- | --- |
+//! | no | no | both are as the entry is |
+//! | no | yes | a segment has the object; deadline or place differ in the index files |
+//! | yes | yes | the object was changed; the index files have an older entry |
+//! | yes | no | the index files have no entry: a new key |
+//!
+//! Neither dirty nor located is an object that a checkpoint has collected and is about to write.
+
+mod collect;
+mod evict;
 
 use crate::expiry::{NEVER, logged_deadline};
 use crate::key::{DATABASES, Key};
 use crate::limits::TIMERS_PER_HOLD_MAX;
-use crate::object::{Handle, Object, View};
+use crate::live::LiveCounts;
+use crate::location::Location;
+use crate::object::{Form, Handle, Object, Packed, View, layout};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
 use crate::wheel::{Fired, Wheel};
+pub(crate) use collect::{Collected, CollectedObject, Image};
+use std::sync::Arc;
 
 /// What the index knows of a key: 24 bytes; the key itself lives with the object.
 pub(crate) struct Entry {
@@ -37,13 +55,54 @@ impl Entry {
     }
 
     /// The object.
+    ///
+    /// # Panics
+    /// If it can't be read as it is: a transaction brings the objects of all its keys in before it looks at them.
     #[inline]
     pub(crate) fn view(&self) -> View<'_> {
-        self.handle.view()
+        self.handle.view().expect("a transaction brings in what it looks at")
     }
 
-    pub(crate) fn into_object(self) -> Object {
-        self.handle.into_object()
+    /// The deadline as log and index files hold it.
+    pub(crate) fn logged_deadline_ms(&self) -> u64 {
+        let limit = match self.handle.view() {
+            Some(view) => view.policy(),
+            None => self.handle.idle().and_then(|flat| layout::parts(flat).policy),
+        };
+        // Of a cold entry the limit is not known: a deadline rounded beyond it is still met, by the entry's own.
+        logged_deadline(
+            self.deadline_ms,
+            self.handle.grid(),
+            limit.map_or(NEVER, |policy| policy.absolute_ms),
+        )
+    }
+
+    /// Whether the index files have, or are about to have, an entry for the key.
+    fn is_persisted(&self) -> bool {
+        !self.handle.is_dirty() || self.handle.is_index_dirty()
+    }
+
+    /// Whether this is the entry of that key; of a cold one that is not known without a look at the disk.
+    #[inline]
+    pub(crate) fn is_of(&self, key: &Key<'_>) -> bool {
+        match self.handle.view() {
+            Some(view) => view.is_of(key.database, key.bytes),
+            None => self.handle.idle().is_some_and(|flat| layout::is_of(flat, key.database, key.bytes)),
+        }
+    }
+
+    /// No segment holds the object as it is any more.
+    fn soil(&mut self, live: &LiveCounts) {
+        if let Some(location) = self.handle.location() {
+            live.release(location);
+            if self.handle.form() != Form::Cold {
+                self.handle.set_location(None);
+            }
+        }
+        if !self.handle.is_dirty() {
+            self.handle.set_index_dirty(true);
+            self.handle.set_dirty(true);
+        }
     }
 }
 
@@ -52,6 +111,49 @@ impl Entry {
 pub(crate) struct Counts {
     pub(crate) keys: u32,
     pub(crate) with_deadline: u32,
+}
+
+/// What the objects of entries add up to.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Weight {
+    /// Bytes that they ask for.
+    pub(crate) bytes: usize,
+    /// Of these, in objects that no segment holds.
+    pub(crate) dirty_bytes: usize,
+    pub(crate) dirty: u32,
+    /// Compressed in memory.
+    pub(crate) idle: u32,
+    /// On disk only.
+    pub(crate) cold: u32,
+}
+
+impl Weight {
+    fn of(handle: &Handle) -> Weight {
+        let (bytes, dirty) = (handle.memory_bytes(), handle.is_dirty());
+        Weight {
+            bytes,
+            dirty_bytes: if dirty { bytes } else { 0 },
+            dirty: u32::from(dirty),
+            idle: u32::from(handle.form() == Form::Idle),
+            cold: u32::from(handle.form() == Form::Cold),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Weight) {
+        self.bytes += other.bytes;
+        self.dirty_bytes += other.dirty_bytes;
+        self.dirty += other.dirty;
+        self.idle += other.idle;
+        self.cold += other.cold;
+    }
+
+    fn sub(&mut self, other: Weight) {
+        self.bytes -= other.bytes;
+        self.dirty_bytes -= other.dirty_bytes;
+        self.dirty -= other.dirty;
+        self.idle -= other.idle;
+        self.cold -= other.cold;
+    }
 }
 
 /// What one hold of the lock found dead.
@@ -73,20 +175,30 @@ pub(crate) struct Shard {
     table: Table<Entry>,
     wheel: Wheel,
     counts: [Counts; DATABASES as usize],
-    /// Bytes that the objects asked for.
-    object_bytes: usize,
+    weight: Weight,
+    live: Arc<LiveCounts>,
+    /// Hashes of removed entries that the index files still hold.
+    tombstones: Vec<u64>,
+    /// Entries that share their hash with one that was there before. Practically always zero.
+    twins: u32,
+    /// All entries were taken out at once, and the index files have to be told of all of them.
+    cleared: bool,
     /// Scratch for [`expire`](Self::expire).
     fired: Vec<Fired>,
 }
 
 impl Shard {
     /// An empty shard for hashes that share their top `skip` bits.
-    pub(crate) fn new(skip: u32, now_ms: u64) -> Shard {
+    pub(crate) fn new(skip: u32, now_ms: u64, live: Arc<LiveCounts>) -> Shard {
         Shard {
             table: Table::new(skip),
             wheel: Wheel::new(now_ms),
             counts: [Counts::default(); DATABASES as usize],
-            object_bytes: 0,
+            weight: Weight::default(),
+            live,
+            tombstones: Vec::new(),
+            twins: 0,
+            cleared: false,
             fired: Vec::new(),
         }
     }
@@ -99,15 +211,61 @@ impl Shard {
         self.counts[usize::from(database)]
     }
 
-    /// Bytes of memory, about: index, timers and objects.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.wheel.memory_bytes() + self.object_bytes
+    pub(crate) fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    /// Whether all entries were taken out at once since a snapshot was collected: a delta can't say that.
+    pub(crate) fn is_cleared(&self) -> bool {
+        self.cleared
+    }
+
+    /// The hashes that several entries share.
+    pub(crate) fn twin_hashes(&self) -> Vec<u64> {
+        let mut hashes = Vec::new();
+        if self.twins > 0 {
+            self.table.for_each(&mut |entry| hashes.push(entry.hash));
+            hashes.sort_unstable();
+            hashes = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+            hashes.dedup();
+        }
+        hashes
+    }
+
+    /// A few of the flat objects, for training a dictionary.
+    pub(crate) fn sample(&self, count: usize, bytes_max: usize) -> Vec<Packed> {
+        let mut samples = Vec::new();
+        let stride = (self.table.len() / count.max(1)).max(1);
+        let mut at = 0;
+        // One in `stride`, wherever it is: the table has no order that values could follow.
+        while at < self.table.len() && samples.len() < count {
+            if let Some(packed) = self.table.nth(at).and_then(|entry| match entry.handle.form() {
+                Form::Flat => entry.handle.share(),
+                _ => None,
+            }) && packed.bytes().len() <= bytes_max
+            {
+                samples.push(packed);
+            }
+            at += stride;
+        }
+        samples
+    }
+
+    /// Whether any object can't be read as it is.
+    #[inline]
+    pub(crate) fn has_away(&self) -> bool {
+        self.weight.cold + self.weight.idle > 0
+    }
+
+    /// Bytes of memory for index, timers and tombstones, about.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.table.memory_bytes() + self.wheel.memory_bytes() + self.tombstones.capacity() * size_of::<u64>()
     }
 
     /// The key's entry, dead or alive.
     #[inline]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Place> {
-        self.table.find(key.hash, |entry| entry.view().is_of(key.database, key.bytes))
+        self.table.find(key.hash, |entry| entry.is_of(key))
     }
 
     /// The key's entry, if it lives at `now_ms`.
@@ -122,7 +280,7 @@ impl Shard {
     }
 
     /// Whether the index holds another key with this entry's hash.
-    fn has_twin(&self, place: Place) -> bool {
+    pub(crate) fn has_twin(&self, place: Place) -> bool {
         let entry = self.table.get(place);
         self.table.find(entry.hash, |other| !std::ptr::eq(other, entry)).is_some()
     }
@@ -138,6 +296,20 @@ impl Shard {
         self.table.find(hash, |entry| Some(entry.deadline_ms) == last)
     }
 
+    /// The first entry with this hash for which `is` holds.
+    pub(crate) fn find_hash(&self, hash: u64, is: impl FnMut(&Entry) -> bool) -> Option<Place> {
+        self.table.find(hash, is)
+    }
+
+    /// Changes an entry's object or flags, and what they add up to.
+    fn alter<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry, &LiveCounts) -> R) -> R {
+        let entry = self.table.get_mut(place);
+        self.weight.sub(Weight::of(&entry.handle));
+        let result = change(entry, &self.live);
+        self.weight.add(Weight::of(&entry.handle));
+        result
+    }
+
     /// Makes the key hold `object`, whatever it held before; the old object, to be freed after the lock.
     pub(crate) fn put(
         &mut self,
@@ -146,44 +318,128 @@ impl Shard {
         deadline_ms: u64,
         grid: u16,
     ) -> Option<Object> {
-        self.object_bytes += object.memory_bytes();
         if let Some(place) = self.find(key) {
-            let old = self.table.get_mut(place).handle.replace(object);
-            self.object_bytes -= old.memory_bytes();
-            self.set_deadline(place, deadline_ms, grid);
-            return Some(old);
+            return Some(self.put_at(place, object, deadline_ms, grid));
         }
-        let place =
-            self.table.insert(Entry { hash: key.hash, deadline_ms: NEVER, handle: Handle::new(object) });
-        self.counts[usize::from(key.database)].keys += 1;
-        self.set_deadline(place, deadline_ms, grid);
+        self.insert(key.hash, key.database, object, deadline_ms, grid);
         None
+    }
+
+    /// As [`put`](Self::put), for an entry that is there.
+    pub(crate) fn put_at(&mut self, place: Place, object: Object, deadline_ms: u64, grid: u16) -> Object {
+        let old = self.replace(place, object);
+        self.set_deadline(place, deadline_ms, grid);
+        old
+    }
+
+    /// Adds an entry for a key that has none.
+    fn insert(&mut self, hash: u64, database: u8, object: Object, deadline_ms: u64, grid: u16) {
+        let mut handle = Handle::new(object);
+        handle.set_dirty(true);
+        let place = self.add(hash, database, handle);
+        self.table.mark(place);
+        self.set_deadline(place, deadline_ms, grid);
+    }
+
+    fn add(&mut self, hash: u64, database: u8, handle: Handle) -> Place {
+        self.twins += u32::from(self.table.find(hash, |_| true).is_some());
+        self.weight.add(Weight::of(&handle));
+        self.counts[usize::from(database)].keys += 1;
+        self.table.insert(Entry { hash, deadline_ms: NEVER, handle })
+    }
+
+    /// Adds an entry that index files hold: on disk, and as it is there.
+    pub(crate) fn load(&mut self, hash: u64, database: u8, location: Location, deadline_ms: u64, grid: u16) {
+        self.live.take(location);
+        let mut handle = Handle::new(Object::Cold { location, database });
+        handle.set_grid(grid);
+        let place = self.add(hash, database, handle);
+        self.table.get_mut(place).deadline_ms = deadline_ms;
+        self.follow(place, NEVER);
+    }
+
+    /// Takes all entries of a hash out, as a newer index file says; they are as index files hold them.
+    pub(crate) fn unload(&mut self, hash: u64) {
+        while let Some(place) = self.table.find(hash, |_| true) {
+            drop(self.take_out(place));
+        }
     }
 
     /// Replaces the object of an entry by another of the same key.
     pub(crate) fn replace(&mut self, place: Place, object: Object) -> Object {
-        self.object_bytes += object.memory_bytes();
-        let old = self.table.get_mut(place).handle.replace(object);
-        self.object_bytes -= old.memory_bytes();
-        old
+        self.table.mark(place);
+        self.alter(place, |entry, live| {
+            entry.soil(live);
+            entry.handle.replace(object)
+        })
     }
 
     /// Changes the object of an entry in place.
     pub(crate) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Handle) -> R) -> R {
+        self.table.mark(place);
+        self.alter(place, |entry, live| {
+            entry.soil(live);
+            change(&mut entry.handle)
+        })
+    }
+
+    /// Puts the same object in another form, wherever it is: nothing changes for anyone but memory. What it was, to be freed after the lock.
+    pub(crate) fn reshape(&mut self, place: Place, object: Object) -> Object {
+        self.alter(place, |entry, _| {
+            let location = entry.handle.location();
+            let old = entry.handle.replace(object);
+            if entry.handle.form() != Form::Cold {
+                entry.handle.set_location(location);
+            }
+            old
+        })
+    }
+
+    /// Sets or clears the mark that the clock hand looks for; whether it was set.
+    pub(crate) fn set_accessed(&mut self, place: Place, on: bool) -> bool {
         let handle = &mut self.table.get_mut(place).handle;
-        let before = handle.view().memory_bytes();
-        let result = change(handle);
-        self.object_bytes = self.object_bytes - before + handle.view().memory_bytes();
-        result
+        let before = handle.is_accessed();
+        if before != on {
+            handle.set_accessed(on);
+        }
+        before
+    }
+
+    /// Moves an object's record, if it is still where it was; whether it was.
+    pub(crate) fn relocate(&mut self, hash: u64, from: Location, to: Location) -> bool {
+        let Some(place) = self.table.find(hash, |entry| entry.handle.location() == Some(from)) else {
+            return false;
+        };
+        self.live.take(to);
+        self.live.release(from);
+        let entry = self.table.get_mut(place);
+        entry.handle.set_location(Some(to));
+        entry.handle.set_index_dirty(true);
+        self.table.mark(place);
+        true
     }
 
     /// Sets the deadline, and the grid that the log's copy of it is rounded to.
     pub(crate) fn set_deadline(&mut self, place: Place, deadline_ms: u64, grid: u16) {
         let entry = self.table.get_mut(place);
+        let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid(), NEVER);
         let before = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
+        let changed =
+            entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid, NEVER);
         entry.handle.set_grid(grid);
+        if changed && !entry.handle.is_dirty() && !entry.handle.is_index_dirty() {
+            entry.handle.set_index_dirty(true);
+            self.table.mark(place);
+        }
+        self.follow(place, before);
+    }
+
+    /// Counts a deadline that was `before`, and sees to it that a timer fires in time.
+    fn follow(&mut self, place: Place, before: u64) {
+        let entry = self.table.get_mut(place);
+        let deadline_ms = entry.deadline_ms;
         if (before == NEVER) != (deadline_ms == NEVER) {
-            let count = &mut self.counts[usize::from(entry.view().database())].with_deadline;
+            let count = &mut self.counts[usize::from(entry.handle.database())].with_deadline;
             if deadline_ms == NEVER {
                 *count -= 1;
             } else {
@@ -201,11 +457,33 @@ impl Shard {
     }
 
     /// Removes an entry.
-    pub(crate) fn remove(&mut self, place: Place) -> Entry {
+    pub(crate) fn remove(&mut self, place: Place) -> Object {
+        let entry = self.table.get(place);
+        if entry.is_persisted() {
+            self.tombstones.push(entry.hash);
+        }
+        self.take_out(place).handle.into_object()
+    }
+
+    /// Removes an entry that has died by `now_ms`. The index files need not be told of it if their deadline says the same.
+    fn remove_dead(&mut self, place: Place, now_ms: u64) -> Object {
+        let entry = self.table.get(place);
+        if entry.is_persisted() && (entry.handle.is_index_dirty() || entry.logged_deadline_ms() > now_ms) {
+            self.tombstones.push(entry.hash);
+        }
+        self.take_out(place).handle.into_object()
+    }
+
+    fn take_out(&mut self, place: Place) -> Entry {
         let entry = self.table.remove(place);
-        let view = entry.view();
-        self.object_bytes -= view.memory_bytes();
-        let counts = &mut self.counts[usize::from(view.database())];
+        if self.twins > 0 && self.table.find(entry.hash, |_| true).is_some() {
+            self.twins -= 1;
+        }
+        if let Some(location) = entry.handle.location() {
+            self.live.release(location);
+        }
+        self.weight.sub(Weight::of(&entry.handle));
+        let counts = &mut self.counts[usize::from(entry.handle.database())];
         counts.keys -= 1;
         counts.with_deadline -= u32::from(entry.deadline_ms != NEVER);
         entry
@@ -224,8 +502,7 @@ impl Shard {
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
                 dead.lag_ms = dead.lag_ms.max(now_ms.saturating_sub(entry.deadline_ms.max(dead.opened_ms)));
-                self.log_death(place, now_ms, &mut dead.record);
-                dead.objects.push(self.remove(place).into_object());
+                dead.objects.push(self.bury(place, now_ms, &mut dead.record));
             } else if entry.deadline_ms == NEVER {
                 entry.handle.set_timer(0);
             } else {
@@ -237,19 +514,21 @@ impl Shard {
         more
     }
 
-    /// Adds the deletion of a dead entry to `record`, if the log holds a later deadline for it.
-    fn log_death(&self, place: Place, now_ms: u64, record: &mut Vec<u8>) {
+    /// Removes a dead entry, and adds its deletion to `record` if the log holds a later deadline for it.
+    pub(crate) fn bury(&mut self, place: Place, now_ms: u64, record: &mut Vec<u8>) -> Object {
         let entry = self.table.get(place);
-        let grid = entry.handle.grid();
-        if grid == 0 {
-            return;
-        }
-        let view = entry.view();
-        let limit_ms = view.policy().map_or(NEVER, |policy| policy.absolute_ms);
-        if logged_deadline(entry.deadline_ms, grid, limit_ms) > now_ms {
-            let name = self.name(place, view.database(), view.key());
+        if entry.handle.grid() != 0 && entry.logged_deadline_ms() > now_ms {
+            let name = match entry.handle.view() {
+                Some(view) => self.name(place, view.database(), view.key()),
+                None => match entry.handle.idle() {
+                    Some(flat) => self.name(place, layout::database(flat), layout::parts(flat).key),
+                    // Of entries that share a hash none is cold.
+                    None => Name::Hash(entry.hash),
+                },
+            };
             Operation::Delete { name }.encode(record);
         }
+        self.remove_dead(place, now_ms)
     }
 
     /// How the log is to name an entry's key.
@@ -279,24 +558,43 @@ impl Shard {
     }
 
     /// Takes all keys out, or those of one database. What was taken out, to be freed after the lock.
-    pub(crate) fn clear(&mut self, database: Option<u8>, skip: u32, now_ms: u64) -> (Shard, Vec<Object>) {
-        let fresh = Shard::new(skip, now_ms);
+    pub(crate) fn clear(
+        &mut self,
+        database: Option<u8>,
+        skip: u32,
+        now_ms: u64,
+    ) -> (Option<Cleared>, Vec<Object>) {
+        let fresh = Shard { cleared: true, ..Shard::new(skip, now_ms, Arc::clone(&self.live)) };
         let others =
             |database: u8| (0..DATABASES).any(|other| other != database && self.counts(other).keys > 0);
         let Some(database) = database.filter(|&database| others(database)) else {
-            return (std::mem::replace(self, fresh), Vec::new());
+            return (Some(Cleared(std::mem::replace(self, fresh))), Vec::new());
         };
         let mut hashes = Vec::new();
         self.table.for_each(&mut |entry| {
-            if entry.view().database() == database {
+            if entry.handle.database() == database {
                 hashes.push(entry.hash);
             }
         });
         let taken = hashes.into_iter().filter_map(|hash| {
-            let place = self.table.find(hash, |entry| entry.view().database() == database)?;
-            Some(self.remove(place).into_object())
+            let place = self.table.find(hash, |entry| entry.handle.database() == database)?;
+            Some(self.remove(place))
         });
         let taken = taken.collect();
-        (fresh, taken)
+        (None, taken)
+    }
+}
+
+/// A shard whose keys were all removed at once: what its entries held of segments is given back when it is dropped, in the background.
+pub(crate) struct Cleared(Shard);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        let Shard { table, live, .. } = &self.0;
+        table.for_each(&mut |entry| {
+            if let Some(location) = entry.handle.location() {
+                live.release(location);
+            }
+        });
     }
 }

@@ -96,6 +96,18 @@ pub struct RecoveryReport {
     pub created: bool,
     /// Keys found alive.
     pub keys: u64,
+    /// Index files that were read …
+    pub index_files: usize,
+    /// … the entries in them …
+    pub index_entries: u64,
+    /// … and the time until they were in memory.
+    pub index_elapsed: Duration,
+    /// Segments.
+    pub segments: usize,
+    /// Their bytes. They were not read.
+    pub segment_bytes: u64,
+    /// Files that an interrupted checkpoint or compaction had left, and that were removed.
+    pub orphans: usize,
     /// Records of the log that were replayed.
     pub log_records: u64,
     /// Their bytes.

@@ -62,6 +62,17 @@ struct Segment<T> {
     slots: Box<[u16]>,
     /// How many of the directory's bits the segment's elements share.
     depth: u32,
+    /// Whether any element was marked since the segment was last visited.
+    marked: bool,
+}
+
+/// A segment's elements, and the range of hashes that it covers, ends included.
+pub(crate) struct Visit<'a, T> {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) entries: &'a mut [T],
+    /// Whether any of them was [marked](Table::mark) since [`Table::unmark`].
+    pub(crate) marked: bool,
 }
 
 impl<T: Hashed> Table<T> {
@@ -121,6 +132,33 @@ impl<T: Hashed> Table<T> {
         &mut self.segments[place.segment as usize].entries[place.position as usize]
     }
 
+    /// Notes that the segment of this element has something for the next [`visit`](Self::visit) to look at.
+    #[inline]
+    pub(crate) fn mark(&mut self, place: Place) {
+        self.segments[place.segment as usize].marked = true;
+    }
+
+    /// The segment that holds `hash`. Its elements' hashes must not change.
+    pub(crate) fn visit(&mut self, hash: u64) -> Visit<'_, T> {
+        let index = self.segment_index(hash);
+        let segment = &mut self.segments[index];
+        let shared = self.skip + segment.depth;
+        // The hashes of a segment differ in the low bits only; a shift by 64 is not a shift, but a depth is at most 24.
+        let differ = u64::MAX >> shared;
+        Visit {
+            from: hash & !differ,
+            to: hash | differ,
+            entries: &mut segment.entries,
+            marked: segment.marked,
+        }
+    }
+
+    /// Forgets the marks of the segment that holds `hash`.
+    pub(crate) fn unmark(&mut self, hash: u64) {
+        let index = self.segment_index(hash);
+        self.segments[index].marked = false;
+    }
+
     /// Adds an element; the caller has made sure that its equal isn't there.
     pub(crate) fn insert(&mut self, element: T) -> Place {
         let hash = element.hash();
@@ -151,10 +189,11 @@ impl<T: Hashed> Table<T> {
         }
         let bit = 1u64 << (63 - self.skip - depth);
         let old = std::mem::replace(&mut self.segments[index], Segment::new(depth + 1));
+        let marked = old.marked;
         let (upper, lower): (Vec<T>, Vec<T>) = old.entries.into_iter().partition(|e| e.hash() & bit != 0);
-        self.segments[index] = Segment::from_entries(depth + 1, lower);
+        self.segments[index] = Segment { marked, ..Segment::from_entries(depth + 1, lower) };
         let fresh = self.segments.len() as u32;
-        self.segments.push(Segment::from_entries(depth + 1, upper));
+        self.segments.push(Segment { marked, ..Segment::from_entries(depth + 1, upper) });
         // The segment's share of the directory is contiguous; its upper half now belongs to the new segment.
         let width = 1usize << (self.depth - depth);
         let start = self.directory_index(hash) & !(width - 1);
@@ -254,12 +293,17 @@ impl<T: Hashed> Table<T> {
 
 impl<T: Hashed> Segment<T> {
     fn new(depth: u32) -> Segment<T> {
-        Segment { entries: Vec::new(), slots: vec![0; SEGMENT_SLOTS_MIN].into_boxed_slice(), depth }
+        Segment {
+            entries: Vec::new(),
+            slots: vec![0; SEGMENT_SLOTS_MIN].into_boxed_slice(),
+            depth,
+            marked: false,
+        }
     }
 
     fn from_entries(depth: u32, mut entries: Vec<T>) -> Segment<T> {
         entries.shrink_to(entries.len() + entries.len() / 16);
-        let mut segment = Segment { slots: Box::default(), entries, depth };
+        let mut segment = Segment { slots: Box::default(), entries, depth, marked: false };
         segment.rebuild(Segment::<T>::slots_for(segment.entries.len()));
         segment
     }

@@ -7,6 +7,7 @@
 //! Values are changed by [`string`](crate::txn::string) and [`hash`](crate::txn::hash); this file holds the locks, the record and what
 //! concerns a key as a whole.
 
+mod bring;
 pub(crate) mod hash;
 pub(crate) mod string;
 
@@ -15,7 +16,8 @@ use crate::expiry::{NEVER, Touch, grid_for, logged_deadline, ms};
 use crate::key::Key;
 use crate::object::{self, Kind, Object, Policy, View};
 use crate::record::{Name, Operation, put_object};
-use crate::shard::{Entry, Shard};
+use crate::shard::{Cleared, Entry, Shard};
+use bring::Visitor;
 use parking_lot::MutexGuard;
 use sessile_wal::limits::RECORD_BYTES_MAX;
 use sessile_wal::{Admit, Lsn};
@@ -67,6 +69,8 @@ pub struct Txn<'db> {
     record: Vec<u8>,
     /// Freed when the locks are.
     garbage: SmallVec<[Object; 2]>,
+    /// Objects that are in memory for this transaction only.
+    visitors: Vec<Visitor>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -92,13 +96,29 @@ impl<'db> Txn<'db> {
             numbers.dedup();
             shards.extend(numbers.into_iter().map(|number| (number, inner.shards[number].lock())));
         }
-        Txn { inner, shards, now_ms, access, record: RECORD.take(), garbage: SmallVec::new() }
+        Txn {
+            inner,
+            shards,
+            now_ms,
+            access,
+            record: RECORD.take(),
+            garbage: SmallVec::new(),
+            visitors: Vec::new(),
+        }
     }
 
     /// Locks every shard.
     pub(crate) fn begin_all(inner: &'db Inner, access: Access, now_ms: u64) -> Txn<'db> {
         let shards = inner.shards.iter().map(|shard| shard.lock()).enumerate().collect();
-        Txn { inner, shards, now_ms, access, record: RECORD.take(), garbage: SmallVec::new() }
+        Txn {
+            inner,
+            shards,
+            now_ms,
+            access,
+            record: RECORD.take(),
+            garbage: SmallVec::new(),
+            visitors: Vec::new(),
+        }
     }
 
     /// Asks the processor for what lookups of `keys` will read, a stage for all of them at a time.
@@ -214,21 +234,29 @@ impl<'db> Txn<'db> {
         let limit = match &object {
             Object::Packed(packed) => View::Packed(packed.bytes()).policy(),
             Object::Structured(structured) => structured.policy(),
+            Object::Idle(_) | Object::Cold { .. } => unreachable!("what is put is readable"),
         };
         let limit = limit.map_or(NEVER, |policy| policy.absolute_ms);
         let deadline_ms = deadline_ms.min(limit);
         let logged = logged_deadline(deadline_ms, grid, limit);
+        // Whoever reads the log back knows entries by their hash alone as long as their objects are on disk.
+        let twin = self.shard(key).find_hash(key.hash, |entry| !entry.is_of(key)).is_some();
         let before = self.record.len();
         match &object {
             Object::Packed(packed) => {
                 let bytes = packed.bytes();
-                put_object(&mut self.record, logged, grid, bytes.len(), |out| out.extend_from_slice(bytes));
+                put_object(&mut self.record, (logged, grid, twin), bytes.len(), |out| {
+                    out.extend_from_slice(bytes)
+                });
             }
             Object::Structured(structured) => {
                 let mut flat = Vec::new();
                 structured.encode(&mut flat);
-                put_object(&mut self.record, logged, grid, flat.len(), |out| out.extend_from_slice(&flat));
+                put_object(&mut self.record, (logged, grid, twin), flat.len(), |out| {
+                    out.extend_from_slice(&flat)
+                });
             }
+            Object::Idle(_) | Object::Cold { .. } => unreachable!("what is put is readable"),
         }
         self.check_record(before);
         if let Some(old) = self.shard_mut(key).put(key, object, deadline_ms, grid) {
@@ -315,7 +343,7 @@ impl<'db> Txn<'db> {
         let Some(place) = shard.live(key, now_ms) else { return false };
         let name = shard.name(place, key.database, key.bytes);
         self.log(Operation::Delete { name });
-        let object = self.shard_mut(key).remove(place).into_object();
+        let object = self.shard_mut(key).remove(place);
         self.discard(object);
         true
     }
@@ -339,12 +367,8 @@ impl<'db> Txn<'db> {
         }
         let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
         let copy = object::copy_as(entry.view(), to.database, to.bytes);
-        // Logged as what it is: a copy of a large hash costs the log no more than its name.
-        let name = self.name_of(from);
-        self.log(Operation::Copy { name, database: to.database, key: to.bytes });
-        if let Some(old) = self.shard_mut(to).put(to, copy, deadline_ms, grid) {
-            self.discard(old);
-        }
+        // Logged whole, as the source may have changed in a checkpoint that this operation has to be replayed onto.
+        self.put(to, copy, deadline_ms, grid);
         true
     }
 
@@ -361,7 +385,7 @@ impl<'db> Txn<'db> {
     }
 
     /// Removes all keys of a database or of all, with every shard locked; what was removed, to be freed after the locks.
-    pub(crate) fn clear(&mut self, database: Option<u8>) -> Vec<(Shard, Vec<Object>)> {
+    pub(crate) fn clear(&mut self, database: Option<u8>) -> Vec<(Option<Cleared>, Vec<Object>)> {
         assert_eq!(self.shards.len(), self.inner.shards.len(), "clearing takes every shard");
         let (skip, now_ms) = (self.inner.shard_bits, self.now_ms);
         let old = self.shards.iter_mut().map(|(_, shard)| shard.clear(database, skip, now_ms)).collect();
@@ -387,6 +411,9 @@ impl<'db> Txn<'db> {
             // Under the locks, so that the log has the changes of each key in the order in which they happened.
             self.inner.wal.append(&self.record)
         };
+        if !self.visitors.is_empty() {
+            self.see_off();
+        }
         self.shards.clear();
         let mut record = std::mem::take(&mut self.record);
         if record.capacity() <= RECORD_BYTES_KEPT {

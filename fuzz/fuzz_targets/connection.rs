@@ -30,6 +30,11 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
         if connection.wants_input(&worker) {
             connection.receive(&mut worker, piece);
         }
+        while let Some(mut errand) = connection.take_errand() {
+            errand.run();
+            connection.errand_done(errand);
+            connection.resume(&mut worker);
+        }
         db.push_log().expect("the disk is sound");
         connection.settle(db.acknowledged());
         assert!(!connection.is_parked(), "everything was acknowledged");

@@ -39,7 +39,7 @@ fuzz_target!(|input: (bool, u16, Vec<&[u8]>)| {
     }
     let answer = || {
         let db = options.clone().open(directory).map_err(|error| error.to_string())?;
-        let mut keys: Vec<_> = (0..16).flat_map(|number| db.database(number).keys().collect::<Vec<_>>()).collect();
+        let mut keys: Vec<_> = (0..16).flat_map(|number| db.database(number).keys().flatten().collect::<Vec<_>>()).collect();
         keys.sort();
         Ok::<_, String>(keys)
     };

@@ -6,6 +6,10 @@
 //! receive(bytes) ─▶ execute every complete request ─▶ replies ─▶ [ parked until the log has acknowledged ] ─▶ output() … sent(n)
 //! ```
 //!
+//! A request that needs what may wait for a disk stays where it is: the connection hands out an [`Errand`](crate::errand::Errand)
+//! ([`take_errand`](Connection::take_errand)), *waits*, which means that it executes nothing, and goes on when it gets it back, done
+//! ([`errand_done`](Connection::errand_done)).
+//!
 //! It never blocks, reads no clock but through its [`Worker`], and keeps no buffer while it has nothing unfinished. Replies leave in the
 //! order of the requests. What it holds is bounded: unfinished requests by `client-query-buffer-limit`; replies by
 //! [`OUTPUT_BYTES_HIGH`] plus one reply, since it then executes nothing more until the client has taken some. Where an operator has set
@@ -13,6 +17,7 @@
 
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
+use crate::errand::Errand;
 use crate::resp::lookahead::first_arguments;
 use crate::resp::{Protocol, Reply, RequestLimits, RequestParser};
 use crate::worker::Worker;
@@ -37,6 +42,20 @@ struct Parked {
     lsn: Lsn,
 }
 
+/// Where the errand of the first unfinished request is.
+#[derive(Debug, Default)]
+enum Errands {
+    /// It needs none.
+    #[default]
+    None,
+    /// Here, to be taken and run.
+    Wanted(Box<Errand>),
+    /// Elsewhere.
+    Out,
+    /// Here again, done.
+    Done(Box<Errand>),
+}
+
 /// See the module's page.
 #[derive(Debug)]
 pub struct Connection {
@@ -52,6 +71,7 @@ pub struct Connection {
     parked: VecDeque<Parked>,
     /// The log's buffer was full: the next request waits for the next turn.
     paused: bool,
+    errand: Errands,
     /// The client sends nothing more.
     input_ended: bool,
     /// Since when its output is over the soft limit.
@@ -70,6 +90,7 @@ impl Connection {
             base: 0,
             parked: VecDeque::new(),
             paused: false,
+            errand: Errands::None,
             input_ended: false,
             over_soft_limit_since_ms: None,
         }
@@ -110,6 +131,42 @@ impl Connection {
         worker.begin_batch();
         self.execute_unfinished(worker);
         self.note(worker);
+    }
+
+    /// What its next request needs, to be run elsewhere; it waits until [`errand_done`](Self::errand_done).
+    pub fn take_errand(&mut self) -> Option<Box<Errand>> {
+        match std::mem::take(&mut self.errand) {
+            Errands::Wanted(errand) => {
+                self.errand = Errands::Out;
+                Some(errand)
+            }
+            other => {
+                self.errand = other;
+                None
+            }
+        }
+    }
+
+    /// Whether it has an errand to be taken.
+    pub fn has_errand(&self) -> bool {
+        matches!(self.errand, Errands::Wanted(_))
+    }
+
+    /// Takes back an errand that could not be run now: it is to be taken again.
+    pub fn errand_refused(&mut self, errand: Box<Errand>) {
+        self.errand = Errands::Wanted(errand);
+    }
+
+    /// Takes back an errand that was run: [`resume`](Self::resume) goes on with it.
+    pub fn errand_done(&mut self, errand: Box<Errand>) {
+        if matches!(self.errand, Errands::Out) {
+            self.errand = Errands::Done(errand);
+        }
+    }
+
+    /// Whether it executes nothing because of an errand.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.errand, Errands::Wanted(_) | Errands::Out)
     }
 
     /// The client has closed its sending side. What it has sent is still answered.
@@ -171,17 +228,22 @@ impl Connection {
 
     /// Whether it should be given more to read.
     pub fn wants_input(&self, worker: &Worker) -> bool {
-        !self.client.closing && !self.input_ended && !self.paused && !self.is_output_high(worker)
+        !self.client.closing
+            && !self.input_ended
+            && !self.paused
+            && !self.is_waiting()
+            && !self.is_output_high(worker)
     }
 
-    /// Whether it waits for the log's buffer to have room.
+    /// Whether it waits for the log's buffer to have room, or for whoever runs errands.
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.paused || self.has_errand()
     }
 
     /// Whether it holds requests that it could execute, had it not been for its output or the log.
     pub fn can_resume(&self, worker: &Worker) -> bool {
         !self.client.closing
+            && !self.is_waiting()
             && !self.unfinished.is_empty()
             && self.parser.is_between_requests()
             && !self.is_output_high(worker)
@@ -200,7 +262,9 @@ impl Connection {
     /// Whether it is at its end: the socket is to be closed.
     pub fn is_finished(&self, worker: &Worker) -> bool {
         self.client.dropped
-            || (!self.has_output() && (self.client.closing || (self.input_ended && !self.can_resume(worker))))
+            || (!self.has_output()
+                && (self.client.closing
+                    || (self.input_ended && !self.is_waiting() && !self.can_resume(worker))))
     }
 
     /// Closes it once its client has the replies to what was executed.
@@ -256,6 +320,13 @@ impl Connection {
 
     /// Executes the complete requests at the start of `bytes`; how many bytes that were.
     fn execute_all(&mut self, worker: &mut Worker, bytes: &[u8]) -> usize {
+        if self.is_waiting() {
+            return 0;
+        }
+        let mut brought = match std::mem::take(&mut self.errand) {
+            Errands::Done(errand) => Some(errand),
+            _ => None,
+        };
         self.paused = false;
         if self.reply.bytes_mut().capacity() == 0 {
             *self.reply.bytes_mut() = worker.take_buffer();
@@ -280,13 +351,22 @@ impl Connection {
                     if skip {
                         self.client.reply_mode = ReplyMode::On;
                     }
-                    let Outcome::Done(lsn) = execute(worker, &mut self.client, &mut self.reply, &args) else {
-                        self.paused = true;
-                        if skip {
-                            self.client.reply_mode = ReplyMode::SkipNext;
+                    let outcome = execute(worker, &mut self.client, &mut self.reply, &args, &mut brought);
+                    let lsn = match outcome {
+                        Outcome::Done(lsn) => lsn,
+                        not_done => {
+                            match not_done {
+                                Outcome::Away(errand) => self.errand = Errands::Wanted(errand),
+                                _ => self.paused = true,
+                            }
+                            if skip {
+                                self.client.reply_mode = ReplyMode::SkipNext;
+                            }
+                            break;
                         }
-                        break;
                     };
+                    // What was brought was for this request, and none after it.
+                    brought = None;
                     used += length;
                     if skip || self.client.reply_mode != ReplyMode::On {
                         self.reply.truncate(begin);
@@ -310,7 +390,11 @@ impl Connection {
                 return bytes.len();
             }
         }
-        if self.paused {
+        if let Some(errand) = brought {
+            // It has not come as far as to use it.
+            self.errand = Errands::Done(errand);
+        }
+        if self.paused || self.is_waiting() {
             self.parser.restart();
         }
         if used > 0 {

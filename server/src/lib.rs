@@ -9,6 +9,7 @@ pub mod command;
 pub mod command_line;
 pub mod config;
 pub mod connection;
+pub mod errand;
 pub mod inspect;
 pub mod log;
 pub mod net;

@@ -24,7 +24,9 @@ fn kilobytes(path: &str, name: &str) -> u64 {
 
 /// Bytes of memory that the process occupies.
 pub fn resident_bytes() -> u64 {
-    kilobytes("/proc/self/status", "VmRSS")
+    // Its second field, in pages: a tenth of what reading /proc/self/status costs, and this is asked ten times a second.
+    let pages = read("/proc/self/statm").split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 /// The most that it ever occupied.

@@ -2,16 +2,24 @@
 
 use crate::config::{Config, Live, Role};
 use crate::log;
-use crate::net::{EventLoop, ListenError, listen};
+use crate::net::{DiskThreads, EventLoop, ListenError, end_process_on_panic, listen};
 use crate::server::Server;
-use sessile::{Durability, Options, RecoveryReport};
+use sessile::{Db, Durability};
 use sessile_wal::{Clock, SystemClock, WalError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// Descriptors that the server needs beside those of its clients, as in Redis.
 const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// How long the checkpoint at the end may take, in ms: less than a service manager's patience, which is 90 s mostly.
+const LAST_CHECKPOINT_MS_MAX: f64 = 60_000.0;
+/// How often it is looked whether a signal has come meanwhile.
+const SIGNAL_LOOK: Duration = Duration::from_millis(50);
 
 /// Why the server could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +59,11 @@ fn remedy(error: &sessile::Error) -> &'static str {
         Error::UnsupportedVersion { .. } | Error::Log(WalError::UnsupportedVersion { .. }) => {
             "; start the version of Sessile that wrote it. Nothing was changed"
         }
-        Error::DamagedManifest { .. } | Error::MissingManifest { .. } | Error::Log(_) => {
-            "; nothing was changed. See 'A start that is refused' in docs/operations.md"
-        }
+        Error::DamagedManifest { .. }
+        | Error::MissingManifest { .. }
+        | Error::DamagedFile { .. }
+        | Error::MissingFile { .. }
+        | Error::Log(_) => "; nothing was changed. See 'A start that is refused' in docs/operations.md",
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "; the user that runs sessile must own the directory"
         }
@@ -97,12 +107,14 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         return Err(ServeError::Deaf);
     }
     let dir = config.get("dir").to_owned();
-    let db = Options::new()
+    let db = live
+        .storage
+        .options()
         .durability(live.durability)
         .sync_thread()
         .open(&dir)
         .map_err(|source| ServeError::Open { dir: dir.clone(), source })?;
-    tell_recovery(&dir, db.recovery());
+    tell_recovery(&dir, &db);
 
     let unix_path = config.get("unixsocket").to_owned();
     let unix_mode = u32::from_str_radix(config.get("unixsocketperm"), 8).unwrap_or(0);
@@ -125,9 +137,9 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         count => count,
     };
     let server = Server::new(db, config, config_file, control);
-    server.tell_if_over(live.memory_bytes_max);
+    let disk = Arc::new(DiskThreads::start().map_err(system("starting the threads that wait for disks"))?);
     let mut loops = (0..loop_count)
-        .map(|number| EventLoop::new(number, Arc::clone(&server)))
+        .map(|number| EventLoop::new(number, Arc::clone(&server), Arc::clone(&disk)))
         .collect::<io::Result<Vec<_>>>()
         .map_err(system("creating an event loop"))?;
     let handles: Vec<_> = loops.iter().map(EventLoop::handle).collect();
@@ -135,11 +147,11 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
     // Set once, here.
     let _ = server.loops.set(handles);
     server.db.set_notifier(Box::new(move || for_notifier.iter().for_each(|handle| handle.log_moved())));
+    let signals = signals().map_err(system("listening for signals"))?;
+    let mut signals_at_end = signals.try_clone().map_err(system("listening for signals"))?;
     if let Some(first) = loops.first_mut() {
         first.accept_from(listeners).map_err(system("watching the listening sockets"))?;
-        first
-            .hear_signals(signals().map_err(system("listening for signals"))?)
-            .map_err(system("watching for signals"))?;
+        first.hear_signals(signals).map_err(system("watching for signals"))?;
     }
     let durability = promise_of(live.durability);
     tracing::info!("{durability}; {protection}");
@@ -166,6 +178,10 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
             Err(_) => unreachable!("a loop that panics ends the process"),
         }
     }
+    drop(disk);
+    if !server.shutdown.no_save.load(Ordering::SeqCst) {
+        last_checkpoint(&server.db, &mut signals_at_end);
+    }
     server.db.flush().and_then(|()| server.db.close()).map_err(ServeError::Close)?;
     #[expect(
         clippy::disallowed_methods,
@@ -178,15 +194,50 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
     result
 }
 
-fn run(event_loop: EventLoop, server: &Server) -> io::Result<()> {
-    // A panic may have left locked data half changed, while the log on disk is whole: starting again is safe, going on is not.
-    let result =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| event_loop.run())).unwrap_or_else(|_| {
-            tracing::error!(
-                "an event loop panicked: ending the process; what was acknowledged is in the log"
+/// Makes a checkpoint, so that the next start has little of the log to read. All is in the log: it is given up without loss when it takes too
+/// long, or when a signal comes once more.
+fn last_checkpoint(db: &Db, signals: &mut UnixStream) {
+    let begun_ns = SystemClock.monotonic_ns();
+    let (done, ended) = std::sync::mpsc::channel();
+    let db = db.clone();
+    tracing::info!("making a checkpoint");
+    let started = std::thread::Builder::new().name("last-checkpoint".to_owned()).spawn(move || {
+        // Nobody listens any more once it was given up.
+        let _ = done.send(db.checkpoint());
+    });
+    if let Err(error) = started {
+        tracing::warn!(%error, "no thread for a checkpoint: the next start reads the log instead");
+        return;
+    }
+    loop {
+        match ended.recv_timeout(SIGNAL_LOOK) {
+            Ok(Ok(())) => {
+                tracing::info!("checkpoint made in {:.1} ms", milliseconds_since(begun_ns));
+                return;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the checkpoint failed: the next start reads the log instead");
+                return;
+            }
+            // Its thread has panicked, and told of it.
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let milliseconds = milliseconds_since(begun_ns);
+        // The loop that listened to the signals has made this socket non-blocking.
+        let signalled = matches!(signals.read(&mut [0; 16]), Ok(count) if count > 0);
+        if signalled || milliseconds > LAST_CHECKPOINT_MS_MAX {
+            let why = if signalled { " by another signal" } else { "" };
+            tracing::warn!(
+                "the checkpoint is given up after {milliseconds:.0} ms{why}: the next start reads the log instead"
             );
-            std::process::abort()
-        });
+            return;
+        }
+    }
+}
+
+fn run(event_loop: EventLoop, server: &Server) -> io::Result<()> {
+    let result = end_process_on_panic("an event loop", || event_loop.run());
     if let Err(error) = &result {
         tracing::error!(%error, "an event loop failed: shutting down");
         server.request_shutdown(false);
@@ -208,18 +259,31 @@ fn promise_of(durability: Durability) -> &'static str {
 }
 
 /// Says what was found in the data directory. Of a torn tail and of a clock set back the log and the engine have told already.
-fn tell_recovery(dir: &str, found: &RecoveryReport) {
-    let milliseconds = found.elapsed.as_secs_f64() * 1e3;
+fn tell_recovery(dir: &str, db: &Db) {
+    let found = db.recovery();
     if found.created {
         tracing::info!("new database in {dir}");
-    } else {
-        tracing::info!(
-            "recovered {} keys in {dir} from {} log records ({:.1} MiB) in {milliseconds:.1} ms",
-            found.keys,
-            found.log_records,
-            found.log_bytes as f64 / (1024.0 * 1024.0),
-        );
+        return;
     }
+    let storage = db.stats().storage;
+    let mebibytes = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
+    let milliseconds = found.elapsed.as_secs_f64() * 1e3;
+    let checkpoint = match storage.last_checkpoint_ms {
+        0 => String::new(),
+        made_ms => format!(
+            "a checkpoint made {} s ago (index of {:.1} MiB, {} segments of {:.1} MiB, not read) and ",
+            db.now_ms().saturating_sub(made_ms) / 1000,
+            mebibytes(storage.index_bytes),
+            storage.segments,
+            mebibytes(storage.segment_bytes),
+        ),
+    };
+    tracing::info!(
+        "recovered {} keys in {dir} from {checkpoint}{} log records ({:.1} MiB) in {milliseconds:.1} ms",
+        found.keys,
+        found.log_records,
+        mebibytes(found.log_bytes),
+    );
 }
 
 fn milliseconds_since(begun_ns: u64) -> f64 {

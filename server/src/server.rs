@@ -48,6 +48,48 @@ pub struct Shutdown {
     pub requested: AtomicBool,
     /// They don't wait for clients.
     pub now: AtomicBool,
+    /// No checkpoint is made at the end (`SHUTDOWN NOSAVE`): the next start reads more of the log.
+    pub no_save: AtomicBool,
+}
+
+/// What was asked for of checkpoints, and what the engine's figures don't say of them.
+#[derive(Debug, Default)]
+pub struct Checkpoints {
+    /// One is to be made when the one under way is over.
+    scheduled: AtomicBool,
+    /// When the one under way was first seen, ms since the epoch; 0 while there is none.
+    seen_ms: AtomicU64,
+}
+
+impl Checkpoints {
+    /// Has one made when the one under way is over.
+    pub fn schedule(&self) {
+        self.scheduled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one is to be made.
+    pub fn is_scheduled(&self) -> bool {
+        self.scheduled.load(Ordering::Relaxed)
+    }
+
+    /// Begins the one that is scheduled, if it can.
+    pub fn begin_scheduled(&self, db: &Db) {
+        if self.is_scheduled() && db.request_checkpoint() {
+            self.scheduled.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note of whether one is under way; if so, for how long, as far as was seen, in ms.
+    pub fn observe(&self, running: bool, now_ms: u64) -> Option<u64> {
+        if !running {
+            self.seen_ms.store(0, Ordering::Relaxed);
+            return None;
+        }
+        match self.seen_ms.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(0),
+            Err(since_ms) => Some(now_ms.saturating_sub(since_ms)),
+        }
+    }
 }
 
 /// See the module's page.
@@ -77,6 +119,8 @@ pub struct Server {
     pub errors: Mutex<BTreeMap<String, u64>>,
     /// How the process is to end.
     pub shutdown: Shutdown,
+    /// What was asked for of checkpoints.
+    pub checkpoints: Checkpoints,
     /// 40 hexadecimal digits that no other run has.
     pub run_id: String,
     /// When the server started, ms since the epoch.
@@ -94,6 +138,7 @@ impl Server {
         log: crate::log::LogControl,
     ) -> Arc<Server> {
         let live = Arc::new(Live::from_config(&config));
+        live.storage.apply(&db);
         let started_ms = db.now_ms();
         let mut id = [0; 20];
         if getrandom::fill(&mut id).is_err() {
@@ -115,6 +160,7 @@ impl Server {
             shared: SharedFigures::default(),
             errors: Mutex::default(),
             shutdown: Shutdown::default(),
+            checkpoints: Checkpoints::default(),
             run_id,
             started_ms,
             log,
@@ -155,29 +201,17 @@ impl Server {
         if current.log_level != live.log_level {
             self.log.set_level(live.log_level);
         }
-        let limit_changed = current.memory_bytes_max != live.memory_bytes_max;
+        if current.storage != live.storage {
+            live.storage.apply(&self.db);
+        }
         *current = live;
         self.live_version.fetch_add(1, Ordering::Release);
-        let memory_bytes_max = current.memory_bytes_max;
         drop(current);
-        if limit_changed {
-            self.tell_if_over(memory_bytes_max);
-        }
         // A loop that sleeps without a limit may have to look at the time from now on.
         for handle in self.loops.get().into_iter().flatten() {
             handle.wake();
         }
         Ok(())
-    }
-
-    /// Says so in the log if more memory is used than `maxmemory` allows.
-    pub fn tell_if_over(&self, memory_bytes_max: u64) {
-        let used = self.db.memory_bytes();
-        if used > memory_bytes_max {
-            tracing::warn!(
-                "maxmemory is {memory_bytes_max} bytes and {used} are used: nothing is evicted, commands that may add data are refused until keys expire or are deleted"
-            );
-        }
     }
 
     /// Counts an error reply by its code.
@@ -205,6 +239,7 @@ impl Server {
 
     /// Takes a sample of how much was done; once a second.
     pub fn sample(&self, now_ms: u64) {
+        self.checkpoints.observe(self.db.stats().storage.checkpoint_running, now_ms);
         let sum = |figure: fn(&Figures) -> u64| {
             self.figures.lock().iter().map(|figures| figure(figures)).sum::<u64>()
         };
@@ -223,6 +258,14 @@ impl Server {
             bytes_in_per_second: per_second(bytes_in, rate.bytes_in),
             bytes_out_per_second: per_second(bytes_out, rate.bytes_out),
         };
+    }
+
+    /// When the last checkpoint ended, in ms since the epoch; the start where there was none, as in Redis.
+    pub fn last_checkpoint_ms(&self) -> u64 {
+        match self.db.stats().storage.last_checkpoint_ms {
+            0 => self.started_ms,
+            ended_ms => ended_ms,
+        }
     }
 
     /// The last sample.

@@ -258,3 +258,52 @@ fn a_write_that_the_log_has_no_room_for_waits_for_the_next_turn() {
     bench.worker.server.db.flush().expect("the log takes writes");
     assert_eq!(bench.take(), "+OK\r\n".repeat(sent).as_bytes());
 }
+
+#[test]
+fn a_request_that_needs_a_disk_waits_for_its_errand_and_what_follows_waits_behind_it() {
+    let mut bench = Bench::new(&[]);
+    bench.feed(b"PING\r\nSAVE\r\nSET a 1\r\nGET");
+    assert_eq!(bench.take(), b"+PONG\r\n");
+    assert!(bench.connection.is_waiting() && bench.connection.has_errand());
+    assert!(!bench.connection.wants_input(&bench.worker));
+    assert!(!bench.connection.can_resume(&bench.worker));
+    // Whatever the driver does meanwhile, nothing is executed.
+    bench.feed(b" a\r\n");
+    bench.connection.resume(&mut bench.worker);
+    assert_eq!(bench.worker.server.db.len_of(0), 0);
+
+    let mut errand = bench.connection.take_errand().expect("a checkpoint to be made");
+    assert!(errand.is_long());
+    assert!(bench.connection.take_errand().is_none() && bench.connection.is_waiting());
+    bench.connection.errand_refused(errand);
+    errand = bench.connection.take_errand().expect("the same again");
+    errand.run();
+    bench.connection.errand_done(errand);
+    assert!(!bench.connection.is_waiting() && bench.connection.can_resume(&bench.worker));
+    bench.connection.resume(&mut bench.worker);
+    bench.worker.server.db.push_log().expect("the log takes writes");
+    assert_eq!(bench.take(), b"+OK\r\n+OK\r\n$1\r\n1\r\n");
+    assert!(bench.connection.wants_input(&bench.worker));
+}
+
+#[test]
+fn a_client_that_closes_its_side_while_it_waits_is_answered_and_one_that_is_killed_is_not() {
+    let mut bench = Bench::new(&[]);
+    bench.feed(b"CLIENT REPLY SKIP\r\nSAVE\r\nPING\r\n");
+    bench.connection.end_of_input();
+    assert!(!bench.connection.is_finished(&bench.worker), "there is something to answer");
+    let mut errand = bench.connection.take_errand().expect("a checkpoint to be made");
+    errand.run();
+    bench.connection.errand_done(errand);
+    bench.connection.resume(&mut bench.worker);
+    assert_eq!(bench.take(), b"+PONG\r\n", "the skipped reply is that of SAVE");
+    assert!(bench.connection.is_finished(&bench.worker));
+
+    let mut bench = Bench::new(&[]);
+    bench.feed(b"SAVE\r\nPING\r\n");
+    let errand = bench.connection.take_errand().expect("a checkpoint to be made");
+    bench.connection.drop_now();
+    assert!(bench.connection.is_finished(&bench.worker));
+    bench.connection.errand_done(errand);
+    assert!(!bench.connection.can_resume(&bench.worker));
+}

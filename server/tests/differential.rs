@@ -69,6 +69,34 @@ impl Server for InProcess {
     }
 }
 
+/// Sessile's binary with less memory than it needs for nothing at all, so that every value leaves memory once a checkpoint has written it.
+struct Chilled {
+    process: Process,
+    batches: usize,
+}
+
+impl Chilled {
+    /// One batch in this many finds that whatever was there is on disk.
+    const BATCHES_PER_CHILL: usize = 20;
+    /// Time for values to leave memory.
+    const LEAVE: Duration = Duration::from_millis(150);
+}
+
+impl Server for Chilled {
+    fn reset(&mut self, protocol: Protocol) {
+        self.process.reset(protocol);
+    }
+
+    fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
+        self.batches += 1;
+        if self.batches.is_multiple_of(Self::BATCHES_PER_CHILL) {
+            assert_eq!(self.process.exchange(&[words(&["DEBUG", "RELOAD"])]), [b"+OK\r\n"]);
+            differential::process::pause(Self::LEAVE);
+        }
+        self.process.exchange(commands)
+    }
+}
+
 /// How often each command was answered otherwise than by an error, and how often by one; and the excuses.
 #[derive(Default)]
 struct Tally {
@@ -143,6 +171,10 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 fn compare(sessile: &mut dyn Server, what: What) {
+    compare_over(sessile, what, COMMANDS_DEFAULT);
+}
+
+fn compare_over(sessile: &mut dyn Server, what: What, commands: usize) {
     if support::oracles::program("differential", "redis-server").is_none() {
         return;
     }
@@ -152,7 +184,7 @@ fn compare(sessile: &mut dyn Server, what: What) {
         use std::hash::{BuildHasher, Hasher};
         std::collections::hash_map::RandomState::new().build_hasher().finish()
     });
-    let commands = from_environment("SESSILE_DIFF_COMMANDS").unwrap_or(COMMANDS_DEFAULT);
+    let commands = from_environment("SESSILE_DIFF_COMMANDS").unwrap_or(commands);
     eprintln!("SESSILE_SEED={seed} SESSILE_DIFF_COMMANDS={commands}");
     let mut stream = Stream::new(seed, what);
     let mut tally = Tally::default();
@@ -193,7 +225,22 @@ fn in_process_answers_as_redis_does() {
 
 #[test]
 fn the_binary_answers_as_redis_does() {
-    compare(&mut Process::sessile(), What::Everything);
+    compare(&mut Process::sessile(&[]), What::Everything);
+}
+
+/// Takes about 15 s, most of which it waits.
+#[test]
+fn values_on_disk_make_no_difference() {
+    const COMMANDS: usize = 40_000;
+    let process = Process::sessile(&["--maxmemory", "1mb"]);
+    let mut sessile = Chilled { process, batches: 0 };
+    compare_over(&mut sessile, What::Data, COMMANDS);
+    if sessile.batches > 0 {
+        let info = String::from_utf8_lossy(&sessile.process.exchange(&[words(&["INFO", "storage"])])[0])
+            .into_owned();
+        let reads = info.lines().find_map(|line| line.strip_prefix("cold_reads:")?.parse::<u64>().ok());
+        assert!(reads.is_some_and(|reads| reads > 100), "hardly anything was on disk: {info}");
+    }
 }
 
 /// `COMMAND INFO` of every command on data: name, arity, flags, key positions, categories.
@@ -203,7 +250,7 @@ fn the_table_says_what_redis_says() {
         return;
     }
     let Some(mut redis) = Process::redis() else { return };
-    let mut sessile = Process::sessile();
+    let mut sessile = Process::sessile(&[]);
     let names = support::in_process::rows().flat_map(|row| {
         let subcommands = row.subcommands.iter().map(|sub| format!("{}|{}", row.name, sub.name));
         std::iter::once(row.name.to_owned()).chain(subcommands)

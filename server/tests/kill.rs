@@ -21,7 +21,7 @@ use std::time::Duration;
 use load::Session;
 use model::{Content, Deadline, Entry, Model, Operation, Span};
 use rustix::process::Signal;
-use support::{Random, Server, ServerOptions, Value, random};
+use support::{Client, Random, Server, ServerOptions, Value, random};
 
 const CONNECTIONS: u64 = 6;
 
@@ -46,6 +46,8 @@ impl Drop for StopWhenDropped<'_> {
 /// A server and the connections that hold it to its word.
 struct Campaign {
     server: Server,
+    /// Whether one more connection has checkpoints made all the time.
+    checkpoints: bool,
     sessions: Vec<Session>,
     random: Random,
 }
@@ -54,6 +56,7 @@ impl Campaign {
     fn start(options: ServerOptions, seed: u64) -> Campaign {
         Campaign {
             server: Server::start(options),
+            checkpoints: false,
             sessions: (0..CONNECTIONS).map(|number| Session::new(number, seed)).collect(),
             random: Random::new(seed),
         }
@@ -67,6 +70,10 @@ impl Campaign {
             for session in &mut self.sessions {
                 let stop = &stop;
                 scope.spawn(move || session.work(port, stop));
+            }
+            if self.checkpoints {
+                let (mut random, stop) = (Random::new(self.random.next()), &stop);
+                scope.spawn(move || make_checkpoints(port, &mut random, stop));
             }
             // Also when a check below fails: the connections must not work on.
             let guard = StopWhenDropped(&stop);
@@ -136,9 +143,36 @@ impl Campaign {
     }
 }
 
+/// Asks for one checkpoint after the other until the server is gone.
+fn make_checkpoints(port: u16, random: &mut Random, stop: &AtomicBool) {
+    let Ok(mut client) = Client::connect(port) else { return };
+    while !stop.load(Ordering::Relaxed) {
+        let command = *random.pick(&["SAVE", "SAVE", "BGSAVE", "BGREWRITEAOF"]);
+        match client.call(&[command]) {
+            Ok(answer) => assert!(
+                !matches!(&answer, Value::Error(text) if !text.contains("already in progress")),
+                "{command}: {answer:?}"
+            ),
+            Err(_) => return,
+        }
+        std::thread::sleep(Duration::from_micros(random.within(0..20_000)));
+    }
+}
+
 fn campaign(name: &str, appendfsync: &str, end: impl Fn(&mut Random) -> End, rounds: u64) {
+    campaign_with(name, ServerOptions::new(appendfsync), false, end, rounds);
+}
+
+fn campaign_with(
+    name: &str,
+    options: ServerOptions,
+    checkpoints: bool,
+    end: impl Fn(&mut Random) -> End,
+    rounds: u64,
+) {
     let seed = random::seed(name);
-    let mut campaign = Campaign::start(ServerOptions::new(appendfsync), seed);
+    let mut campaign = Campaign::start(options, seed);
+    campaign.checkpoints = checkpoints;
     for round in 0..rounds {
         let end = end(&mut campaign.random);
         campaign.load_until_end(end);
@@ -173,6 +207,23 @@ fn killed_in_everysec_keeps_its_word() {
 #[test]
 fn killed_in_no_keeps_its_word() {
     campaign("killed_in_no_keeps_its_word", "no", |_| End::Kill, rounds());
+}
+
+/// Checkpoints one after the other, and no memory for values: what is compared after each kill has been read from segments for the most part.
+#[test]
+fn killed_in_the_midst_of_checkpoints_keeps_its_word() {
+    for appendfsync in ["always", "everysec"] {
+        let options = ServerOptions::new(appendfsync).with("maxmemory", "1mb");
+        let name = "killed_in_the_midst_of_checkpoints_keeps_its_word";
+        campaign_with(name, options, true, |_| End::Kill, rounds());
+    }
+}
+
+#[test]
+fn terminated_in_the_midst_of_checkpoints_loses_nothing() {
+    let options = ServerOptions::new("everysec").with("maxmemory", "1mb");
+    let end = |random: &mut Random| *random.pick(&[End::Term, End::Shutdown, End::Kill]);
+    campaign_with("terminated_in_the_midst_of_checkpoints_loses_nothing", options, true, end, rounds());
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub(super) fn fixture() -> Fixture {
     };
     for number in 0..SESSIONS {
         let object = session(number, 0);
-        log(&[Operation::Put { deadline_ms: deadline_ms(number), grid: 0, object: &object }]);
+        log(&[Operation::Put { deadline_ms: deadline_ms(number), grid: 0, twin: false, object: &object }]);
     }
     let lsn = wal.appended().get();
 
@@ -185,7 +185,7 @@ pub(super) fn fixture() -> Fixture {
 
     log(&[Operation::Delete { name: Name::Hash(hash_of(REMOVED)) }]);
     let object = session(REWRITTEN, 1);
-    log(&[Operation::Put { deadline_ms: deadline_ms(REWRITTEN), grid: 0, object: &object }]);
+    log(&[Operation::Put { deadline_ms: deadline_ms(REWRITTEN), grid: 0, twin: false, object: &object }]);
     let touched_ms = deadline_ms(TOUCHED) + 77_000;
     log(&[Operation::Deadline { name: Name::Hash(hash_of(TOUCHED)), deadline_ms: touched_ms, grid: 0 }]);
     let cut = wal.appended().get();
@@ -241,7 +241,7 @@ pub(super) fn fixture() -> Fixture {
     let new = session(TAIL_NEW, 0);
     let copy_name = Name::Hash(hash_of(TAIL_COPIED));
     log(&[
-        Operation::Put { deadline_ms: deadline_ms(TAIL_NEW), grid: 0, object: &new },
+        Operation::Put { deadline_ms: deadline_ms(TAIL_NEW), grid: 0, twin: false, object: &new },
         Operation::WriteAt { name: Name::Hash(hash_of(TAIL_CHANGED)), offset: 0, bytes: b"<changed>" },
         Operation::Copy { name: copy_name, database: 1, key: b"copy" },
     ]);

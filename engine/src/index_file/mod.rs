@@ -21,6 +21,6 @@ mod writer;
 mod tests;
 
 pub(crate) use format::{IndexEntry, IndexKind, name, parse_name};
-pub(crate) use merge::{Mention, Merge};
-pub(crate) use reader::{Block, BlockInfo, Cuts, IndexFile};
-pub(crate) use writer::{Finished, IndexWriter};
+pub(crate) use merge::Merge;
+pub(crate) use reader::{BlockInfo, Cuts, IndexFile};
+pub(crate) use writer::IndexWriter;

@@ -1,5 +1,6 @@
 //! Index files on the simulated disk: what was written comes back, and damage is named.
 
+use super::writer::Finished;
 use super::*;
 use crate::Error;
 use proptest::prelude::*;

@@ -1,30 +1,44 @@
-//! An index entry's one word: an owning pointer to the object, and the entry's small fields in the bits that a pointer leaves free.
+//! An index entry's one word: where the object is, and the entry's small fields in the bits that this leaves free.
 //!
 //! ```text
-//! 63      54 53    50 49 48 47                                3 2  1 0
-//! ┌ timer ──┬ grid ──┬ free ┬ address of the object ────────────┬free┬S┐     S: structured
+//! 63      54 53    50 49 48 47                                    3  2 1  0
+//! ┌ timer ──┬ grid ──┬D ┬I ┬ address of the object ─────────────────┬A┬form┐   D: object not on disk as it is   form 0: flat
+//!                          ┬ database ┬ slot (17) ┬ offset/4 (24) ──┤        I: entry not in the index files as it is   1: structured
+//!                          47       44 43       27 26               3        A: accessed lately                 2: idle (flat, compressed)
+//!                                                                                                              3: cold (on disk only)
 //! ```
 //!
-//! User-space addresses have 47 bits on x86-64 and 48 on AArch64, and both kinds of object are aligned to eight bytes; both are
+//! User-space addresses have 47 bits on x86-64 and 48 on AArch64, and all kinds of object are aligned to eight bytes; both are
 //! asserted when a word is made. It pays 8 of the 32 bytes that an entry may cost.
 #![allow(unsafe_code)] // See above for what it pays.
 
 use super::{Object, Packed, Structured};
+use crate::location::{LOCATION_BITS, Location};
 use crate::prefetch;
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, without_provenance_mut};
 
-const STRUCTURED: usize = 1;
 /// Cache lines of an object that are asked for ahead: key and most of a session; the processor sees the rest coming.
 const PREFETCHED_LINES: usize = 6;
 const TIMER_SHIFT: u32 = 54;
 const TIMER_MASK: usize = 0x3FF;
 const GRID_SHIFT: u32 = 50;
 const GRID_MASK: usize = 0xF;
+const DIRTY: usize = 1 << 49;
+const INDEX_DIRTY: usize = 1 << 48;
 const ADDRESS_MASK: usize = ((1 << 48) - 1) & !0b111;
+const ACCESSED: usize = 0b100;
+const FORM_MASK: usize = 0b11;
+const LOCATION_SHIFT: u32 = 3;
+const DATABASE_SHIFT: u32 = 44;
+const DATABASE_MASK: usize = 0xF;
+/// What stays when an entry gets another object.
+const ENTRY_MASK: usize =
+    TIMER_MASK << TIMER_SHIFT | GRID_MASK << GRID_SHIFT | DIRTY | INDEX_DIRTY | ACCESSED;
 
 const _: () = assert!(usize::BITS == 64, "the index packs addresses and fields into 64-bit words");
 const _: () = assert!(align_of::<Structured>() >= 8);
+const _: () = assert!(LOCATION_SHIFT + LOCATION_BITS == DATABASE_SHIFT);
 
 /// See the module's page.
 pub(crate) struct Handle(NonNull<u8>);
@@ -34,7 +48,20 @@ unsafe impl Send for Handle {}
 // SAFETY: a shared `&Handle` only reads its object, and both kinds are `Sync`.
 unsafe impl Sync for Handle {}
 
-/// A look at the object behind a handle.
+/// In which form the object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In memory, flat.
+    Flat,
+    /// In memory, grown out of the flat form.
+    Structured,
+    /// In memory, flat, its payload compressed.
+    Idle,
+    /// On disk only.
+    Cold,
+}
+
+/// A look at a readable object behind a handle.
 #[derive(Clone, Copy)]
 pub(crate) enum View<'a> {
     /// The bytes of a flat object.
@@ -44,125 +71,256 @@ pub(crate) enum View<'a> {
 }
 
 impl Handle {
-    /// Takes the object over; timer and grid are 0.
+    /// Takes the object over; timer, grid and flags are 0.
     pub(crate) fn new(object: Object) -> Handle {
-        let (pointer, tag) = match object {
+        let (pointer, form) = match object {
             Object::Packed(packed) => (packed.into_raw(), 0),
-            Object::Structured(structured) => (NonNull::from(Box::leak(structured)).cast::<u8>(), STRUCTURED),
+            Object::Structured(structured) => (NonNull::from(Box::leak(structured)).cast::<u8>(), 1),
+            Object::Idle(packed) => (packed.into_raw(), 2),
+            Object::Cold { location, database } => {
+                // 41 bits and 4 bits, so it fits the 45 bits of an address.
+                let word = (location.bits() as usize) << LOCATION_SHIFT
+                    | (usize::from(database) & DATABASE_MASK) << DATABASE_SHIFT;
+                match NonNull::new(without_provenance_mut::<u8>(word)) {
+                    Some(pointer) => (pointer, 3),
+                    None => unreachable!("a location is not zero"),
+                }
+            }
         };
         assert_eq!(pointer.addr().get() & !ADDRESS_MASK, 0, "an address of more than 48 bits, or misaligned");
-        Handle(pointer.map_addr(|address| address | tag))
+        Handle(pointer.map_addr(|address| address | form))
     }
 
-    fn is_structured(&self) -> bool {
-        self.0.addr().get() & STRUCTURED != 0
+    fn word(&self) -> usize {
+        self.0.addr().get()
+    }
+
+    /// In which form the object is.
+    #[inline]
+    pub(crate) fn form(&self) -> Form {
+        match self.word() & FORM_MASK {
+            0 => Form::Flat,
+            1 => Form::Structured,
+            2 => Form::Idle,
+            _ => Form::Cold,
+        }
+    }
+
+    /// Whether the object can be read as it is.
+    #[inline]
+    pub(crate) fn is_readable(&self) -> bool {
+        self.word() & FORM_MASK < 2
     }
 
     fn pointer(&self) -> NonNull<u8> {
+        debug_assert!(self.form() != Form::Cold);
         // SAFETY: `new` put a non-null address into the masked bits, and nothing changes them.
         unsafe { NonNull::new_unchecked(self.0.as_ptr().map_addr(|address| address & ADDRESS_MASK)) }
     }
 
     /// The flat object, borrowed by value: not to be dropped, and not to outlive `self`.
     fn packed(&self) -> ManuallyDrop<Packed> {
-        debug_assert!(!self.is_structured());
+        debug_assert!(matches!(self.form(), Form::Flat | Form::Idle));
         // SAFETY: the pointer came from `Packed::into_raw` in `new`; wrapped so, it is never given back a second time.
         ManuallyDrop::new(unsafe { Packed::from_raw(self.pointer()) })
     }
 
-    /// The object.
-    #[inline]
-    pub(crate) fn view(&self) -> View<'_> {
-        if self.is_structured() {
-            // SAFETY: the pointer came from a box in `new`, we own it, and `self` is borrowed as long as the reference.
-            return View::Structured(unsafe { self.pointer().cast::<Structured>().as_ref() });
-        }
+    fn structured(&self) -> &Structured {
+        debug_assert!(self.form() == Form::Structured);
+        // SAFETY: the pointer came from a box in `new`, we own it, and `self` is borrowed as long as the reference.
+        unsafe { self.pointer().cast::<Structured>().as_ref() }
+    }
+
+    /// The bytes of a flat object, compressed or not.
+    fn flat_bytes(&self) -> &[u8] {
         let packed = self.packed();
         let bytes: *const [u8] = packed.bytes();
         // SAFETY: the bytes live in the allocation that `self` keeps alive while it is borrowed, not in the local copy of
         // the pointer; while we hold a reference to the allocation nobody else can change them.
-        View::Packed(unsafe { &*bytes })
+        unsafe { &*bytes }
     }
 
-    /// A structured object, to be changed in place; `None` for a flat one, which is replaced as a whole.
+    /// The object, if it can be read as it is.
+    #[inline]
+    pub(crate) fn view(&self) -> Option<View<'_>> {
+        match self.form() {
+            Form::Flat => Some(View::Packed(self.flat_bytes())),
+            Form::Structured => Some(View::Structured(self.structured())),
+            Form::Idle | Form::Cold => None,
+        }
+    }
+
+    /// The head of an idle object: its key can be read, its payload is compressed.
+    pub(crate) fn idle(&self) -> Option<&[u8]> {
+        (self.form() == Form::Idle).then(|| self.flat_bytes())
+    }
+
+    /// The database of the key.
+    pub(crate) fn database(&self) -> u8 {
+        match self.form() {
+            Form::Flat | Form::Idle => super::layout::database(self.flat_bytes()),
+            Form::Structured => self.structured().database(),
+            // Four bits.
+            Form::Cold => (self.word() >> DATABASE_SHIFT & DATABASE_MASK) as u8,
+        }
+    }
+
+    /// Bytes of memory that the object asks for.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self.form() {
+            Form::Flat | Form::Idle => self.packed().memory_bytes(),
+            Form::Structured => self.structured().memory_bytes(),
+            Form::Cold => 0,
+        }
+    }
+
+    /// The record that holds the object as it is.
+    pub(crate) fn location(&self) -> Option<Location> {
+        match self.form() {
+            Form::Flat | Form::Idle => self.packed().location(),
+            Form::Structured => self.structured().location,
+            Form::Cold => {
+                Location::from_bits((self.word() >> LOCATION_SHIFT) as u64 & ((1 << LOCATION_BITS) - 1))
+            }
+        }
+    }
+
+    /// Sets [`location`](Self::location).
+    ///
+    /// # Panics
+    /// If a cold entry would lose the only place that its object is in.
+    pub(crate) fn set_location(&mut self, location: Option<Location>) {
+        match self.form() {
+            Form::Flat | Form::Idle => self.packed().set_location(location),
+            Form::Structured => {
+                if let Some(structured) = self.structured_mut() {
+                    structured.location = location;
+                }
+            }
+            Form::Cold => {
+                let location = location.expect("a cold object is in a segment");
+                let database = self.database();
+                drop(self.replace(Object::Cold { location, database }));
+            }
+        }
+    }
+
+    /// A structured object, to be changed in place; `None` for others, which are replaced as a whole.
     pub(crate) fn structured_mut(&mut self) -> Option<&mut Structured> {
-        if !self.is_structured() {
+        if self.form() != Form::Structured {
             return None;
         }
-        // SAFETY: as in `view`, and `self` is borrowed mutably.
+        // SAFETY: as in `structured`, and `self` is borrowed mutably.
         Some(unsafe { self.pointer().cast::<Structured>().as_mut() })
     }
 
-    /// Asks for the first lines of the object.
+    /// Asks for the first lines of the object, if it is in memory.
     pub(crate) fn prefetch(&self) {
-        let start = self.pointer().as_ptr().cast_const();
-        for line in 0..PREFETCHED_LINES {
-            prefetch::line(start.wrapping_add(line * 64));
+        if self.form() != Form::Cold {
+            let start = self.pointer().as_ptr().cast_const();
+            for line in 0..PREFETCHED_LINES {
+                prefetch::line(start.wrapping_add(line * 64));
+            }
         }
     }
 
-    /// Another reference to a flat object; `None` for a structured one.
+    /// Another reference to a flat object, compressed or not; `None` for others.
     #[inline]
     pub(crate) fn share(&self) -> Option<Packed> {
-        (!self.is_structured()).then(|| (*self.packed()).clone())
+        matches!(self.form(), Form::Flat | Form::Idle).then(|| (*self.packed()).clone())
     }
 
-    /// Puts another object in place and returns the old one; timer and grid stay.
+    /// Puts another object in place and returns the old one; the entry's fields stay.
     pub(crate) fn replace(&mut self, object: Object) -> Object {
+        let kept = self.word() & ENTRY_MASK;
         let mut new = Handle::new(object);
-        new.set_timer(self.timer());
-        new.set_grid(self.grid());
+        new.0 = new.0.map_addr(|word| word | kept);
         std::mem::replace(self, new).into_object()
     }
 
     /// The object, given back.
     pub(crate) fn into_object(self) -> Object {
         let this = ManuallyDrop::new(self);
-        if this.is_structured() {
-            // SAFETY: the pointer came from a box in `new`, and `this` will not free it.
-            Object::Structured(unsafe { Box::from_raw(this.pointer().cast::<Structured>().as_ptr()) })
-        } else {
+        match this.form() {
             // SAFETY: the pointer came from `into_raw` in `new`, and `this` will not free it.
-            Object::Packed(unsafe { Packed::from_raw(this.pointer()) })
+            Form::Flat => Object::Packed(unsafe { Packed::from_raw(this.pointer()) }),
+            // SAFETY: as above.
+            Form::Idle => Object::Idle(unsafe { Packed::from_raw(this.pointer()) }),
+            Form::Structured => {
+                // SAFETY: the pointer came from a box in `new`, and `this` will not free it.
+                Object::Structured(unsafe { Box::from_raw(this.pointer().cast::<Structured>().as_ptr()) })
+            }
+            Form::Cold => match this.location() {
+                Some(location) => Object::Cold { location, database: this.database() },
+                None => unreachable!("a cold object is in a segment"),
+            },
         }
     }
 
-    fn field(&self, shift: u32, mask: usize) -> u16 {
-        (self.0.addr().get() >> shift & mask) as u16
+    fn set_bits(&mut self, mask: usize, bits: usize) {
+        debug_assert!(mask & (ADDRESS_MASK | FORM_MASK) == 0);
+        // SAFETY: the address bits, which are not all zero, stay as they are.
+        self.0 = unsafe { NonNull::new_unchecked(self.0.as_ptr().map_addr(|word| word & !mask | bits)) };
     }
 
-    fn set_field(&mut self, shift: u32, mask: usize, value: u16) {
-        assert!(usize::from(value) <= mask);
-        // SAFETY: the address bits, which are not all zero, stay as they are.
-        self.0 = unsafe {
-            NonNull::new_unchecked(
-                self.0.as_ptr().map_addr(|word| word & !(mask << shift) | usize::from(value) << shift),
-            )
-        };
+    fn set_flag(&mut self, flag: usize, on: bool) {
+        self.set_bits(flag, if on { flag } else { 0 });
     }
 
     /// The wheel slot that holds this entry's timer; 0 for none. See [`Wheel`](crate::wheel::Wheel).
     #[inline]
     pub(crate) fn timer(&self) -> u16 {
-        self.field(TIMER_SHIFT, TIMER_MASK)
+        (self.word() >> TIMER_SHIFT & TIMER_MASK) as u16
     }
 
     /// Sets [`timer`](Self::timer).
     #[inline]
     pub(crate) fn set_timer(&mut self, slot: u16) {
-        self.set_field(TIMER_SHIFT, TIMER_MASK, slot);
+        assert!(usize::from(slot) <= TIMER_MASK);
+        self.set_bits(TIMER_MASK << TIMER_SHIFT, usize::from(slot) << TIMER_SHIFT);
     }
 
     /// The grid that logged deadlines of this entry are rounded up to; 0 for exact. See [`grid`](crate::expiry).
     #[inline]
     pub(crate) fn grid(&self) -> u16 {
-        self.field(GRID_SHIFT, GRID_MASK)
+        (self.word() >> GRID_SHIFT & GRID_MASK) as u16
     }
 
     /// Sets [`grid`](Self::grid).
     #[inline]
     pub(crate) fn set_grid(&mut self, grid: u16) {
-        self.set_field(GRID_SHIFT, GRID_MASK, grid);
+        assert!(usize::from(grid) <= GRID_MASK);
+        self.set_bits(GRID_MASK << GRID_SHIFT, usize::from(grid) << GRID_SHIFT);
+    }
+
+    /// Whether no segment holds the object as it is, nor is one about to.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.word() & DIRTY != 0
+    }
+
+    /// Sets [`is_dirty`](Self::is_dirty).
+    pub(crate) fn set_dirty(&mut self, on: bool) {
+        self.set_flag(DIRTY, on);
+    }
+
+    /// Whether the index files hold the entry otherwise than it is. Of a dirty object's entry: whether they hold it at all.
+    pub(crate) fn is_index_dirty(&self) -> bool {
+        self.word() & INDEX_DIRTY != 0
+    }
+
+    /// Sets [`is_index_dirty`](Self::is_index_dirty).
+    pub(crate) fn set_index_dirty(&mut self, on: bool) {
+        self.set_flag(INDEX_DIRTY, on);
+    }
+
+    /// Whether it was read since the clock hand came by.
+    pub(crate) fn is_accessed(&self) -> bool {
+        self.word() & ACCESSED != 0
+    }
+
+    /// Sets [`is_accessed`](Self::is_accessed).
+    pub(crate) fn set_accessed(&mut self, on: bool) {
+        self.set_flag(ACCESSED, on);
     }
 }
 
@@ -182,14 +340,19 @@ mod tests {
         let mut handle = Handle::new(Object::Packed(Packed::concat(&[b"hello"])));
         handle.set_timer(640);
         handle.set_grid(15);
-        assert!(matches!(handle.view(), View::Packed(b"hello")));
+        handle.set_dirty(true);
+        handle.set_accessed(true);
+        assert!(matches!(handle.view(), Some(View::Packed(b"hello"))));
         let shared = handle.share().expect("flat");
         assert!(handle.structured_mut().is_none());
         let old = handle.replace(Object::Packed(Packed::concat(&[b"world"])));
         assert!(matches!(old, Object::Packed(old) if old.bytes() == shared.bytes()));
         assert_eq!((handle.timer(), handle.grid()), (640, 15));
+        assert!(handle.is_dirty() && handle.is_accessed() && !handle.is_index_dirty());
         handle.set_timer(0);
+        handle.set_dirty(false);
         assert_eq!((handle.timer(), handle.grid()), (0, 15));
+        assert!(!handle.is_dirty() && handle.is_accessed());
         assert!(matches!(handle.into_object(), Object::Packed(new) if new.bytes() == b"world"));
     }
 
@@ -199,8 +362,25 @@ mod tests {
         let mut handle = Handle::new(Object::Structured(Box::new(structured)));
         handle.set_timer(3);
         assert!(handle.share().is_none());
-        assert!(matches!(handle.view(), View::Structured(s) if s.key() == b"key"));
+        assert!(matches!(handle.view(), Some(View::Structured(s)) if s.key() == b"key"));
         assert!(handle.structured_mut().is_some());
         drop(handle);
+    }
+
+    #[test]
+    fn holds_a_location_and_database_instead_of_an_object() {
+        let location = Location::new(crate::limits::SEGMENT_SLOTS - 1, crate::location::OFFSET_END - 4);
+        let mut handle = Handle::new(Object::Packed(Packed::concat(&[&[0, 15, 0]])));
+        handle.set_timer(1);
+        handle.set_index_dirty(true);
+        let database = handle.database();
+        drop(handle.replace(Object::Cold { location, database }));
+        assert_eq!((handle.form(), handle.location(), handle.database()), (Form::Cold, Some(location), 15));
+        assert!(handle.view().is_none() && handle.share().is_none() && handle.memory_bytes() == 0);
+        let elsewhere = Location::new(0, 64);
+        handle.set_location(Some(elsewhere));
+        assert_eq!((handle.location(), handle.database(), handle.timer()), (Some(elsewhere), 15, 1));
+        assert!(handle.is_index_dirty());
+        assert!(matches!(handle.into_object(), Object::Cold { location, .. } if location == elsewhere));
     }
 }

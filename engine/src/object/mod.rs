@@ -12,7 +12,8 @@ mod structured;
 
 use crate::key::KeyHasher;
 use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
-pub(crate) use handle::{Handle, View};
+use crate::location::Location;
+pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
 pub(crate) use packed::Packed;
 pub(crate) use structured::{Body, FieldTable, Structured};
@@ -36,28 +37,47 @@ pub enum Kind {
 pub(crate) enum Object {
     Packed(Packed),
     Structured(Box<Structured>),
+    /// Flat, with its payload compressed: an idle value. See [`crate::dictionary`].
+    Idle(Packed),
+    /// On disk only.
+    Cold {
+        location: Location,
+        database: u8,
+    },
 }
 
 impl Object {
     /// Bytes of memory it asks for.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
-            Object::Packed(packed) => packed.memory_bytes(),
+            Object::Packed(packed) | Object::Idle(packed) => packed.memory_bytes(),
             Object::Structured(structured) => structured.memory_bytes(),
+            Object::Cold { .. } => 0,
         }
     }
 }
 
 /// The object that a checked flat form from the log stands for: structured if it is too large to stay flat.
 pub(crate) fn from_flat(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Object {
-    let parts = layout::parts(flat);
-    let too_large = || flat.len() > PACKED_BYTES_MAX || packed_hash::len(parts.payload) > PACKED_FIELDS_MAX;
-    if kind == Kind::Hash && too_large() {
-        let fields = FieldTable::of(parts.payload, hasher);
-        let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
-        return Object::Structured(Box::new(grown));
+    grown(kind, flat, hasher).unwrap_or_else(|| Object::Packed(Packed::concat(&[flat])))
+}
+
+/// As [`from_flat`], without a copy if it stays flat.
+pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
+    grown(layout::kind(flat.bytes()), flat.bytes(), hasher).unwrap_or(Object::Packed(flat))
+}
+
+fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
+    if kind != Kind::Hash {
+        return None;
     }
-    Object::Packed(Packed::concat(&[flat]))
+    let parts = layout::parts(flat);
+    if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
+        return None;
+    }
+    let fields = FieldTable::of(parts.payload, hasher);
+    let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
+    Some(Object::Structured(Box::new(grown)))
 }
 
 /// A copy of an object under another key.
@@ -75,8 +95,8 @@ fn with_key(flat: &[u8], database: u8, key: &[u8]) -> Packed {
     Packed::concat(&[&head, parts.payload])
 }
 
-impl View<'_> {
-    pub(crate) fn key(&self) -> &[u8] {
+impl<'a> View<'a> {
+    pub(crate) fn key(&self) -> &'a [u8] {
         match self {
             View::Packed(bytes) => layout::parts(bytes).key,
             View::Structured(structured) => structured.key(),
@@ -115,7 +135,7 @@ impl View<'_> {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
-            View::Packed(bytes) => bytes.len() + 8,
+            View::Packed(bytes) => bytes.len() + packed::HEADER_BYTES,
             View::Structured(structured) => structured.memory_bytes(),
         }
     }

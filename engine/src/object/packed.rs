@@ -5,32 +5,38 @@
 //! one, so that readers and writers of the disk may hold the old one without a lock.
 //!
 //! ```text
-//! ┌ references u32 ┬ length u32 ┬ bytes … ┐
+//! ┌ references u32 ┬ length u32 ┬ location u64 ┬ bytes … ┐
 //! ```
+//!
+//! The location says which record on disk holds the same bytes, so that a clean object can leave memory without being written again. It
+//! belongs to the index entry that holds the object, and changes under its shard's lock only; other holders of the object ignore it.
 #![allow(unsafe_code)] // The module exists for it: see above for what it pays.
 
+use crate::location::Location;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[repr(C)]
 struct Header {
     references: AtomicU32,
     length: u32,
+    /// The bits of a [`Location`]; 0 for none.
+    location: AtomicU64,
 }
 
-const HEADER_BYTES: usize = size_of::<Header>();
+pub(super) const HEADER_BYTES: usize = size_of::<Header>();
 /// Leaves the three low bits of a pointer free for [`Handle`](super::Handle).
 const ALIGNMENT: usize = 8;
 
-const _: () = assert!(HEADER_BYTES == 8 && align_of::<Header>() <= ALIGNMENT);
+const _: () = assert!(HEADER_BYTES == 16 && align_of::<Header>() <= ALIGNMENT);
 /// More references than this are a leak, and the next ones would wrap.
 const REFERENCES_MAX: u32 = u32::MAX / 2;
 
 /// Immutable bytes, shared by counting. See the module's page.
 pub(crate) struct Packed(NonNull<Header>);
 
-// SAFETY: the bytes are never written after `concat` has returned, and the count is atomic.
+// SAFETY: the bytes are never written after `concat` has returned; count and location are atomic.
 unsafe impl Send for Packed {}
 // SAFETY: as above; a shared `&Packed` only reads.
 unsafe impl Sync for Packed {}
@@ -56,7 +62,9 @@ impl Packed {
         let pointer = unsafe { alloc(layout) };
         let Some(header) = NonNull::new(pointer.cast::<Header>()) else { handle_alloc_error(layout) };
         // SAFETY: the allocation is big enough for the header and aligned for it.
-        unsafe { header.write(Header { references: AtomicU32::new(1), length }) };
+        unsafe {
+            header.write(Header { references: AtomicU32::new(1), length, location: AtomicU64::new(0) })
+        };
         let mut at = HEADER_BYTES;
         for part in parts {
             // SAFETY: `at + part.len()` never passes `HEADER_BYTES + total`, the allocation's size, and a fresh allocation
@@ -85,6 +93,22 @@ impl Packed {
         HEADER_BYTES + self.header().length as usize
     }
 
+    /// The record that holds the same bytes. For the index entry's owner.
+    #[inline]
+    pub(crate) fn location(&self) -> Option<Location> {
+        Location::from_bits(self.header().location.load(Ordering::Relaxed))
+    }
+
+    /// Sets [`location`](Self::location).
+    pub(crate) fn set_location(&self, location: Option<Location>) {
+        self.header().location.store(location.map_or(0, Location::bits), Ordering::Relaxed);
+    }
+
+    /// Whether both are the same allocation.
+    pub(crate) fn is_same(&self, other: &Packed) -> bool {
+        self.0 == other.0
+    }
+
     /// Gives the reference away as a pointer; [`from_raw`](Self::from_raw) takes it back.
     pub(super) fn into_raw(self) -> NonNull<u8> {
         let pointer = self.0.cast();
@@ -96,6 +120,15 @@ impl Packed {
     /// `pointer` comes from [`into_raw`](Self::into_raw) and is taken back once only.
     pub(super) unsafe fn from_raw(pointer: NonNull<u8>) -> Packed {
         Packed(pointer.cast())
+    }
+}
+
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packed")
+            .field("bytes", &self.bytes().len())
+            .field("location", &self.location())
+            .finish()
     }
 }
 

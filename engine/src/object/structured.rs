@@ -2,6 +2,7 @@
 
 use super::{Kind, Policy, layout, packed_hash};
 use crate::key::KeyHasher;
+use crate::location::Location;
 use crate::table::{Hashed, Table};
 
 /// An object with its key, in growable form.
@@ -10,6 +11,8 @@ pub(crate) struct Structured {
     policy: Option<Policy>,
     key: Box<[u8]>,
     pub(crate) body: Body,
+    /// The record that holds the same value; none since it was changed.
+    pub(crate) location: Option<Location>,
 }
 
 /// The value of a structured object.
@@ -125,7 +128,7 @@ impl FieldTable {
 impl Structured {
     /// A growable string.
     pub(crate) fn string(database: u8, key: &[u8], policy: Option<Policy>, value: Vec<u8>) -> Structured {
-        Structured { database, policy, key: key.into(), body: Body::String(value) }
+        Structured { database, policy, key: key.into(), body: Body::String(value), location: None }
     }
 
     /// A copy under another key.
@@ -140,12 +143,12 @@ impl Structured {
                 Body::Hash(copy)
             }
         };
-        Structured { database, policy: self.policy, key: key.into(), body }
+        Structured { database, policy: self.policy, key: key.into(), body, location: None }
     }
 
     /// A large hash.
     pub(crate) fn hash(database: u8, key: &[u8], policy: Option<Policy>, fields: FieldTable) -> Structured {
-        Structured { database, policy, key: key.into(), body: Body::Hash(fields) }
+        Structured { database, policy, key: key.into(), body: Body::Hash(fields), location: None }
     }
 
     pub(crate) fn database(&self) -> u8 {

@@ -19,6 +19,8 @@ mod scan;
 mod writer;
 
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -25,8 +25,8 @@ pub(crate) struct SegmentFile {
 #[derive(Default)]
 pub(crate) struct Scratch {
     record: Vec<u8>,
-    object: Vec<u8>,
-    compressor: Compressor,
+    pub(crate) object: Vec<u8>,
+    pub(crate) compressor: Compressor,
 }
 
 impl Scratch {
@@ -105,9 +105,9 @@ impl SegmentFile {
     /// Reads `bytes` bytes from `offset` into `buffer`, in place of what it holds; fewer only at the end of the file.
     pub(super) fn read_chunk(&self, offset: u64, bytes: usize, buffer: &mut Vec<u8>) -> Result<(), Error> {
         buffer.resize(bytes, 0);
-        let read = self.file.read_at(buffer, offset).map_err(Error::io("read", &self.path))?;
-        buffer.truncate(read);
-        Ok(())
+        let read = self.file.read_at(buffer, offset).map_err(Error::io("read", &self.path));
+        buffer.truncate(*read.as_ref().unwrap_or(&0));
+        read.map(drop)
     }
 
     /// The record at an offset, verified and checked. It may wait for the disk.

@@ -10,6 +10,9 @@ use crate::limits::SEGMENT_IO_BYTES;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What a disk fails to read at a time.
+const PAGE_BYTES: u64 = 4096;
+
 /// A walk through a segment. It may rest between any two records for as long as one likes.
 pub(crate) struct Scan {
     segment: Arc<SegmentFile>,
@@ -20,6 +23,8 @@ pub(crate) struct Scan {
     window: Vec<u8>,
     /// Where in the file the window begins.
     window_at: u64,
+    /// What the disk won't read is taken for zeros.
+    over_unreadable: bool,
 }
 
 /// What a scan has found.
@@ -49,11 +54,23 @@ impl SegmentFile {
     /// A walk through all its records.
     pub(crate) fn scan(self: &Arc<Self>) -> Scan {
         let segment = self.clone();
-        Scan { segment, at: RECORDS_AT, padding: RECORDS_AT..RECORDS_AT, window: Vec::new(), window_at: 0 }
+        Scan {
+            segment,
+            at: RECORDS_AT,
+            padding: RECORDS_AT..RECORDS_AT,
+            window: Vec::new(),
+            window_at: 0,
+            over_unreadable: false,
+        }
     }
 }
 
 impl Scan {
+    /// The same, but what the disk refuses to read is damage, and no error: to save what can be saved.
+    pub(crate) fn over_unreadable(self) -> Scan {
+        Scan { over_unreadable: true, ..self }
+    }
+
     /// The segment.
     pub(crate) fn segment(&self) -> &Arc<SegmentFile> {
         &self.segment
@@ -143,11 +160,33 @@ impl Scan {
         if offset < loaded.start || offset + bytes as u64 > loaded.end {
             let rest = self.segment.bytes() - offset.min(self.segment.bytes());
             let wanted = rest.min(bytes.max(SEGMENT_IO_BYTES) as u64) as usize;
-            self.segment.read_chunk(offset, wanted, &mut self.window)?;
+            // Until it is read, the window holds nothing.
+            self.window.clear();
             self.window_at = offset;
+            match self.segment.read_chunk(offset, wanted, &mut self.window) {
+                Err(_) if self.over_unreadable => self.read_pages(offset, wanted),
+                read => read?,
+            }
         }
         let start = (offset - self.window_at) as usize;
         let end = (start + bytes).min(self.window.len());
         Ok(&self.window[start..end])
+    }
+
+    /// Reads page by page into the window, and zeros in place of pages that can't be read: no record begins with them.
+    fn read_pages(&mut self, offset: u64, bytes: usize) {
+        self.window.clear();
+        let (mut page, mut from) = (Vec::new(), offset);
+        let end = offset + bytes as u64;
+        while from < end {
+            let to = (from + 1).next_multiple_of(PAGE_BYTES).min(end);
+            let page_bytes = (to - from) as usize;
+            if self.segment.read_chunk(from, page_bytes, &mut page).is_err() {
+                page.clear();
+            }
+            page.resize(page_bytes, 0);
+            self.window.extend_from_slice(&page);
+            from = to;
+        }
     }
 }

@@ -8,8 +8,10 @@ use crate::dictionary::Dictionary;
 use crate::expiry::NEVER;
 use proptest::prelude::*;
 use samples::{flat, noise, session, sessions, slices};
-use sessile_wal::sim::{Rng, SimFs};
+use sessile_wal::sim::{Fault, Rng, SimFs};
 use sessile_wal::{File, Fs, OpenMode, RealFs};
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -282,6 +284,87 @@ fn behind_a_damaged_length_the_next_record_is_found() {
         let end = offsets.get(hit + 1).copied().unwrap_or(bytes);
         assert_eq!(damaged, [(offsets[hit], end)], "seed {seed}");
         assert_eq!(records.len(), objects.len() - 1, "seed {seed}");
+    }
+}
+
+/// A file of which some bytes can't be read, with whatever else is asked for along with them.
+struct Unreadable {
+    file: Arc<dyn File>,
+    bytes: Range<u64>,
+}
+
+impl File for Unreadable {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if offset < self.bytes.end && offset + buf.len() as u64 > self.bytes.start {
+            return Err(io::Error::other("a bad sector"));
+        }
+        self.file.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(buf, offset)
+    }
+
+    fn write_at_durable(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at_durable(buf, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
+#[test]
+fn what_the_disk_will_not_read_is_an_error_or_damage_as_one_likes() {
+    let fs = disk(16);
+    let (finished, offsets) = written(&fs, None, &sessions(0..200));
+    let bytes = finished.segment.bytes();
+    let file = fs.open(&path(), OpenMode::Read).expect("opens");
+    let bad = 8192..12_288;
+    let file = Arc::new(Unreadable { file, bytes: bad.clone() });
+    let checksum = finished.segment.checksum().clone();
+    let segment = Arc::new(SegmentFile::of_written(ID, None, file, path(), bytes, checksum));
+    assert!(matches!(segment.scan().next().map(drop), Err(Error::Io { .. })));
+
+    let ends = offsets[1..].iter().copied().chain([bytes]);
+    let readable = offsets.iter().zip(ends).filter(|&(&offset, end)| end <= bad.start || offset >= bad.end);
+    let mut expected: Vec<u64> = readable.map(|(&offset, _)| offset).collect();
+    let mut scan = segment.scan().over_unreadable();
+    let mut damaged = 0;
+    while let Some(found) = scan.next().expect("reads") {
+        match found {
+            Found::Record { offset, .. } => assert_eq!(offset, expected.remove(0)),
+            Found::Damaged { offset, bytes, .. } => {
+                assert!(offset < bad.end && offset + bytes >= bad.end);
+                damaged += 1;
+            }
+        }
+    }
+    assert!(expected.is_empty() && damaged == 1, "{expected:?} {damaged}");
+}
+
+#[test]
+fn a_full_disk_can_be_waited_for() {
+    let fs = disk(17);
+    let (mut writer, object) = (writer(&fs, None), session(1));
+    let first = writer.push(&record(0, &object), None);
+    writer.write().expect("writes");
+    let second = writer.push(&record(1, &object), None);
+    fs.fail_after(1, Fault::Full);
+    assert!(matches!(writer.write(), Err(Error::Io { .. })));
+    let third = writer.push(&record(2, &object), None);
+    let segment = writer.finish().expect("finishes").segment;
+    let mut scratch = Scratch::default();
+    for (number, offset) in [first, second, third].into_iter().enumerate() {
+        assert_eq!(segment.read(offset, &mut scratch).expect("reads"), record(number as u64, &object));
     }
 }
 

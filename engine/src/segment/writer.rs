@@ -125,6 +125,11 @@ impl SegmentWriter {
         self.written + self.buffer.len() as u64
     }
 
+    /// Bytes that are not written yet.
+    pub(crate) fn unwritten_bytes(&self) -> u64 {
+        self.buffer.len() as u64
+    }
+
     /// How many records it has so far.
     pub(crate) fn records(&self) -> u32 {
         self.records

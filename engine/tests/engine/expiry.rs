@@ -277,7 +277,7 @@ impl StateMachineTest for Expiring {
             let value = db.get(&name(key)).expect("a string");
             if life.deadline_ms > now_ms {
                 assert!(value.is_some(), "key {key} is gone {} ms early", life.deadline_ms - now_ms);
-                let left = db.time_to_live(&name(key)).expect("there");
+                let left = db.time_to_live(&name(key)).expect("readable").expect("there");
                 match left {
                     None => assert_eq!(life.deadline_ms, NEVER),
                     Some(left) => {

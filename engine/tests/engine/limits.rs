@@ -20,7 +20,7 @@ fn a_write_too_far_out_never_reaches_the_log() {
     for offset in [VALUE_BYTES_MAX, usize::MAX] {
         let key = db.key(0, b"key");
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, db.now_ms());
+            let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, db.now_ms()).expect("readable");
             txn.write_string_at(&key, offset, b"x").expect("a string");
         }));
         assert!(outcome.is_err());

@@ -33,7 +33,8 @@ fn each_hold_of_a_lock_takes_few_of_a_million_and_they_are_gone_in_time() {
     for number in 0..keys() {
         let key = number.to_le_bytes();
         let key = db.key(0, &key);
-        let mut txn = db.begin(std::slice::from_ref(&key), sessile::Access::Write, db.now_ms());
+        let mut txn =
+            db.begin(std::slice::from_ref(&key), sessile::Access::Write, db.now_ms()).expect("readable");
         txn.put_string(&key, b"x", Some(first_ms + number % 1_000));
         txn.commit();
         if number % 10_000 == 0 {
@@ -107,7 +108,7 @@ fn a_million_keys_that_die_in_one_second_are_gone_within_the_next_and_readers_do
             let mut last_ns = SystemClock.monotonic_ns();
             while !stop.load(Relaxed) {
                 number = (number + 7) % 1_000;
-                assert!(db.contains(format!("stays {number}").as_bytes()));
+                assert!(db.contains(format!("stays {number}").as_bytes()).expect("readable"));
                 let now_ns = SystemClock.monotonic_ns();
                 buckets[(now_ns - last_ns).ilog2() as usize] += 1;
                 worst_ns = worst_ns.max(now_ns - last_ns);

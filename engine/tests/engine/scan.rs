@@ -16,7 +16,7 @@ fn open() -> (Db, SimClock) {
 /// Sets without waiting for the log.
 fn put(db: &Db, key: &[u8]) {
     let key = db.key(0, key);
-    let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, db.now_ms());
+    let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, db.now_ms()).expect("readable");
     txn.put_string(&key, b"value", None);
     txn.commit();
 }
@@ -60,10 +60,12 @@ fn a_scan_sees_all_that_stays_while_others_come_and_go() {
         let (mut seen, mut cursor, mut steps) = (BTreeMap::<Vec<u8>, u32>::new(), 0, 0);
         loop {
             let mut here = 0;
-            let next = db.scan(0, cursor, count, &mut |key, _| {
-                here += 1;
-                *seen.entry(key.to_vec()).or_default() += 1;
-            });
+            let next = db
+                .scan(0, cursor, count, &mut |key, _| {
+                    here += 1;
+                    *seen.entry(key.to_vec()).or_default() += 1;
+                })
+                .expect("readable");
             assert!(next < 1 << 53, "a cursor that JavaScript can't hold: {next}");
             assert!(next == 0 || next > cursor, "the cursor goes back from {cursor} to {next}");
             assert!(next == 0 || here >= count || count > 100_000, "{here} of {count} keys");
@@ -76,7 +78,7 @@ fn a_scan_sees_all_that_stays_while_others_come_and_go() {
         assert_eq!(missed, 0, "of those that stayed, with COUNT {count}");
         assert!(steps <= seen.len() + 1);
     }
-    let keys: BTreeSet<Vec<u8>> = db.keys().collect();
+    let keys: BTreeSet<Vec<u8>> = db.keys().collect::<Result<_, _>>().expect("readable");
     assert!((0..20_000).all(|number| keys.contains(&stays(number))));
     stop.store(true, Relaxed);
     for churn in churns {
@@ -94,15 +96,15 @@ fn a_scan_keeps_to_its_database_and_to_the_living() {
         }
     }
     clock.advance_ms(250);
-    let here: BTreeSet<Vec<u8>> = db.database(7).keys().collect();
+    let here: BTreeSet<Vec<u8>> = db.database(7).keys().collect::<Result<_, _>>().expect("readable");
     assert_eq!(here, (250..500).map(|number| format!("7 {number}").into_bytes()).collect());
     assert_eq!(db.database(3).keys().count(), 0);
     // Any number that a client sends is a cursor.
     for cursor in [1, 1 << 52, (1 << 53) - 1, u64::MAX] {
-        let next = db.scan(0, cursor, 10, &mut |_, _| {});
+        let next = db.scan(0, cursor, 10, &mut |_, _| {}).expect("readable");
         assert!(next < 1 << 53);
     }
-    assert_eq!(db.scan(0, 0, 0, &mut |_, _| {}) >> 53, 0);
+    assert_eq!(db.scan(0, 0, 0, &mut |_, _| {}).expect("readable") >> 53, 0);
 }
 
 /// It drew a shard first, whatever that held, so that with few keys some came up many times as often as others.
@@ -121,7 +123,9 @@ fn random_keys_are_drawn_alike() {
         let mut drawn: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
         let mut rng = Rng::new(u64::from(total));
         for _ in 0..draws {
-            *drawn.entry(db.random_key(0, rng.next_u64()).expect("there are keys")).or_default() += 1;
+            *drawn
+                .entry(db.random_key(0, rng.next_u64()).expect("readable").expect("there are keys"))
+                .or_default() += 1;
         }
         assert_eq!(drawn.len() as u32, total, "each comes up");
         let (least, most) = (drawn.values().min().expect("some"), drawn.values().max().expect("some"));
@@ -129,7 +133,7 @@ fn random_keys_are_drawn_alike() {
             *least >= 200 && *most <= 700,
             "of {total} keys one was drawn {least} times and one {most}, not 400"
         );
-        assert!(db.random_key(2, 1).is_none());
+        assert!(db.random_key(2, 1).expect("readable").is_none());
     }
 }
 
@@ -144,7 +148,7 @@ fn growth_does_not_stall() {
         let begun_ns = SystemClock.monotonic_ns();
         let key = number.to_le_bytes();
         let key = db.key(0, &key);
-        let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, 1);
+        let mut txn = db.begin(std::slice::from_ref(&key), Access::Write, 1).expect("readable");
         txn.put_string(&key, b"x", None);
         txn.commit();
         let took_ns = SystemClock.monotonic_ns() - begun_ns;

@@ -431,7 +431,7 @@ fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
             while !db.admit_now(64, Access::Write)? {
                 db.step()?;
             }
-            let mut txn = db.begin(&keys, Access::Write, db.now_ms());
+            let mut txn = db.begin(&keys, Access::Write, db.now_ms()).expect("readable");
             let answer = within(&mut txn, operation);
             let lsn = txn.commit();
             if lsn == sessile::Lsn::ZERO { Ok(answer) } else { acknowledge(db).map(|()| answer) }

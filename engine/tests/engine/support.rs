@@ -43,7 +43,7 @@ pub(crate) struct Seen {
 /// One key, as it is read.
 pub(crate) fn look(db: &Db, id: &Id) -> Option<Seen> {
     let key = db.key(id.0, &id.1);
-    let txn = db.begin(&[key], Access::Read, db.now_ms());
+    let txn = db.begin(&[key], Access::Read, db.now_ms()).expect("readable");
     let content = match txn.kind(&key)? {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
@@ -67,6 +67,7 @@ pub(crate) fn look_at_all(db: &Db) -> BTreeMap<Id, Seen> {
     let mut all = BTreeMap::new();
     for number in 0..sessile::DATABASES {
         for key in db.database(number).keys() {
+            let key = key.expect("readable");
             let id = (number, key);
             let seen = look(db, &id).expect("a key that a scan has found is there");
             let twice = all.insert(id, seen);

@@ -4,6 +4,7 @@ use super::args::is;
 use super::flags::{ADMIN, ALLOW_BUSY, FAST, LOADING, NO_MULTI, NOSCRIPT, STALE};
 use super::object::write_help;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
+use std::sync::atomic::Ordering;
 
 const ROW: Command = Command {
     name: "",
@@ -64,8 +65,8 @@ pub const COMMANDS: &[Command] = &[
         arity: -1,
         flags: ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY,
         since: "1.0.0",
-        summary: "Makes everything durable and ends the server",
-        complexity: "O(N) where N is what was not durable yet",
+        summary: "Makes everything durable, and a checkpoint unless told not to, and ends the server",
+        complexity: "O(N) where N is what was written since the last checkpoint",
         run: Run::Server(shutdown),
         ..ROW
     },
@@ -116,7 +117,10 @@ fn module_help(call: &mut ServerCall<'_>) -> CommandResult {
     Ok(())
 }
 
-/// There is nothing to save that is not in the log, so that `SAVE` and `NOSAVE` mean the same: what was acknowledged is kept.
+const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+
+/// What was acknowledged is kept in any case. A checkpoint makes the next start fast: one is made unless `NOSAVE` says not to, and, since
+/// the clients may go on writing meanwhile, a small one when they have left.
 fn shutdown(call: &mut ServerCall<'_>) -> CommandResult {
     let (mut save, mut no_save, mut now, mut force, mut abort) = (false, false, false, false, false);
     for option in &call.args[1..] {
@@ -141,12 +145,22 @@ fn shutdown(call: &mut ServerCall<'_>) -> CommandResult {
     if abort {
         return Err("ERR No shutdown in progress.".into());
     }
+    if !no_save {
+        let Some(result) = call.checkpoint() else { return Ok(()) };
+        if let Err(error) = result {
+            tracing::error!(%error, "SHUTDOWN: the checkpoint failed");
+            if !force {
+                return Err(FAILED.into());
+            }
+        }
+    }
     if let Err(error) = call.worker.server.db.flush() {
         tracing::error!(%error, "SHUTDOWN: what was written last can't be made durable");
         if !force {
-            return Err("ERR Errors trying to SHUTDOWN. Check logs.".into());
+            return Err(FAILED.into());
         }
     }
+    call.worker.server.shutdown.no_save.store(no_save, Ordering::SeqCst);
     tracing::info!(client = %call.client.card.origin.address, "SHUTDOWN");
     call.worker.server.request_shutdown(now);
     call.client.closing = true;

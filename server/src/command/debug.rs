@@ -1,6 +1,7 @@
 //! `DEBUG`: what test suites lean on. Who may use it says `enable-debug-command`.
 
 use super::args::is;
+use super::dispatch::refusal;
 use super::flags::{ADMIN, LOADING, NOSCRIPT, STALE};
 use super::object::{DEBUG_OBJECT, write_help};
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
@@ -57,8 +58,9 @@ fn debug(call: &mut ServerCall<'_>) -> CommandResult {
             call.reply.ok();
         }
         [_, name, ..] if is(name, "reload") => {
-            // What Redis checks with it is that the data survives being written out; here it is in the log, or this says why not.
-            call.worker.server.db.flush().map_err(|error| CommandError::of(format!("ERR {error}")))?;
+            // What Redis checks with it is that the data survives being written out.
+            let Some(result) = call.checkpoint() else { return Ok(()) };
+            result.map_err(|error| CommandError::of(refusal(&error)))?;
             call.reply.ok();
         }
         [_, name, kind] if is(name, "protocol") => protocol(call, kind)?,
@@ -162,7 +164,7 @@ const HELP: &[&str] = &[
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
     "RELOAD [option ...]",
-    "    Make the data durable. There is nothing to load it from that it is not in.",
+    "    Make a checkpoint. What is in memory stays there.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",

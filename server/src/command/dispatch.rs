@@ -1,13 +1,15 @@
 //! From arguments to a reply: finds the command, checks what all commands have in common, runs it in a transaction over its keys.
 //!
-//! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error.
+//! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error. One that
+//! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
 use super::table::{Entry, table};
-use super::{Call, Command, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, flags};
+use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, flags};
 use crate::client::Client;
+use crate::errand::{Checkpoint, Errand, Walk};
 use crate::resp::Reply;
 use crate::worker::Worker;
-use sessile::{Access, Key, Lsn};
+use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
 
@@ -15,8 +17,8 @@ use smallvec::SmallVec;
 const TIMED_EVERY: u64 = 64;
 /// Bytes of arguments that an unknown command's error repeats.
 const PREVIEW_BYTES_MAX: usize = 128;
-/// The answer to a command that may make the data grow while it is over `maxmemory`.
-const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
+/// How often a command reads values that are in the page cache and finds that it needs others by then, before it goes the long way.
+const CACHE_READS_MAX: usize = 8;
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -30,19 +32,51 @@ pub struct ServerCall<'a> {
     pub worker: &'a mut Worker,
     /// Where the reply goes.
     pub reply: &'a mut Reply,
+    /// What was brought for this command, which then is executed for the second time.
+    brought: Option<Box<Errand>>,
+    /// What it needs first; then nothing that it has written counts.
+    wanted: Option<Box<Errand>>,
+}
+
+impl ServerCall<'_> {
+    /// Whether this is the second time, and what the command had to wait for is there.
+    pub fn is_second(&self) -> bool {
+        self.brought.is_some()
+    }
+
+    /// Has a checkpoint made before the command goes on: nothing the first time, when the command must return without having done anything,
+    /// and what came of it the second time.
+    pub fn checkpoint(&mut self) -> Option<Result<(), sessile::Error>> {
+        if let Some(Errand::Checkpoint(made)) = self.brought.take().map(|errand| *errand)
+            && let Some(result) = made.result()
+        {
+            return Some(result);
+        }
+        self.wanted = Some(Box::new(Errand::Checkpoint(Checkpoint::new(&self.worker.server.db))));
+        None
+    }
 }
 
 /// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// It has its reply, to be sent once this position is acknowledged.
     Done(Lsn),
     /// The log's buffer is full: nothing was done; try again in the next turn.
     Busy,
+    /// It needs this first: nothing was done; run it, and execute the same request again with it.
+    Away(Box<Errand>),
 }
 
-/// Runs one request.
-pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args: &[&[u8]]) -> Outcome {
+/// Runs one request. `brought` is the errand that the same request has asked for before, done; it is taken if the request came as far as to
+/// use it.
+pub fn execute(
+    worker: &mut Worker,
+    client: &mut Client,
+    reply: &mut Reply,
+    args: &[&[u8]],
+    brought: &mut Option<Box<Errand>>,
+) -> Outcome {
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
     let Some(mut entry) = table().find(name) else {
@@ -87,11 +121,6 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
         return Outcome::Done(Lsn::ZERO);
     }
     let access = access_of(entry.command);
-    // The figure is at most 100 ms old: a limit must not cost each write more than a load.
-    if access == Access::Write && worker.server.db.memory_bytes() > worker.live.memory_bytes_max {
-        refuse(worker, reply, Some(entry), OUT_OF_MEMORY);
-        return Outcome::Done(Lsn::ZERO);
-    }
     if access != Access::Read {
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
@@ -106,8 +135,11 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
-        Run::Data(run) => run_data(worker, client, reply, entry.command, run, access, args),
-        Run::Keyspace(run) => {
+        Run::Data(run) => match run_data(worker, client, reply, entry.command, run, access, args, brought) {
+            Ran::Done(result, lsn) => (result, lsn),
+            Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
+        },
+        Run::Keyspace(run) | Run::Walk(run) => {
             let server = &worker.server;
             let mut call = KeyspaceCall {
                 args,
@@ -119,10 +151,24 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
                 settings: &worker.live.settings,
                 lsn: Lsn::ZERO,
             };
-            let result = run(&mut call);
-            (result, call.lsn)
+            if let Some(Errand::Walk(walk)) = brought.take().map(|errand| *errand) {
+                walk.finish(reply)
+            } else if matches!(entry.command.run, Run::Walk(_)) && server.db.has_cold() {
+                return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
+            } else {
+                let result = run(&mut call);
+                (result, call.lsn)
+            }
         }
-        Run::Server(run) => (run(&mut ServerCall { args, client, worker, reply }), Lsn::ZERO),
+        Run::Server(run) => {
+            let mut call = ServerCall { args, client, worker, reply, brought: brought.take(), wanted: None };
+            let result = run(&mut call);
+            if let Some(errand) = call.wanted {
+                reply.truncate(start);
+                return Outcome::Away(errand);
+            }
+            (result, Lsn::ZERO)
+        }
         Run::Container => (Ok(()), Lsn::ZERO), // refused above
     };
     worker.figures.processed.add(1);
@@ -141,6 +187,15 @@ pub fn execute(worker: &mut Worker, client: &mut Client, reply: &mut Reply, args
     Outcome::Done(lsn)
 }
 
+/// What became of a data command.
+enum Ran {
+    /// It ran; what must be acknowledged before its reply is sent.
+    Done(CommandResult, Lsn),
+    /// It needs these values.
+    Cold(Fetch),
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one call of it has all of them at hand")]
 fn run_data(
     worker: &mut Worker,
     client: &Client,
@@ -149,7 +204,8 @@ fn run_data(
     run: fn(&mut Call<'_, '_>) -> CommandResult,
     access: Access,
     args: &[&[u8]],
-) -> (CommandResult, Lsn) {
+    brought: &mut Option<Box<Errand>>,
+) -> Ran {
     let db = &worker.server.db;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     for_each_key(command.keys, args, client.database, &mut |database, index| {
@@ -157,7 +213,24 @@ fn run_data(
             keys.push(db.key(database, bytes));
         }
     });
-    let mut txn = db.begin(&keys, access, worker.now_ms);
+    let mut fetched = match brought.take().map(|errand| *errand) {
+        Some(Errand::Values(fetch)) => Some(fetch),
+        _ => None,
+    };
+    let mut cache_reads = 0;
+    let mut txn = loop {
+        match db.try_begin(&keys, access, worker.now_ms, fetched.take()) {
+            Ok(Begun::Ready(txn)) => break txn,
+            Ok(Begun::Cold(mut fetch)) => {
+                cache_reads += 1;
+                if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
+                    return Ran::Cold(fetch);
+                }
+                fetched = Some(fetch);
+            }
+            Err(error) => return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO),
+        }
+    };
     let mut call = Call {
         args,
         keys: &keys,
@@ -176,7 +249,7 @@ fn run_data(
         worker.figures.misses.add(u64::from(misses));
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    (result, txn.commit())
+    Ran::Done(result, txn.commit())
 }
 
 /// Calls `each` with the database and the argument's index of every key of a command.
@@ -206,7 +279,7 @@ fn access_of(command: &Command) -> Access {
     }
 }
 
-/// The error reply for a write that the engine does not take.
+/// The error reply for what the engine refuses or fails at.
 pub fn refusal(error: &sessile::Error) -> String {
     match error {
         sessile::Error::DiskFull(_) => format!(
@@ -215,6 +288,7 @@ pub fn refusal(error: &sessile::Error) -> String {
         sessile::Error::LogFailed(_) => {
             format!("IOERR {error}. Reads go on; restart the server once the disk is well")
         }
+        sessile::Error::DiskLimit { .. } => "OOM command not allowed when used disk > 'maxdisk'.".to_owned(),
         _ => format!("ERR {error}"),
     }
 }

@@ -44,6 +44,7 @@ const SECTIONS: &[(&str, &str, bool, Section)] = &[
     ("cluster", "Cluster", true, |text, _, _| text.push_str("cluster_enabled:0\r\n")),
     ("keyspace", "Keyspace", true, keyspace),
     ("sessile", "Sessile", true, sessile_section),
+    ("storage", "Storage", true, storage_section),
 ];
 
 fn info(call: &mut ServerCall<'_>) -> CommandResult {
@@ -149,14 +150,48 @@ fn client_bytes(server: &Server) -> usize {
         .sum()
 }
 
-/// What Redis's fields can say of a log that is always on: the aof ones describe it, the rdb ones that there is no snapshot to wait for.
-fn persistence(text: &mut String, server: &Server, _: u64) {
+/// A checkpoint is to Redis's words a save and a rewrite at once: both families of fields tell of it. Segments and index are the base file,
+/// the log since then is what has been appended to it.
+fn persistence(text: &mut String, server: &Server, now_ms: u64) {
     let stats = server.db.stats();
-    let status = if stats.log.poisoned || stats.log.disk_full { "err" } else { "ok" };
-    let _ = write!(
-        text,
-        "loading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\naof_enabled:1\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\naof_last_bgrewrite_status:ok\r\naof_last_write_status:{status}\r\nmodule_fork_in_progress:0\r\n",
-    );
+    let storage = &stats.storage;
+    let write_status = if stats.log.poisoned || stats.log.disk_full { "err" } else { "ok" };
+    let status = if storage.last_checkpoint_failed { "err" } else { "ok" };
+    let seconds = |ms: u64| (ms / 1000) as i64;
+    let last = if storage.checkpoints > 0 { seconds(storage.last_checkpoint_took_ms) } else { -1 };
+    let current = server.checkpoints.observe(storage.checkpoint_running, now_ms).map_or(-1, seconds);
+    let running = i64::from(storage.checkpoint_running);
+    let base_bytes = (storage.segment_bytes + storage.index_bytes) as i64;
+    let number = |text: &mut String, name: &str, value: i64| {
+        let _ = write!(text, "{name}:{value}\r\n");
+    };
+    let word = |text: &mut String, name: &str, value: &str| {
+        let _ = write!(text, "{name}:{value}\r\n");
+    };
+    number(text, "loading", 0);
+    number(text, "async_loading", 0);
+    number(text, "rdb_changes_since_last_save", storage.changes_since_checkpoint as i64);
+    number(text, "rdb_bgsave_in_progress", running);
+    number(text, "rdb_last_save_time", seconds(server.last_checkpoint_ms()));
+    word(text, "rdb_last_bgsave_status", status);
+    number(text, "rdb_last_bgsave_time_sec", last);
+    number(text, "rdb_current_bgsave_time_sec", current);
+    number(text, "rdb_saves", storage.checkpoints as i64);
+    number(text, "rdb_last_cow_size", 0);
+    number(text, "rdb_last_load_keys_loaded", server.db.recovery().keys as i64);
+    number(text, "aof_enabled", 1);
+    number(text, "aof_rewrite_in_progress", running);
+    number(text, "aof_rewrite_scheduled", i64::from(server.checkpoints.is_scheduled()));
+    number(text, "aof_last_rewrite_time_sec", last);
+    number(text, "aof_current_rewrite_time_sec", current);
+    word(text, "aof_last_bgrewrite_status", status);
+    number(text, "aof_rewrites", storage.checkpoints as i64);
+    word(text, "aof_last_write_status", write_status);
+    number(text, "aof_last_cow_size", 0);
+    number(text, "module_fork_in_progress", 0);
+    number(text, "module_fork_last_cow_size", 0);
+    number(text, "aof_current_size", base_bytes + storage.log_bytes_since_checkpoint as i64);
+    number(text, "aof_base_size", base_bytes);
 }
 
 fn stats(text: &mut String, server: &Server, _: u64) {
@@ -180,7 +215,7 @@ fn stats(text: &mut String, server: &Server, _: u64) {
     for (name, value) in [
         ("rejected_connections", server.shared.rejected.load(Ordering::Relaxed)),
         ("expired_keys", figures.expired_keys),
-        ("evicted_keys", 0),
+        ("evicted_keys", figures.storage.keys_evicted),
         ("keyspace_hits", sum(server, |figures| figures.hits.get())),
         ("keyspace_misses", sum(server, |figures| figures.misses.get())),
         ("evicted_clients", 0),
@@ -271,4 +306,43 @@ fn sessile_section(text: &mut String, server: &Server, _: u64) {
         let _ = write!(text, "{name}:{value}\r\n");
     }
     let _ = write!(text, "appendfsync:{}\r\n", server.config().get("appendfsync"));
+}
+
+/// Where the data is, and what checkpoints and compaction do.
+fn storage_section(text: &mut String, server: &Server, _: u64) {
+    let storage = server.db.stats().storage;
+    for (name, value) in [
+        ("checkpoint_in_progress", u64::from(storage.checkpoint_running)),
+        ("checkpoints", storage.checkpoints),
+        ("checkpoints_failed", storage.checkpoints_failed),
+        ("last_checkpoint_failed", u64::from(storage.last_checkpoint_failed)),
+        ("last_checkpoint_ms", storage.last_checkpoint_ms),
+        ("last_checkpoint_took_ms", storage.last_checkpoint_took_ms),
+        ("changes_since_checkpoint", storage.changes_since_checkpoint),
+        ("log_bytes_since_checkpoint", storage.log_bytes_since_checkpoint),
+        ("values_resident", storage.values_resident),
+        ("values_compressed", storage.values_compressed),
+        ("values_cold", storage.values_cold),
+        ("values_dirty", storage.values_dirty),
+        ("values_evicted", storage.values_evicted),
+        ("keys_evicted", storage.keys_evicted),
+        ("cold_reads", storage.cold_reads),
+        ("cold_reads_waited", storage.cold_reads_waited),
+        ("damaged_reads", storage.damaged_reads),
+        ("segments", storage.segments),
+        ("segment_bytes", storage.segment_bytes),
+        ("segment_live_bytes", storage.segment_live_bytes),
+        ("index_bytes", storage.index_bytes),
+        ("disk_bytes", storage.disk_bytes),
+        ("segments_compacted", storage.segments_compacted),
+        ("compacted_bytes", storage.compacted_bytes),
+        ("segments_dropped", storage.segments_dropped),
+        ("bytes_written", storage.bytes_written),
+        ("dictionaries", storage.dictionaries),
+        ("compressed_from_bytes", storage.compressed_from_bytes),
+        ("compressed_to_bytes", storage.compressed_to_bytes),
+    ] {
+        let _ = write!(text, "{name}:{value}\r\n");
+    }
+    let _ = write!(text, "maxdisk:{}\r\n", server.config().get("maxdisk"));
 }

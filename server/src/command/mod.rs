@@ -29,6 +29,7 @@ pub mod lcs;
 pub mod memory;
 mod number;
 pub mod object;
+pub mod persistence;
 pub mod range;
 pub mod reference;
 pub mod scan;
@@ -139,6 +140,8 @@ pub enum Run {
     Data(fn(&mut Call<'_, '_>) -> CommandResult),
     /// Works on the keyspace as a whole (`SCAN`, `DBSIZE`, `FLUSHALL`), with no transaction open.
     Keyspace(fn(&mut KeyspaceCall<'_>) -> CommandResult),
+    /// As `Keyspace`, but looks at keys, which may be on disk (`SCAN`, `KEYS`, `RANDOMKEY`): then it runs where it may wait.
+    Walk(fn(&mut KeyspaceCall<'_>) -> CommandResult),
     /// Only a container for subcommands.
     Container,
     /// Works on the connection or the server.

@@ -8,6 +8,7 @@ use super::glob::{self, Case};
 use super::number::parse_cursor;
 use super::{Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Run};
 use crate::resp::Reply;
+use sessile::Kind;
 
 const ROW: Command = Command {
     name: "",
@@ -32,7 +33,7 @@ pub const COMMANDS: &[Command] = &[
         since: "2.8.0",
         summary: "Walks through the keys of a database, some at a time",
         complexity: "O(1) for every call",
-        run: Run::Keyspace(scan),
+        run: Run::Walk(scan),
         ..ROW
     },
     Command {
@@ -43,7 +44,7 @@ pub const COMMANDS: &[Command] = &[
         since: "1.0.0",
         summary: "All keys of a database that match a pattern",
         complexity: "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length",
-        run: Run::Keyspace(keys),
+        run: Run::Walk(keys),
         ..ROW
     },
     Command {
@@ -52,7 +53,7 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY,
         since: "1.0.0",
         summary: "A key drawn at random",
-        run: Run::Keyspace(randomkey),
+        run: Run::Walk(randomkey),
         ..ROW
     },
     Command {
@@ -185,17 +186,35 @@ impl Gathered {
     }
 }
 
+/// A step through the keys; what can't be read from disk is an error.
+fn step(
+    call: &KeyspaceCall<'_>,
+    cursor: u64,
+    count: usize,
+    each: &mut dyn FnMut(&[u8], Kind),
+) -> Result<u64, CommandError> {
+    call.db
+        .scan(call.database, cursor, count, each)
+        .map_err(|error| CommandError::Text(refusal(&error).into()))
+}
+
+/// A key drawn at random.
+fn draw(call: &mut KeyspaceCall<'_>) -> Result<Option<Vec<u8>>, CommandError> {
+    let drawn = call.db.random_key(call.database, call.random.next());
+    drawn.map_err(|error| CommandError::Text(refusal(&error).into()))
+}
+
 fn scan(call: &mut KeyspaceCall<'_>) -> CommandResult {
     let start = cursor(call.args[1])?;
     let options = ScanOptions::parse(&call.args[2..], ScanOf::Keys)?;
     let mut keys = Gathered::default();
-    let next = call.db.scan(call.database, start, options.count, &mut |key, kind| {
+    let next = step(call, start, options.count, &mut |key, kind| {
         let of_type =
             options.type_name.is_none_or(|name| name.eq_ignore_ascii_case(type_name(kind).as_bytes()));
         if of_type && options.wants(key) {
             keys.push(key);
         }
-    });
+    })?;
     keys.write_scan(next, call.reply);
     Ok(())
 }
@@ -207,11 +226,11 @@ fn keys(call: &mut KeyspaceCall<'_>) -> CommandResult {
     let mut keys = Gathered::default();
     let mut cursor = 0;
     loop {
-        cursor = call.db.scan(call.database, cursor, STEP, &mut |key, _| {
+        cursor = step(call, cursor, STEP, &mut |key, _| {
             if everything_or_matches(pattern, key) {
                 keys.push(key);
             }
-        });
+        })?;
         if cursor == 0 {
             break;
         }
@@ -221,7 +240,7 @@ fn keys(call: &mut KeyspaceCall<'_>) -> CommandResult {
 }
 
 fn randomkey(call: &mut KeyspaceCall<'_>) -> CommandResult {
-    let key = call.db.random_key(call.database, call.random.next());
+    let key = draw(call)?;
     call.reply.bulk_or_null(key.as_deref());
     Ok(())
 }

@@ -22,6 +22,7 @@ const FAMILIES: &[&[Command]] = &[
     super::lcs::COMMANDS,
     super::memory::COMMANDS,
     super::object::COMMANDS,
+    super::persistence::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
     super::string::COMMANDS,

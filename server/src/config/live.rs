@@ -2,7 +2,8 @@
 
 use super::Config;
 use crate::command::Settings;
-use sessile::Durability;
+use sessile::{Db, Durability, Eviction, Options};
+use std::time::Duration;
 
 /// Who may use a command that is not for everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +49,74 @@ pub struct OutputLimit {
     pub soft_ms: u64,
 }
 
+/// How much of memory and disk the engine may use, and how it goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageLimits {
+    /// `maxmemory`; `u64::MAX` is no limit.
+    pub memory_bytes_max: u64,
+    /// `maxdisk`; `u64::MAX` is no limit.
+    pub disk_bytes_max: u64,
+    /// `maxmemory-policy`.
+    pub eviction: Eviction,
+    /// `idle-compression`.
+    pub idle_compression: bool,
+    /// `checkpoint-log-size`.
+    pub checkpoint_log_bytes: u64,
+    /// `checkpoint-interval`.
+    pub checkpoint_interval: Duration,
+}
+
+impl StorageLimits {
+    fn from_config(config: &Config) -> StorageLimits {
+        let limit = |name: &str| match config.get(name).parse() {
+            Ok(0) | Err(_) => u64::MAX,
+            Ok(bytes) => bytes,
+        };
+        StorageLimits {
+            memory_bytes_max: limit("maxmemory"),
+            disk_bytes_max: limit("maxdisk"),
+            eviction: match config.get("maxmemory-policy") {
+                "allkeys-lru" | "allkeys-lfu" => Eviction::AllKeysLru,
+                "allkeys-random" => Eviction::AllKeysRandom,
+                "volatile-lru" | "volatile-lfu" => Eviction::VolatileLru,
+                "volatile-random" => Eviction::VolatileRandom,
+                "volatile-ttl" => Eviction::VolatileTtl,
+                _ => Eviction::None,
+            },
+            idle_compression: config.get("idle-compression") == "yes",
+            checkpoint_log_bytes: limit("checkpoint-log-size"),
+            checkpoint_interval: Duration::from_secs(limit("checkpoint-interval")),
+        }
+    }
+
+    /// How to open a database with them.
+    pub fn options(&self) -> Options {
+        Options::new()
+            .memory_bytes_max(self.memory_bytes_max)
+            .disk_bytes_max(self.disk_bytes_max)
+            .eviction(self.eviction)
+            .idle_compression(self.idle_compression)
+            .checkpoint_log_bytes(self.checkpoint_log_bytes)
+            .checkpoint_interval(self.checkpoint_interval)
+    }
+
+    /// Puts them into force in an open database.
+    pub fn apply(&self, db: &Db) {
+        db.set_eviction(self.eviction);
+        db.set_memory_bytes_max(self.memory_bytes_max);
+        db.set_disk_bytes_max(self.disk_bytes_max);
+        db.set_idle_compression(self.idle_compression);
+        db.set_checkpoint_trigger(self.checkpoint_log_bytes, self.checkpoint_interval);
+    }
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Live {
     /// What changes the data commands' answers.
     pub settings: Settings,
-    /// `maxmemory`; `u64::MAX` is no limit.
-    pub memory_bytes_max: u64,
+    /// What the engine is told of memory and disk.
+    pub storage: StorageLimits,
     /// `requirepass`; `None` if empty.
     pub password: Option<Vec<u8>>,
     /// `protected-mode`.
@@ -95,10 +157,7 @@ impl Live {
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
             },
-            memory_bytes_max: match number("maxmemory") {
-                0 => u64::MAX,
-                limit => limit,
-            },
+            storage: StorageLimits::from_config(config),
             password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
             protected_mode: config.get("protected-mode") == "yes",
             clients_max: size("maxclients"),

@@ -10,7 +10,7 @@ mod table;
 
 pub use directive::{Directive, Kind, OUTPUT_CLASSES, Role, parse_bytes};
 pub use file::{parse_file, rewrite};
-pub use live::{DebugAccess, Live, LogFormat, LogLevel, OutputLimit};
+pub use live::{DebugAccess, Live, LogFormat, LogLevel, OutputLimit, StorageLimits};
 pub use table::DIRECTIVES;
 
 use std::borrow::Cow;

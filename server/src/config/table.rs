@@ -42,12 +42,13 @@ const INT: i64 = i32::MAX as i64;
 const LONG: i64 = i64::MAX;
 const CONTAINERS: &str =
     "containers that are small are flat here by our own limits; reported for clients that ask";
-const NO_SNAPSHOTS: &str = "the log is the data; there is no snapshot to configure";
-const NO_AOF: &str = "there is one log, always on; see appendfsync";
+const NO_SNAPSHOTS: &str = "the log is always on and checkpoints need no save points; see checkpoint-log-size and checkpoint-interval";
+const NO_AOF: &str =
+    "there is one log, always on, and checkpoints release it; see appendfsync and checkpoint-log-size";
 const NO_REPLICAS: &str = "there is no replication";
 const NO_DEFRAG: &str = "there is no defragmentation to tune";
 const NO_LAZYFREE: &str = "what is removed is always freed in small steps";
-const NO_EVICTION: &str = "nothing is evicted, only noeviction is in force: beyond maxmemory, commands that may add data are refused";
+const OWN_EVICTION: &str = "what leaves memory is chosen in another way; see maxmemory-policy";
 
 /// Every directive that Sessile knows.
 pub const DIRECTIVES: &[Directive] = &[
@@ -99,7 +100,51 @@ pub const DIRECTIVES: &[Directive] = &[
         bytes(0, LONG),
         "0",
         true,
-        "bytes of keys, values and index beyond which commands that may add data answer -OOM, within 100 ms; 0 for no limit",
+        "bytes of memory that the process may hold, RSS; beyond, maxmemory-policy says what gives way; 0 for no limit",
+    ),
+    used(
+        "maxmemory-policy",
+        Kind::Choice(&[
+            "volatile-lru",
+            "volatile-lfu",
+            "volatile-random",
+            "volatile-ttl",
+            "allkeys-lru",
+            "allkeys-lfu",
+            "allkeys-random",
+            "noeviction",
+        ]),
+        "noeviction",
+        true,
+        "noeviction: idle values leave memory for the disk, no data is lost, and writes are not refused (unlike Redis); the others delete keys as in Redis, the lfu ones as if they were lru",
+    ),
+    used(
+        "maxdisk",
+        bytes(0, LONG),
+        "0",
+        true,
+        "bytes that the data directory may hold; beyond, commands that may add data answer -OOM; 0 for no limit (not in Redis)",
+    ),
+    used(
+        "idle-compression",
+        Kind::Flag,
+        "no",
+        true,
+        "hold idle values compressed in memory; the first read of one costs about 1.5 us more (not in Redis)",
+    ),
+    used(
+        "checkpoint-log-size",
+        bytes(1 << 20, LONG),
+        "268435456",
+        true,
+        "bytes of log written since the last checkpoint that begin the next (not in Redis)",
+    ),
+    used(
+        "checkpoint-interval",
+        integer(1, INT),
+        "900",
+        true,
+        "seconds after the last checkpoint that begin the next, if anything was written (not in Redis)",
     ),
     used(
         "proto-max-bulk-len",
@@ -165,27 +210,11 @@ pub const DIRECTIVES: &[Directive] = &[
             "what OBJECT ENCODING calls a listpack: bytes of a value",
         ),
     ),
-    ignored(
-        "maxmemory-policy",
-        Kind::Choice(&[
-            "volatile-lru",
-            "volatile-lfu",
-            "volatile-random",
-            "volatile-ttl",
-            "allkeys-lru",
-            "allkeys-lfu",
-            "allkeys-random",
-            "noeviction",
-        ]),
-        "noeviction",
-        true,
-        NO_EVICTION,
-    ),
-    ignored("maxmemory-samples", integer(1, INT), "5", true, NO_EVICTION),
-    ignored("maxmemory-clients", Kind::Text, "0", true, NO_EVICTION),
-    ignored("maxmemory-eviction-tenacity", integer(0, 100), "10", true, NO_EVICTION),
-    ignored("lfu-log-factor", integer(0, INT), "10", true, NO_EVICTION),
-    ignored("lfu-decay-time", integer(0, INT), "1", true, NO_EVICTION),
+    ignored("maxmemory-samples", integer(1, INT), "5", true, OWN_EVICTION),
+    ignored("maxmemory-clients", Kind::Text, "0", true, OWN_EVICTION),
+    ignored("maxmemory-eviction-tenacity", integer(0, 100), "10", true, OWN_EVICTION),
+    ignored("lfu-log-factor", integer(0, INT), "10", true, OWN_EVICTION),
+    ignored("lfu-decay-time", integer(0, INT), "1", true, OWN_EVICTION),
     renamed(
         "list-max-ziplist-size",
         ignored("list-max-listpack-size", integer(-5, INT), "-2", true, CONTAINERS),

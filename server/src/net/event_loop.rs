@@ -4,13 +4,16 @@
 //! the buffer has emptied the socket, so that a request costs one read, one write and its share of a wait. Replies are written directly;
 //! only a full socket makes a client wait to be writable. A loop sleeps when there is nothing to do, and never waits for a disk.
 
-use super::balance::Balance;
 mod accepting;
+mod errands;
 mod moving;
 
+use super::balance::Balance;
+use super::disk_threads::DiskThreads;
 use super::stream::Stream;
 use super::{Listener, LoopHandle, Message};
 use crate::connection::Connection;
+use crate::process;
 use crate::server::Server;
 use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
@@ -27,6 +30,8 @@ const READ_BYTES: usize = 64 * 1024;
 const EVENTS_MAX: usize = 1024;
 /// How often a loop looks at what only time changes, when there is anything of the kind.
 const TICK_MS: u64 = 1000;
+/// How often the first loop tells the engine how much memory the process holds, if that is limited.
+const BEAT_MS: u64 = 100;
 /// How soon a connection that found the log's buffer full tries again.
 const PAUSE_MS: u64 = 1;
 
@@ -61,6 +66,8 @@ pub struct EventLoop {
     poll: Poll,
     handle: Arc<LoopHandle>,
     worker: Worker,
+    /// Who waits for disks.
+    disk: Arc<DiskThreads>,
     slots: Vec<Option<Box<Slot>>>,
     free: Vec<usize>,
     buffer: Box<[u8]>,
@@ -80,6 +87,7 @@ pub struct EventLoop {
     accept_complained: bool,
     signals: Option<mio::net::UnixStream>,
     last_tick_ms: u64,
+    last_beat_ms: u64,
     ending_since_ms: Option<u64>,
     push_complained: bool,
     /// Decides how many loops carry connections; the first loop's is the one that counts.
@@ -92,7 +100,7 @@ impl EventLoop {
     /// # Errors
     ///
     /// When the kernel refuses a poller.
-    pub fn new(number: usize, server: Arc<Server>) -> io::Result<EventLoop> {
+    pub fn new(number: usize, server: Arc<Server>, disk: Arc<DiskThreads>) -> io::Result<EventLoop> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
         let handle = Arc::new(LoopHandle {
@@ -108,6 +116,7 @@ impl EventLoop {
             poll,
             handle,
             worker: Worker::new(server),
+            disk,
             slots: Vec::new(),
             free: Vec::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
@@ -121,6 +130,7 @@ impl EventLoop {
             accept_complained: false,
             signals: None,
             last_tick_ms: 0,
+            last_beat_ms: 0,
             ending_since_ms: None,
             push_complained: false,
             balance: Balance::default(),
@@ -228,7 +238,30 @@ impl EventLoop {
             || self.ending_since_ms.is_some()
             || live.idle_ms_max > 0
             || live.output_limit.soft_bytes > 0;
-        timed.then(|| Duration::from_millis(if self.ending_since_ms.is_some() { 50 } else { TICK_MS }))
+        let patience_ms = if self.ending_since_ms.is_some() {
+            50
+        } else if self.number == 0 && self.has_beat() {
+            BEAT_MS
+        } else {
+            TICK_MS
+        };
+        timed.then(|| Duration::from_millis(patience_ms))
+    }
+
+    /// Whether the first loop has something to do ten times a second.
+    fn has_beat(&self) -> bool {
+        self.worker.live.storage.memory_bytes_max != u64::MAX || self.worker.server.checkpoints.is_scheduled()
+    }
+
+    /// What the first loop does ten times a second.
+    fn beat(&mut self, now_ms: u64) {
+        if now_ms.wrapping_sub(self.last_beat_ms) < BEAT_MS {
+            return;
+        }
+        self.last_beat_ms = now_ms;
+        let server = &self.worker.server;
+        server.db.note_resident_bytes(process::resident_bytes());
+        server.checkpoints.begin_scheduled(&server.db);
     }
 
     fn read_mail(&mut self) {
@@ -239,6 +272,7 @@ impl EventLoop {
                     Message::Connection(stream, origin) => self.adopt(stream, origin),
                     Message::Moved(slot) => self.take_over(slot),
                     Message::GiveAway { one_in, busy_only, to } => self.give_away(one_in, busy_only, to),
+                    Message::Done { token, id, errand } => self.errand_done(token, id, errand),
                     Message::Kill { token, id } => {
                         if let Some(Some(slot)) = self.slots.get_mut(token)
                             && slot.connection.client().card.id == id
@@ -324,6 +358,7 @@ impl EventLoop {
                 Err(_) => slot.connection.drop_now(),
             }
         }
+        self.send_errand(token);
         self.queue_flush(token);
     }
 
@@ -388,6 +423,7 @@ impl EventLoop {
             return;
         }
         let goes_on = slot.connection.can_resume(&self.worker)
+            || slot.connection.has_errand()
             || (slot.readable && slot.connection.wants_input(&self.worker));
         if goes_on && !slot.queued {
             slot.queued = true;
@@ -430,6 +466,9 @@ impl EventLoop {
             }
             self.handle.wake();
         }
+        if self.number == 0 && self.has_beat() {
+            self.beat(now_ms);
+        }
         if now_ms.wrapping_sub(self.last_tick_ms) < TICK_MS {
             return;
         }
@@ -447,7 +486,8 @@ impl EventLoop {
             for token in 0..self.slots.len() {
                 if let Some(Some(slot)) = self.slots.get_mut(token) {
                     let active_ms = slot.connection.client().card.active_ms.load(Ordering::Relaxed);
-                    if idle_ms_max > 0 && now_ms.saturating_sub(active_ms) > idle_ms_max {
+                    let idle = idle_ms_max > 0 && !slot.connection.is_waiting();
+                    if idle && now_ms.saturating_sub(active_ms) > idle_ms_max {
                         tracing::debug!(client = %slot.connection.client().card.origin.address, "closing an idle client");
                         slot.connection.drop_now();
                     }

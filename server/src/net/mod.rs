@@ -5,15 +5,18 @@
 //! of those that has the fewest. What crosses between loops goes through a [`LoopHandle`]: a mailbox and a way to wake the loop.
 
 mod balance;
+mod disk_threads;
 mod event_loop;
 mod listen;
 mod stream;
 
+pub use disk_threads::{DiskThreads, Job};
 pub use event_loop::EventLoop;
 pub use listen::{ListenError, Listener, listen};
 pub use stream::Stream;
 
 use crate::client::Origin;
+use crate::errand::Errand;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -31,6 +34,15 @@ pub enum Message {
         busy_only: bool,
         /// The number of the loop that gets them.
         to: usize,
+    },
+    /// What this connection waits for is done.
+    Done {
+        /// Its place.
+        token: usize,
+        /// Its number.
+        id: u64,
+        /// What was done.
+        errand: Box<Errand>,
     },
     /// End this client, if it is still there.
     Kill {
@@ -74,4 +86,13 @@ impl LoopHandle {
             self.wake();
         }
     }
+}
+
+/// Runs the work of a thread. A panic may leave locked data half changed, while the log on disk is whole: starting again is safe, going on is
+/// not, so that it ends the process.
+pub(crate) fn end_process_on_panic<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!("{what} panicked: ending the process; what was acknowledged is in the log");
+        std::process::abort()
+    })
 }

@@ -26,11 +26,12 @@ impl Process {
         Process::start(command, directory)
     }
 
-    /// Starts Sessile's binary.
-    pub fn sessile() -> Process {
+    /// Starts Sessile's binary, with these directives too.
+    pub fn sessile(directives: &[&str]) -> Process {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sessile"));
         command.args(["serve", "--port", "0", "--proto-max-bulk-len", "1mb", "--appendfsync", "no"]);
+        command.args(directives);
         command.arg("--dir").arg(directory.path().join("data"));
         command.arg("--unixsocket").arg(directory.path().join("socket"));
         Process::start(command, directory).expect("the binary was built with this test")

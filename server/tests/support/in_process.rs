@@ -100,7 +100,7 @@ impl InProcess {
                 });
                 let write = row.flags & flags::WRITE != 0;
                 let access = if write { Access::Write } else { Access::Read };
-                let mut txn = self.db.begin(&keys, access, now_ms);
+                let mut txn = self.db.begin(&keys, access, now_ms).expect("readable");
                 run(&mut Call {
                     args,
                     keys: &keys,
@@ -114,7 +114,7 @@ impl InProcess {
                 assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
                 txn.commit();
             }
-            Run::Keyspace(run) => run(&mut KeyspaceCall {
+            Run::Keyspace(run) | Run::Walk(run) => run(&mut KeyspaceCall {
                 args,
                 db: &self.db,
                 database: self.database,

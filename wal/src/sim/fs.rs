@@ -436,6 +436,30 @@ mod tests {
     }
 
     #[test]
+    fn a_read_that_must_not_wait_would_have_to_now_and_then() {
+        let fs = SimFs::new(1);
+        let handle = file(&fs);
+        let bytes: Vec<u8> = (0..=255).collect();
+        handle.write_at(&bytes, 0).expect("writes");
+        let (mut waits, mut parts, mut wholes) = (0, 0, 0);
+        for _ in 0..300 {
+            let mut buf = [0; 200];
+            match handle.read_at_nowait(&mut buf, 10).expect("reads") {
+                None => waits += 1,
+                Some(read) => {
+                    assert_eq!(buf[..read], bytes[10..10 + read]);
+                    assert!(read > 0, "only the end of the file is read as nothing");
+                    *(if read < 200 { &mut parts } else { &mut wholes }) += 1;
+                }
+            }
+            assert!(matches!(handle.read_at_nowait(&mut buf, 256).expect("reads"), None | Some(0)));
+        }
+        assert!(waits > 30 && parts > 10 && wholes > 100, "{waits} {parts} {wholes}");
+        fs.crash();
+        assert!((0..20).any(|_| handle.read_at_nowait(&mut [0], 0).is_err()), "a handle of before works");
+    }
+
+    #[test]
     fn space_is_limited_and_locks_end_with_the_process() {
         let fs = SimFs::new(0);
         let handle = file(&fs);

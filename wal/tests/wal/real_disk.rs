@@ -221,3 +221,20 @@ fn a_killed_process_loses_nothing_acknowledged() {
         drop(wal);
     }
 }
+
+#[test]
+fn a_read_that_must_not_wait_gives_what_a_read_gives_or_says_that_it_would() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().join("file");
+    let file = RealFs.open(&path, OpenMode::CreateNew).expect("creates");
+    let bytes: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
+    file.write_at(&bytes, 0).expect("writes");
+    // Just written, so in the page cache; a file system that doesn't know how always says that it would wait.
+    for (offset, asked) in [(0, 100), (5000, 5000), (9990, 100), (10_000, 100), (1 << 40, 100), (0, 0)] {
+        let mut buf = vec![0; asked];
+        let Some(read) = file.read_at_nowait(&mut buf, offset).expect("reads") else { continue };
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        assert_eq!(read, asked.min(rest.len()), "{offset}");
+        assert_eq!(buf[..read], rest[..read], "{offset}");
+    }
+}

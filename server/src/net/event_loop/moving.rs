@@ -1,6 +1,6 @@
 //! Connections that change loops: when `balance` says that more or fewer loops should carry them.
 //!
-//! A connection moves with its socket and all its state, between two turns, and only when it owes its client nothing. It is counted for
+//! A connection moves with its socket and all its state, between two turns, and only when it owes its client nothing and waits for nothing. It is counted for
 //! the loop that gets it from the moment it leaves, and whoever asked for its end meanwhile is heard when it arrives.
 
 use super::{EventLoop, Slot, TICK_MS};
@@ -57,6 +57,7 @@ impl EventLoop {
                 let busy = slot.connection.client().card.active_ms.load(Ordering::Relaxed) >= since_ms;
                 let movable = !slot.connection.has_output()
                     && !slot.connection.is_finished(&self.worker)
+                    && !slot.connection.is_waiting()
                     && (busy || !busy_only);
                 candidates += usize::from(movable);
                 movable && usize::is_multiple_of(candidates, one_in)

@@ -1,0 +1,44 @@
+//! How many entries of the index each segment's records are held by.
+//!
+//! Counted under the shard locks whenever an entry takes or loses a location. A count of zero at the start of a checkpoint means that nothing
+//! refers to the segment any more, neither now nor in the index files once that checkpoint is done: it is then unlinked without being read.
+//! It must never be too low: that would unlink data.
+
+use crate::limits::SEGMENT_SLOTS;
+use crate::location::Location;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const CHUNK: usize = 1024;
+
+/// Live records by slot. Grows a chunk at a time, so that no lock is needed to count.
+pub(crate) struct LiveCounts {
+    chunks: Box<[OnceLock<Box<[AtomicU32]>>]>,
+}
+
+impl LiveCounts {
+    pub(crate) fn new() -> LiveCounts {
+        LiveCounts { chunks: (0..SEGMENT_SLOTS as usize / CHUNK).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn of(&self, slot: u32) -> &AtomicU32 {
+        let (chunk, at) = (slot as usize / CHUNK, slot as usize % CHUNK);
+        &self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| AtomicU32::new(0)).collect())[at]
+    }
+
+    /// How many entries refer to the segment.
+    pub(crate) fn get(&self, slot: u32) -> u32 {
+        self.of(slot).load(Ordering::Acquire)
+    }
+
+    /// An entry refers to it now.
+    pub(crate) fn take(&self, location: Location) {
+        self.of(location.slot()).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An entry doesn't any more.
+    pub(crate) fn release(&self, location: Location) {
+        let before = self.of(location.slot()).fetch_sub(1, Ordering::Release);
+        debug_assert!(before > 0, "a segment with no live record lost one");
+    }
+}

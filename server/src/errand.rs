@@ -1,0 +1,128 @@
+//! What a command needs that may wait for a disk, in a form that can be carried to where waiting stops nobody.
+//!
+//! A command that meets such a need is not executed: its connection hands out the errand, executes nothing further meanwhile, and when the
+//! errand is back executes the same request again, from the start, with what was brought. Nothing is held in between, neither a lock nor a
+//! reply half written, so that a connection may be closed while its errand is out. Whoever drives the connection runs the errand: the event
+//! loops on the threads of [`DiskThreads`](crate::net::DiskThreads), tests and fuzzers where they are.
+//!
+//! ```text
+//! execute ─▶ needs a disk ─▶ errand ─▶ run, elsewhere ─▶ execute again with what it brought ─▶ reply
+//! ```
+
+use crate::command::{CommandResult, KeyspaceCall, Random};
+use crate::config::Live;
+use crate::resp::Reply;
+use sessile::{Db, Fetch, Lsn};
+use std::sync::Arc;
+
+/// See the module's page.
+#[derive(Debug)]
+pub enum Errand {
+    /// Values of the keys of one command.
+    Values(Fetch),
+    /// A command over the keyspace as a whole, for whose keys the disk may be asked.
+    Walk(Walk),
+    /// A checkpoint.
+    Checkpoint(Checkpoint),
+}
+
+impl Errand {
+    /// Does it, waiting for the disk.
+    pub fn run(&mut self) {
+        match self {
+            Errand::Values(fetch) => fetch.wait(),
+            Errand::Walk(walk) => walk.run(),
+            Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
+        }
+    }
+
+    /// Whether it may take much longer than a read of the disk.
+    pub fn is_long(&self) -> bool {
+        !matches!(self, Errand::Values(_))
+    }
+}
+
+/// A command over the keyspace with all it needs of its own, and then its reply.
+pub struct Walk {
+    run: fn(&mut KeyspaceCall<'_>) -> CommandResult,
+    args: Vec<Vec<u8>>,
+    db: Db,
+    database: u8,
+    random: Random,
+    live: Arc<Live>,
+    reply: Reply,
+    result: CommandResult,
+    lsn: Lsn,
+}
+
+impl std::fmt::Debug for Walk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Walk").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Walk {
+    /// Of a command that was called like this.
+    pub fn new(
+        run: fn(&mut KeyspaceCall<'_>) -> CommandResult,
+        call: &mut KeyspaceCall<'_>,
+        live: &Arc<Live>,
+    ) -> Walk {
+        Walk {
+            run,
+            args: call.args.iter().map(|arg| arg.to_vec()).collect(),
+            db: call.db.clone(),
+            database: call.database,
+            random: Random::new(call.random.next()),
+            live: Arc::clone(live),
+            reply: Reply::new(call.reply.protocol()),
+            result: Ok(()),
+            lsn: Lsn::ZERO,
+        }
+    }
+
+    fn run(&mut self) {
+        let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        let mut call = KeyspaceCall {
+            args: &args,
+            db: &self.db,
+            database: self.database,
+            now_ms: self.db.now_ms(),
+            reply: &mut self.reply,
+            random: &mut self.random,
+            settings: &self.live.settings,
+            lsn: Lsn::ZERO,
+        };
+        self.result = (self.run)(&mut call);
+        self.lsn = call.lsn;
+    }
+
+    /// Writes the reply that it has brought; its result, and what must be acknowledged first.
+    pub fn finish(self, reply: &mut Reply) -> (CommandResult, Lsn) {
+        debug_assert!(
+            reply.protocol() == self.reply.protocol(),
+            "the connection has executed nothing meanwhile"
+        );
+        reply.bytes_mut().extend_from_slice(self.reply.bytes());
+        (self.result, self.lsn)
+    }
+}
+
+/// A checkpoint to be made, and then what came of it.
+#[derive(Debug)]
+pub struct Checkpoint {
+    db: Db,
+    result: Option<Result<(), sessile::Error>>,
+}
+
+impl Checkpoint {
+    /// One that is still to be made.
+    pub fn new(db: &Db) -> Checkpoint {
+        Checkpoint { db: db.clone(), result: None }
+    }
+
+    /// What came of it; nothing yet if it has not been run.
+    pub fn result(self) -> Option<Result<(), sessile::Error>> {
+        self.result
+    }
+}
