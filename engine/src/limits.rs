@@ -106,3 +106,5 @@ pub(crate) const HAND_RANGES_PER_HOLD: usize = 1;
 pub(crate) const HAND_STEP: usize = 64;
 /// Bytes of objects that may be in memory however large the index is.
 pub(crate) const OBJECTS_BYTES_MIN: u64 = 16 << 20;
+/// Entries in a block of an index that a repair writes.
+pub(crate) const INDEX_BLOCK_ENTRIES: usize = 40_000;

@@ -19,7 +19,7 @@ Sessile, a session database that speaks the Redis protocol.
 Usage:
   sessile serve [--config FILE] [--NAME VALUE ...]   serve; NAME is a directive of redis.conf
   sessile help serve                                 what the directives are
-  sessile check DIR                                  verify a data directory that no server has open
+  sessile check DIR [--repair NEW_DIR]               verify a data directory that no server has open
   sessile stats DIR                                  what is in it: segments, index, log
   sessile commands --markdown                        the command reference
   sessile --version
@@ -29,13 +29,18 @@ Exit codes: 0 if all went well, 1 if something failed or is damaged, 2 if the ar
 ";
 
 const CHECK_HELP: &str = "\
-Usage: sessile check DIR
+Usage: sessile check DIR [--repair NEW_DIR]
 
 Reads every byte that a start from the data directory DIR would believe, now or later: manifest, dictionaries, every record
 of every segment, every entry of the index and that it leads to a record of its key, every batch of the log. Changes nothing.
 Says of each file what was found, with the offset of every damaged place. No server may have the directory open.
 
-Exit codes: 0 sound, 1 damaged or not to be read, 2 the arguments make no sense.
+With --repair it saves what can be saved into NEW_DIR, which must be empty or not there: every key whose newest record can be
+read, and what the log says of them. It lists what could not be saved. DIR is not changed; start from NEW_DIR when you have
+seen what is missing. Where the index is damaged, a key can come back that was deleted since its record was written: the
+report counts those it can't vouch for.
+
+Exit codes: 0 sound, or all saved; 1 damaged, or something could not be saved; 2 the arguments make no sense.
 ";
 
 const STATS_HELP: &str = "\
@@ -53,6 +58,8 @@ pub enum Request {
     Serve(Box<Config>, Option<String>),
     /// Verify the data directory.
     Check(PathBuf),
+    /// Save what can be saved of the data directory into another one.
+    Repair(PathBuf, PathBuf),
     /// Say what is in the data directory.
     Stats(PathBuf),
     /// Print this.
@@ -86,6 +93,11 @@ pub fn main() -> ExitCode {
         eprintln!("sessile: {error}");
         ExitCode::FAILURE
     };
+    let verdict = |outcome| match outcome {
+        Ok(Verdict::Sound) => ExitCode::SUCCESS,
+        Ok(Verdict::Damaged) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    };
     match parse(std::env::args_os().skip(1), &mut |path| std::fs::read_to_string(path)) {
         Ok(Request::Print(text)) => {
             use std::io::Write as _;
@@ -107,11 +119,11 @@ pub fn main() -> ExitCode {
             }
         }
         Ok(Request::Check(dir)) => {
-            match inspect::check(Arc::new(RealFs), &dir, &mut std::io::stdout().lock()) {
-                Ok(Verdict::Sound) => ExitCode::SUCCESS,
-                Ok(Verdict::Damaged) => ExitCode::FAILURE,
-                Err(error) => failed(&error),
-            }
+            verdict(inspect::check(Arc::new(RealFs), &dir, &mut std::io::stdout().lock()))
+        }
+        Ok(Request::Repair(dir, into)) => {
+            let (fs, clock) = (Arc::new(RealFs), Arc::new(SystemClock));
+            verdict(inspect::repair(fs, clock, &dir, &into, &mut std::io::stdout().lock()))
         }
         Ok(Request::Stats(dir)) => {
             let now_ms = SystemClock.wall_ms();
@@ -148,8 +160,11 @@ pub fn parse(
     };
     match command.as_str() {
         "serve" => parse_serve(&mut parser, read),
-        "check" => parse_directory(&mut parser, "check", CHECK_HELP, Request::Check),
-        "stats" => parse_directory(&mut parser, "stats", STATS_HELP, Request::Stats),
+        "check" => parse_directory(&mut parser, "check", CHECK_HELP, |dir, into| match into {
+            Some(into) => Request::Repair(dir, into),
+            None => Request::Check(dir),
+        }),
+        "stats" => parse_directory(&mut parser, "stats", STATS_HELP, |dir, _| Request::Stats(dir)),
         "help" => match parser.next()? {
             Some(Arg::Value(topic)) if topic == "check" => Ok(Request::Print(CHECK_HELP.to_owned())),
             Some(Arg::Value(topic)) if topic == "stats" => Ok(Request::Print(STATS_HELP.to_owned())),
@@ -166,23 +181,26 @@ pub fn parse(
     }
 }
 
-/// Of a command that takes one directory.
+/// Of a command that takes one directory, and `check` another one to repair into.
 fn parse_directory(
     parser: &mut lexopt::Parser,
     command: &str,
     help: &str,
-    request: impl FnOnce(PathBuf) -> Request,
+    request: impl FnOnce(PathBuf, Option<PathBuf>) -> Request,
 ) -> Result<Request, UsageError> {
-    let mut dir = None;
+    let (mut dir, mut into) = (None, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Request::Print(help.to_owned())),
+            Arg::Long("repair") if command == "check" && into.is_none() => {
+                into = Some(PathBuf::from(parser.value()?));
+            }
             Arg::Value(value) if dir.is_none() => dir = Some(PathBuf::from(value)),
             other => return Err(other.unexpected().into()),
         }
     }
     match dir {
-        Some(dir) => Ok(request(dir)),
+        Some(dir) => Ok(request(dir, into)),
         None => Err(UsageError::Arguments(format!("{command} needs a data directory"))),
     }
 }

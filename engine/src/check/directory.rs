@@ -75,6 +75,16 @@ impl Directory {
         self.manifest.as_ref().ok().map(|manifest| manifest.hash_key)
     }
 
+    /// The manifest, if it can be read.
+    pub(super) fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref().ok()
+    }
+
+    /// What is wrong with the manifest.
+    pub(super) fn manifest_error(&self) -> Option<&Error> {
+        self.manifest.as_ref().err()
+    }
+
     /// Whether there is a manifest that can be read.
     pub(super) fn has_manifest(&self) -> bool {
         self.manifest.is_ok()

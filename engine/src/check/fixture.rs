@@ -28,12 +28,11 @@ pub(super) const REWRITTEN: u64 = 6;
 pub(super) const TOUCHED: u64 = 7;
 /// Died before the checkpoint, in a segment that is gone.
 pub(super) const DEAD: u64 = 10;
-/// Of the log behind it: touched, deleted, written for the first time, changed in place, copied to another key.
+/// Of the log behind it: touched, deleted, written for the first time and copied, changed in place.
 pub(super) const TAIL_TOUCHED: u64 = 8;
 pub(super) const TAIL_REMOVED: u64 = 9;
 pub(super) const TAIL_NEW: u64 = 1000;
 pub(super) const TAIL_CHANGED: u64 = 11;
-pub(super) const TAIL_COPIED: u64 = 12;
 /// Never dies.
 pub(super) const LASTING: u64 = 13;
 
@@ -239,7 +238,7 @@ pub(super) fn fixture() -> Fixture {
     log(&[Operation::Deadline { name: Name::Hash(hash_of(TAIL_TOUCHED)), deadline_ms: moved_ms, grid: 0 }]);
     log(&[Operation::Delete { name: Name::Hash(hash_of(TAIL_REMOVED)) }]);
     let new = session(TAIL_NEW, 0);
-    let copy_name = Name::Hash(hash_of(TAIL_COPIED));
+    let copy_name = Name::Hash(hash_of(TAIL_NEW));
     log(&[
         Operation::Put { deadline_ms: deadline_ms(TAIL_NEW), grid: 0, twin: false, object: &new },
         Operation::WriteAt { name: Name::Hash(hash_of(TAIL_CHANGED)), offset: 0, bytes: b"<changed>" },
@@ -265,10 +264,10 @@ pub(super) fn fixture() -> Fixture {
         };
         expect(object, deadline_ms);
     }
-    let original = session(TAIL_COPIED, 0);
+    let original = session(TAIL_NEW, 0);
     let mut copy = Vec::new();
     layout::put_head(&mut copy, layout::kind(&original), 1, b"copy", None);
     copy.extend_from_slice(layout::parts(&original).payload);
-    expect(copy, deadline_ms(TAIL_COPIED));
+    expect(copy, deadline_ms(TAIL_NEW));
     Fixture { fs, expected, manifest }
 }

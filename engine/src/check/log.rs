@@ -8,7 +8,7 @@ use crate::{Error, Lsn};
 use sessile_wal::{FileReport, WalError, WalOptions};
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Checks every batch and record that the next start would read.
@@ -91,7 +91,22 @@ fn wrong_with(mut record: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// The file that an error is about.
+/// The file that an error is about, if it is about one.
+pub(super) fn path_of_error(error: &Error) -> Option<PathBuf> {
+    match error {
+        Error::Log(error) => path_of(error).map(Path::to_path_buf),
+        Error::DamagedFile { path, .. }
+        | Error::DamagedValue { path, .. }
+        | Error::DamagedManifest { path, .. }
+        | Error::MissingManifest { path }
+        | Error::MissingFile { path }
+        | Error::UnsupportedVersion { path, .. }
+        | Error::Io { path, .. } => Some(path.clone()),
+        _ => None,
+    }
+}
+
+/// The file that an error of the log is about.
 fn path_of(error: &WalError) -> Option<&Path> {
     match error {
         WalError::Io { path, .. }

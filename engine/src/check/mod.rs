@@ -1,5 +1,6 @@
 //! Is a data directory sound? [`check`] reads every byte that the manifest vouches for and every byte of the log behind it, and says what it
-//! found, file by file. [`inventory`] says what is there without reading the data.
+//! found, file by file. [`inventory`] says what is there without reading the data. [`repair`] saves what can be
+//! saved into a new directory.
 //!
 //! They change nothing in the directory (but for the lock file, which they hold), and no bytes in it can make them panic.
 //!
@@ -19,6 +20,7 @@ mod fixture;
 mod index;
 mod inventory;
 mod log;
+mod repair;
 mod report;
 mod segments;
 
@@ -26,6 +28,7 @@ mod segments;
 mod tests;
 
 pub use inventory::{DictionaryUse, IndexUse, Inventory, SegmentUse, inventory};
+pub use repair::{Loss, RepairReport, repair};
 pub use report::{CheckReport, Damage, FileFinding, FileKind};
 
 use crate::Error;

@@ -3,10 +3,12 @@
 //! What is found is the engine's business (`sessile::check`); here it becomes lines, tables and exit codes.
 
 mod check;
+mod repair;
 mod stats;
 mod text;
 
 pub use check::{InspectError, check};
+pub use repair::repair;
 pub use stats::stats;
 
 /// How an inspection ended.
