@@ -108,3 +108,14 @@ pub(crate) const HAND_STEP: usize = 64;
 pub(crate) const OBJECTS_BYTES_MIN: u64 = 16 << 20;
 /// Entries in a block of an index that a repair writes.
 pub(crate) const INDEX_BLOCK_ENTRIES: usize = 40_000;
+/// A pass over the index that compresses idle values begins no sooner than this after the last, in ms: values count as idle after one to two
+/// of them.
+pub(crate) const IDLE_PASS_MS: u64 = 10_000;
+/// Ranges of hashes (up to 1,280 entries each) that a step of such a pass looks at.
+pub(crate) const IDLE_RANGES_PER_STEP: usize = 4;
+/// Shorter objects, key included, are not worth compressing.
+pub(crate) const IDLE_BYTES_MIN: usize = 128;
+/// Keys that are deleted in one hold of a shard's lock when memory is full.
+pub(crate) const EVICTIONS_PER_HOLD: usize = 64;
+/// Entries that are drawn to find one that dies soon (Redis: `maxmemory-samples`, 5).
+pub(crate) const EVICTION_SAMPLES: usize = 8;
