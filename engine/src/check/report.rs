@@ -156,6 +156,11 @@ impl<'e> Tally<'e> {
         Tally { report: CheckReport::default(), bytes_done: 0, bytes_total, each }
     }
 
+    /// All that there is to read was read.
+    pub(super) fn all_read(&mut self) {
+        self.bytes_done = self.bytes_total;
+    }
+
     pub(super) fn finding(&mut self, mut finding: FileFinding) {
         let report = &mut self.report;
         if !matches!(finding.kind, FileKind::Leftover | FileKind::Foreign) {
