@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The lock's name in the data directory.
-const LOCK_NAME: &str = "LOCK";
+pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// A clock that the log is ahead of by more than this, in ms, is worth a warning.
 const CLOCK_AHEAD_WARN_MS: u64 = 1_000;
