@@ -114,7 +114,7 @@ pub(crate) struct Counts {
 }
 
 /// What the objects of entries add up to.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     /// Bytes that they ask for.
     pub(crate) bytes: usize,
@@ -128,7 +128,7 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
-    fn of(handle: &Handle) -> Weight {
+    pub(crate) fn of(handle: &Handle) -> Weight {
         let (bytes, dirty) = (handle.memory_bytes(), handle.is_dirty());
         Weight {
             bytes,
@@ -218,6 +218,11 @@ impl Shard {
     /// Whether all entries were taken out at once since a snapshot was collected: a delta can't say that.
     pub(crate) fn is_cleared(&self) -> bool {
         self.cleared
+    }
+
+    /// Entries that share their hash with one that was there before.
+    pub(crate) fn twins(&self) -> u32 {
+        self.twins
     }
 
     /// The hashes that several entries share.
