@@ -65,16 +65,7 @@ impl Entry {
 
     /// The deadline as log and index files hold it.
     pub(crate) fn logged_deadline_ms(&self) -> u64 {
-        let limit = match self.handle.view() {
-            Some(view) => view.policy(),
-            None => self.handle.idle().and_then(|flat| layout::parts(flat).policy),
-        };
-        // Of a cold entry the limit is not known: a deadline rounded beyond it is still met, by the entry's own.
-        logged_deadline(
-            self.deadline_ms,
-            self.handle.grid(),
-            limit.map_or(NEVER, |policy| policy.absolute_ms),
-        )
+        logged_deadline(self.deadline_ms, self.handle.grid())
     }
 
     /// Whether the index files have, or are about to have, an entry for the key.
@@ -427,10 +418,10 @@ impl Shard {
     /// Sets the deadline, and the grid that the log's copy of it is rounded to.
     pub(crate) fn set_deadline(&mut self, place: Place, deadline_ms: u64, grid: u16) {
         let entry = self.table.get_mut(place);
-        let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid(), NEVER);
+        let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid());
         let before = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
         let changed =
-            entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid, NEVER);
+            entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid);
         entry.handle.set_grid(grid);
         if changed && !entry.handle.is_dirty() && !entry.handle.is_index_dirty() {
             entry.handle.set_index_dirty(true);
