@@ -402,7 +402,8 @@ impl Checkpoint {
         state.number = self.number;
         state.log_from = self.log_from.get();
         state.log_reached = self.log_reached.get();
-        state.time_ms = state.time_ms.max(self.now_ms);
+        // Not when it began: what had died when its range was collected was left out, and must stay dead.
+        state.time_ms = state.time_ms.max(inner.clock.now_ms());
         state.wall_ms = storage.clock.wall_ms();
         state.next_segment = storage.ids.segment.load(Ordering::Relaxed);
         state.next_index = storage.ids.index.load(Ordering::Relaxed);
