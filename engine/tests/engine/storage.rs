@@ -31,7 +31,7 @@ impl Profile {
     /// One of a database that has everything.
     pub(crate) fn new(rng: &mut Rng) -> Profile {
         Profile {
-            keys: pick(rng, &[5, 5, 20, 60]),
+            keys: pick(rng, &[5, 5, 20, 60, 60]),
             // 64, 8 or 2 different hashes.
             hash_mask: pick(
                 rng,
@@ -61,10 +61,10 @@ impl Profile {
             compacted_bytes_per_step: pick(rng, &[1, 500, 1 << 20]),
             collected_ranges_per_step: pick(rng, &[1, 3, 64]),
             checkpoint_retry_ms: pick(rng, &[1, 100, 5_000]),
-            idle_pass_ms: pick(rng, &[1, 100, 10_000]),
-            idle_bytes_min: pick(rng, &[1, 64, 128]),
-            dictionary_samples_min: pick(rng, &[8, 16, usize::MAX]),
-            dictionary_bytes_max: pick(rng, &[512, 2_000]),
+            idle_pass_ms: pick(rng, &[0, 1, 100, 10_000]),
+            idle_bytes_min: pick(rng, &[1, 1, 128]),
+            dictionary_samples_min: pick(rng, &[8, 8, 8, 16, usize::MAX]),
+            dictionary_bytes_max: pick(rng, &[300, 512, 2_000]),
             dictionary_judged_bytes: pick(rng, &[1_000, 10_000, 4 << 20]),
             dictionary_worse_promille: pick(rng, &[0, 900, 1_250]),
         };
@@ -91,6 +91,85 @@ impl Profile {
         clock: &SimClock,
     ) -> Result<sessile::Db, sessile::Error> {
         self.options(rng, durability, sim, clock).open(DIR)
+    }
+}
+
+/// What simulations have met, so that one can tell that they try what they are for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Met {
+    checkpoints: u64,
+    checkpoints_failed: u64,
+    segments_compacted: u64,
+    segments_dropped: u64,
+    dictionaries: u64,
+    values_evicted: u64,
+    cold_reads: u64,
+    compressed: u64,
+    index_files: u64,
+    cold_at_open: u64,
+    orphans: u64,
+}
+
+impl Met {
+    /// Adds what a database has done since it was opened.
+    pub(crate) fn add(&mut self, db: &sessile::Db) {
+        let (storage, recovery) = (db.stats().storage, db.recovery());
+        self.checkpoints += storage.checkpoints;
+        self.checkpoints_failed += storage.checkpoints_failed;
+        self.segments_compacted += storage.segments_compacted;
+        self.segments_dropped += storage.segments_dropped;
+        self.dictionaries += storage.dictionaries;
+        self.values_evicted += storage.values_evicted;
+        self.cold_reads += storage.cold_reads;
+        self.compressed += storage.values_compressed;
+        self.index_files += recovery.index_files as u64;
+        self.cold_at_open += recovery.index_entries;
+        self.orphans += recovery.orphans as u64;
+    }
+
+    pub(crate) fn join(&mut self, other: Met) {
+        let Met {
+            checkpoints,
+            checkpoints_failed,
+            segments_compacted,
+            segments_dropped,
+            dictionaries,
+            values_evicted,
+            cold_reads,
+            compressed,
+            index_files,
+            cold_at_open,
+            orphans,
+        } = other;
+        self.checkpoints += checkpoints;
+        self.checkpoints_failed += checkpoints_failed;
+        self.segments_compacted += segments_compacted;
+        self.segments_dropped += segments_dropped;
+        self.dictionaries += dictionaries;
+        self.values_evicted += values_evicted;
+        self.cold_reads += cold_reads;
+        self.compressed += compressed;
+        self.index_files += index_files;
+        self.cold_at_open += cold_at_open;
+        self.orphans += orphans;
+    }
+
+    /// Whether there was some of everything.
+    pub(crate) fn everything(&self) -> bool {
+        let all = [
+            self.checkpoints,
+            self.checkpoints_failed,
+            self.segments_compacted,
+            self.segments_dropped,
+            self.dictionaries,
+            self.values_evicted,
+            self.cold_reads,
+            self.compressed,
+            self.index_files,
+            self.cold_at_open,
+            self.orphans,
+        ];
+        all.iter().all(|&figure| figure > 0)
     }
 }
 

@@ -86,6 +86,14 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
+/// Says what happens if `SESSILE_TRACE` is set.
+pub(crate) fn trace(what: impl FnOnce() -> String) {
+    static ON: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    if *ON.get_or_init(|| std::env::var_os("SESSILE_TRACE").is_some()) {
+        eprintln!("{}", what());
+    }
+}
+
 /// Runs `test` with each seed and says which one failed: that of `SESSILE_SEED`, or as many as `SESSILE_SEEDS` says (from
 /// `SESSILE_SEED_FROM` on), or `default`.
 pub(crate) fn for_each_seed(default: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
