@@ -65,16 +65,7 @@ impl Entry {
 
     /// The deadline as log and index files hold it.
     pub(crate) fn logged_deadline_ms(&self) -> u64 {
-        let limit = match self.handle.view() {
-            Some(view) => view.policy(),
-            None => self.handle.idle().and_then(|flat| layout::parts(flat).policy),
-        };
-        // Of a cold entry the limit is not known: a deadline rounded beyond it is still met, by the entry's own.
-        logged_deadline(
-            self.deadline_ms,
-            self.handle.grid(),
-            limit.map_or(NEVER, |policy| policy.absolute_ms),
-        )
+        logged_deadline(self.deadline_ms, self.handle.grid())
     }
 
     /// Whether the index files have, or are about to have, an entry for the key.
@@ -138,7 +129,7 @@ pub(crate) struct Counts {
 }
 
 /// What the objects of entries add up to.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     /// Bytes that they ask for.
     pub(crate) bytes: usize,
@@ -152,7 +143,7 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
-    fn of(handle: &Handle) -> Weight {
+    pub(crate) fn of(handle: &Handle) -> Weight {
         let (bytes, dirty) = (handle.memory_bytes(), handle.is_dirty());
         Weight {
             bytes,
@@ -242,6 +233,11 @@ impl Shard {
     /// Whether all entries were taken out at once since a snapshot was collected: a delta can't say that.
     pub(crate) fn is_cleared(&self) -> bool {
         self.cleared
+    }
+
+    /// Entries that share their hash with one that was there before.
+    pub(crate) fn twins(&self) -> u32 {
+        self.twins
     }
 
     /// The hashes that several entries share.
@@ -476,10 +472,10 @@ impl Shard {
     /// Sets the deadline, and the grid that the log's copy of it is rounded to.
     pub(crate) fn set_deadline(&mut self, place: Place, deadline_ms: u64, grid: u16) {
         let entry = self.table.get_mut(place);
-        let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid(), NEVER);
+        let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid());
         let before = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
         let changed =
-            entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid, NEVER);
+            entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid);
         entry.handle.set_grid(grid);
         if changed && !entry.handle.is_dirty() && !entry.handle.is_index_dirty() {
             entry.handle.set_index_dirty(true);

@@ -2,7 +2,6 @@
 
 use super::{Entry, Shard, Weight};
 use crate::expiry::NEVER;
-use crate::limits::IDLE_BYTES_MIN;
 use crate::object::{Form, Object, Packed, layout};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place};
@@ -41,7 +40,7 @@ impl Shard {
 
     /// Finds flat objects around the hash `from` that were not read since the last time and are worth compressing. The last hash that was looked
     /// at.
-    pub(crate) fn find_idle(&mut self, from: u64, found: &mut Vec<(u64, Packed)>) -> u64 {
+    pub(crate) fn find_idle(&mut self, from: u64, bytes_min: usize, found: &mut Vec<(u64, Packed)>) -> u64 {
         let shared = self.twins > 0;
         let mut visit = self.table.visit(from);
         let to = visit.to;
@@ -51,7 +50,7 @@ impl Shard {
             } else if entry.handle.form() == Form::Flat
                 && !shared
                 && let Some(packed) = entry.handle.share()
-                && packed.bytes().len() >= IDLE_BYTES_MIN
+                && packed.bytes().len() >= bytes_min
             {
                 found.push((entry.hash, packed));
             }
