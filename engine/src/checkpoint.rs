@@ -10,9 +10,7 @@ use crate::db::Inner;
 use crate::dictionary::Dictionary;
 use crate::idle;
 use crate::index_file::{IndexEntry, IndexKind, IndexWriter};
-use crate::limits::{
-    DICTIONARY_SAMPLE_BYTES_MAX, DICTIONARY_SAMPLES,
-};
+use crate::limits::{DICTIONARY_SAMPLE_BYTES_MAX, DICTIONARY_SAMPLES};
 use crate::location::Location;
 use crate::manifest::{DictionaryInfo, IndexFileInfo, SegmentInfo};
 use crate::segment::Record;

@@ -30,6 +30,8 @@ pub struct Stats {
 pub struct StorageStats {
     /// Whether a checkpoint is under way.
     pub checkpoint_running: bool,
+    /// Whether one is under way, or about to be, that was asked for.
+    pub checkpoint_requested: bool,
     /// Checkpoints completed.
     pub checkpoints: u64,
     /// Checkpoints that failed.

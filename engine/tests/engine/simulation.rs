@@ -58,7 +58,17 @@ impl Simulation {
         let durability = pick(&mut rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
         let (model, clock) = (Model::default(), SimClock::default());
         let profile = Profile::new(&mut rng);
-        Simulation { rng, sim, clock, model, durability, profile, met: Met::default(), faulty: false, reclaimed_ms: None }
+        Simulation {
+            rng,
+            sim,
+            clock,
+            model,
+            durability,
+            profile,
+            met: Met::default(),
+            faulty: false,
+            reclaimed_ms: None,
+        }
     }
 
     fn fault(&mut self) -> Fault {
@@ -142,9 +152,15 @@ impl Simulation {
         let mut bytes = Rng::new(self.rng.next_u64());
         if self.rng.chance(50) {
             let session = |number: u64| {
-                format!("{{\"user\":{},\"roles\":[\"reader\",\"writer\"],\"theme\":\"dark\"}}", number % 1_000)
+                format!(
+                    "{{\"user\":{},\"roles\":[\"reader\",\"writer\"],\"theme\":\"dark\"}}",
+                    number % 1_000
+                )
             };
-            return (0..length.div_ceil(60)).map(|_| session(bytes.next_u64())).collect::<String>().into_bytes();
+            return (0..length.div_ceil(60))
+                .map(|_| session(bytes.next_u64()))
+                .collect::<String>()
+                .into_bytes();
         }
         (0..length).map(|_| bytes.next_u64() as u8).collect()
     }
