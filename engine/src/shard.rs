@@ -420,8 +420,7 @@ impl Shard {
         let entry = self.table.get_mut(place);
         let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid());
         let before = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
-        let changed =
-            entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid);
+        let changed = entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid);
         entry.handle.set_grid(grid);
         if changed && !entry.handle.is_dirty() && !entry.handle.is_index_dirty() {
             entry.handle.set_index_dirty(true);

@@ -7,10 +7,7 @@ use crate::compaction::Compaction;
 use crate::db::Inner;
 use crate::dictionary::{Dictionary, Gain};
 use crate::index_file::IndexKind;
-use crate::limits::{
-    DICTIONARY_RETRY_CHECKPOINTS,
-    STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
-};
+use crate::limits::{DICTIONARY_RETRY_CHECKPOINTS, STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX};
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
 use crate::{Error, Options, StorageTuning};
@@ -460,7 +457,8 @@ fn wants_checkpoint(inner: &Inner, state: &State, now_ms: u64) -> bool {
     // Much that nothing refers to any more is given back promptly, but not all the time.
     now_ms.saturating_sub(state.last_begun_ms) >= 1_000 && {
         let dead = |segment: &Arc<crate::segments::Segment>| inner.segments.live_records(segment) == 0;
-        inner.segments.all().iter().filter(|s| dead(s)).map(|s| s.bytes).sum::<u64>() >= storage.tuning.dead_bytes_prompt
+        inner.segments.all().iter().filter(|s| dead(s)).map(|s| s.bytes).sum::<u64>()
+            >= storage.tuning.dead_bytes_prompt
     }
 }
 
