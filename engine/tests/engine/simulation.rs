@@ -102,7 +102,7 @@ impl Simulation {
                 }
                 Err(Error::Io { .. } | Error::Log(WalError::Io { .. } | WalError::Poisoned(_))) => {}
                 // Replaying an operation may take a look at a value on disk.
-                Err(error @ Error::Log(WalError::Replay { .. })) => {
+                Err(error @ (Error::Log(WalError::Replay { .. }) | Error::BadLog { .. })) => {
                     assert!(error.to_string().contains(": simulated "), "open: {error}");
                 }
                 Err(Error::Log(WalError::DiskFull { .. })) => self.sim.set_space_bytes(None),
