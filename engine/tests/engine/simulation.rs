@@ -58,6 +58,7 @@ impl Simulation {
         let durability = pick(&mut rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
         let (model, clock) = (Model::default(), SimClock::default());
         let profile = Profile::new(&mut rng);
+        trace(|| format!("{profile:?}"));
         Simulation {
             rng,
             sim,

@@ -181,3 +181,24 @@ fn time_does_not_go_back_behind_a_checkpoint() {
     assert!(db.now_ms() >= now_ms, "{} after {now_ms}", db.now_ms());
     assert!(!db.contains(b"key").expect("readable"));
 }
+
+/// Two keys with the same hash had their timers in one slot. The first was armed anew, in a slot of the same number, and was then taken for the
+/// second, which was left without a timer.
+#[test]
+fn of_two_keys_with_the_same_hash_neither_loses_its_timer() {
+    let machine = Machine::with_one_hash();
+    let db = machine.open();
+    // A level of the wheel has 128 slots of 16 ms.
+    for (long, brief) in [(b"a", b"b"), (b"b", b"a")] {
+        let at_ms = db.now_ms() + 1_000;
+        db.set(long, b"", Expiry::AtMs(at_ms)).expect("set");
+        db.set(brief, b"", Expiry::AtMs(at_ms)).expect("set");
+        db.expire_at_ms(long, Some(at_ms + 128 * 16)).expect("set");
+        db.expire_at_ms(brief, Some(at_ms + 48)).expect("set");
+        for _ in 0..9 {
+            machine.clock.advance_ms(1_000 / 8);
+            steps(&db, 2);
+        }
+        assert_eq!(db.len(), 1);
+    }
+}
