@@ -226,7 +226,7 @@ impl Checkpoint {
             if !self.full && guard.is_cleared() {
                 return Err(Error::Cleared);
             }
-            let collected = guard.collect(from, self.full, &self.tombstones, inner.clock.now_ms());
+            let collected = guard.collect(from, self.full, &self.tombstones);
             let cut = inner.wal.appended();
             drop(guard);
             let last = u64::MAX >> inner.shard_bits | (self.shard as u64) << (64 - inner.shard_bits);
@@ -252,7 +252,7 @@ impl Checkpoint {
     }
 
     fn write_range(&mut self, inner: &Inner, collected: Collected, cut: Lsn) -> Result<(), Error> {
-        let Collected { from, to, objects, entries, mut removed } = collected;
+        let Collected { from, to, objects, entries, mut removed, marked: _ } = collected;
         let mut block = Vec::with_capacity(objects.len() + entries.len());
         for (entry, location) in entries {
             let Some(segment) = inner.segments.at(location) else {

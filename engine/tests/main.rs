@@ -14,5 +14,6 @@ mod engine {
     mod scan;
     mod simulation;
     mod storage;
+    mod stories;
     mod support;
 }

@@ -58,6 +58,7 @@ impl Simulation {
         let durability = pick(&mut rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
         let (model, clock) = (Model::default(), SimClock::default());
         let profile = Profile::new(&mut rng);
+        trace(|| format!("{profile:?}"));
         Simulation {
             rng,
             sim,
@@ -102,7 +103,7 @@ impl Simulation {
                 }
                 Err(Error::Io { .. } | Error::Log(WalError::Io { .. } | WalError::Poisoned(_))) => {}
                 // Replaying an operation may take a look at a value on disk.
-                Err(error @ Error::Log(WalError::Replay { .. })) => {
+                Err(error @ (Error::Log(WalError::Replay { .. }) | Error::BadLog { .. })) => {
                     assert!(error.to_string().contains(": simulated "), "open: {error}");
                 }
                 Err(Error::Log(WalError::DiskFull { .. })) => self.sim.set_space_bytes(None),
@@ -240,7 +241,10 @@ impl Simulation {
         let expected = operation.apply(&mut after, now_ms);
         let before_lsn = db.stats().log.appended;
         let outcome = run(db, &operation);
-        trace(|| format!("{now_ms}: {:.300} -> {:.200}", format!("{operation:?}"), format!("{outcome:?}")));
+        let at = db.stats().log.appended.get();
+        trace(|| {
+            format!("{now_ms} {at}: {:.300} -> {:.200}", format!("{operation:?}"), format!("{outcome:?}"))
+        });
         let log = db.stats().log;
         let logged_at_ms = if log.appended > before_lsn { now_ms } else { 0 };
         match outcome {
@@ -295,7 +299,15 @@ impl Simulation {
     fn step(&mut self, db: &Db) {
         let now_ms = db.now_ms();
         let outcome = db.step();
-        trace(|| format!("{now_ms}: step {outcome:?}"));
+        let storage = db.stats().storage;
+        trace(|| {
+            format!(
+                "{now_ms} {}: step {outcome:?} {} {}",
+                log_of(db),
+                storage.checkpoint_running,
+                storage.checkpoints
+            )
+        });
         let log = db.stats().log;
         // Expiry comes first and cannot fail.
         let mut after = self.model.world.clone();
@@ -624,4 +636,8 @@ fn the_model_notices_a_lost_write_and_a_risen_key() {
         model.read_back(&[(id, item)].into_iter().collect(), 2_000);
     });
     assert!(risen.is_err());
+}
+
+fn log_of(db: &Db) -> u64 {
+    db.stats().log.appended.get()
 }
