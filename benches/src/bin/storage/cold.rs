@@ -35,13 +35,12 @@ pub(crate) fn run(setting: &Setting) -> Result<Report, Failure> {
     for (name, outcome, aim) in
         [("server", &server, Aim::AtMost(10.0)), ("in-process", &inside, Aim::AtMost(10.0))]
     {
-        for quantile in [0.5, 0.99] {
-            let percent = quantile * 100.0;
+        for (quantile, percentile) in [(0.5, "p50"), (0.99, "p99")] {
             let (hot, cold) = (microseconds(&outcome.hot, quantile), microseconds(&outcome.cold, quantile));
-            report.row(format!("{name}, hot p{percent}"), "µs", hot, None, Aim::None);
-            report.row(format!("{name}, cold p{percent}"), "µs", cold, None, Aim::None);
+            report.row(format!("{name}, hot {percentile}"), "µs", hot, None, Aim::None);
+            report.row(format!("{name}, cold {percentile}"), "µs", cold, None, Aim::None);
             let aim = if quantile < 0.9 { aim } else { Aim::None };
-            report.row(format!("{name}, cold more than hot, p{percent}"), "µs", cold - hot, None, aim);
+            report.row(format!("{name}, cold more than hot, {percentile}"), "µs", cold - hot, None, aim);
         }
         report.row(
             format!("{name}, cold reads that went to disk"),

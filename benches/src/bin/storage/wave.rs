@@ -62,7 +62,7 @@ pub(crate) fn run(setting: &Setting) -> Result<Report, Failure> {
     }
     row("GET p99, meanwhile to quiet", "×", of(&|o| o.wave[1] / o.quiet[1]), Aim::AtMost(2.0));
     report.note(format!(
-        "inf: not within {} s. Disk: all files for Redis, those without the log for Sessile, which had made a checkpoint of the dying before. Latencies count from the moment a request is due.",
+        "∞: not within {} s. Disk: all files for Redis, those without the log for Sessile, which had made a checkpoint of the dying before. Latencies count from the moment a request is due.",
         WATCHED.as_secs()
     ));
     Ok(report)
