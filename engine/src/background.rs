@@ -7,7 +7,7 @@ use crate::db::{Garbage, Inner};
 use crate::limits::{EXPIRY_PAUSE_MAX, FREED_PER_STEP_MAX, TIMERS_PER_HOLD_MAX};
 use crate::shard::Dead;
 use crate::{Error, Options};
-use crate::{storage, tiering};
+use crate::{evict_keys, idle_pass, storage, tiering};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
 }
 
 /// Frees some of what was too large to be freed in place; whether there is more.
-fn free_garbage(inner: &Inner) -> bool {
+pub(crate) fn free_garbage(inner: &Inner) -> bool {
     let mut garbage = inner.garbage.lock();
     let keep = garbage.len().saturating_sub(FREED_PER_STEP_MAX);
     let freed: Vec<Garbage> = garbage.drain(keep..).collect();
@@ -76,6 +76,11 @@ fn free_garbage(inner: &Inner) -> bool {
 /// One step of the log's background work; how long until the next.
 pub(crate) fn log_step(inner: &Inner) -> Result<Duration, Error> {
     inner.wal.step().map(|step| step.pause).map_err(Error::of_log)
+}
+
+/// One step of what bounds memory; how long until the next.
+pub(crate) fn tiering_step(inner: &Inner) -> Duration {
+    tiering::step(inner).min(idle_pass::step(inner)).min(evict_keys::step(inner))
 }
 
 /// Where the threads of a database pause.
@@ -171,7 +176,7 @@ impl Threads {
             threads
                 .spawn("sessile-storage", |inner| while inner.pauses.storage.wait(storage::step(inner)) {})?;
             threads.spawn("sessile-tiering", |inner| {
-                while inner.pauses.tiering.wait(tiering::step(inner).min(TIERING_PAUSE_MAX)) {}
+                while inner.pauses.tiering.wait(tiering_step(inner).min(TIERING_PAUSE_MAX)) {}
             })?;
         }
         if options.background && options.sync_thread {

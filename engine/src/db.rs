@@ -5,28 +5,30 @@
 
 use crate::background::{self, Pauses, Threads};
 use crate::clock::{EngineClock, LogClock};
+use crate::evict_keys::KeyEviction;
 use crate::fetch::ReadCounts;
 use crate::fetch::{Begun, Fetch};
+use crate::idle_pass::IdlePass;
 use crate::key::{DATABASES, Key, KeyHasher};
-use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SCAN_IGNORED_BITS, SHARDS_MAX, SHARDS_MIN};
+use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
-use crate::object::{Kind, Object};
+use crate::object::Object;
 use crate::recovery::{self, Replay, Shards, shard_number};
 use crate::segments::Segments;
 use crate::stats::{RecoveryReport, Stats, StorageStats};
 use crate::storage::{self, Storage};
-use crate::tiering::{self, Held, Tiering};
+use crate::tiering::{Held, Tiering};
 use crate::txn::{Access, Txn};
 use crate::{Error, Eviction, Options};
 use parking_lot::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The lock's name in the data directory.
-const LOCK_NAME: &str = "LOCK";
+pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// A clock that the log is ahead of by more than this, in ms, is worth a warning.
 const CLOCK_AHEAD_WARN_MS: u64 = 1_000;
@@ -42,7 +44,8 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     pub(crate) tiering: Tiering,
     pub(crate) reads: Arc<ReadCounts>,
-    eviction: AtomicU8,
+    pub(crate) key_eviction: KeyEviction,
+    pub(crate) idle_pass: IdlePass,
     background: bool,
     pub(crate) expired_keys: AtomicU64,
     pub(crate) expiry_lag_ms: AtomicU64,
@@ -142,19 +145,30 @@ impl Inner {
 
     /// Whether keys are deleted when memory is full, instead of values leaving it.
     pub(crate) fn evicts_keys(&self) -> bool {
-        self.eviction.load(Ordering::Relaxed) != Eviction::None as u8
+        self.key_eviction.policy() != Eviction::None
     }
 
-    /// Whether a write may happen, for all the disk limit says.
-    fn check_disk_limit(&self, access: Access) -> Result<(), Error> {
-        if access == Access::Write { self.storage.check_disk_limit() } else { Ok(()) }
+    /// Whether reads are noted follows from whether anyone looks at the notes.
+    fn count_accesses(&self) {
+        self.tiering.count_accesses(self.idle_pass.is_on());
+    }
+
+    /// Whether a write may happen, for all that the limits of disk and memory say.
+    fn check_limits(&self, access: Access) -> Result<(), Error> {
+        if access != Access::Write {
+            return Ok(());
+        }
+        if self.key_eviction.is_exhausted() {
+            return Err(Error::MemoryLimit { limit_bytes: self.tiering.limit_bytes() });
+        }
+        self.storage.check_disk_limit()
     }
 
     /// Asks whether a write of about `bytes` may happen; waits while the log's buffer is over its limit.
     pub(crate) fn admit(&self, bytes: usize, access: Access) -> Result<(), Error> {
         let Some(admit) = access.admit() else { return Ok(()) };
         self.check_open()?;
-        self.check_disk_limit(access)?;
+        self.check_limits(access)?;
         self.wal.admit(bytes, admit).map_err(Error::of_log)
     }
 
@@ -203,12 +217,12 @@ impl Db {
         })?;
         let wall_ms = options.clock.wall_ms();
         let mut manifest = recovery::manifest(&*fs, directory, wall_ms)?;
-        let hasher = KeyHasher::new(manifest.hash_key);
+        let hasher = KeyHasher::new(manifest.hash_key).masked(options.tuning.hash_mask);
         let threads = if options.background { cores() } else { 1 };
 
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
-        let shard_count = shard_count();
+        let shard_count = options.tuning.shards.unwrap_or_else(shard_count);
         let shards = recovery::load(directory, &manifest, &files, &segments, shard_count, wall_ms, threads)?;
         let shard_bits = shard_count.trailing_zeros();
         let indexed_ns = options.clock.monotonic_ns();
@@ -283,7 +297,8 @@ impl Db {
             storage,
             tiering: Tiering::new(options.memory_bytes_max),
             reads: Arc::default(),
-            eviction: AtomicU8::new(options.eviction as u8),
+            key_eviction: KeyEviction::new(options.eviction),
+            idle_pass: IdlePass::new(options.idle_compression),
             background: options.background,
             expired_keys: AtomicU64::new(0),
             expiry_lag_ms: AtomicU64::new(0),
@@ -299,6 +314,7 @@ impl Db {
             recovery,
             _lock: lock,
         });
+        inner.count_accesses();
         // So that a limit holds from the first write on.
         inner.count_memory();
         let threads = Threads::start(&inner, options).map_err(Error::io("start a thread for", directory))?;
@@ -361,7 +377,7 @@ impl Db {
     pub fn admit_now(&self, bytes: usize, access: Access) -> Result<bool, Error> {
         let Some(admit) = access.admit() else { return Ok(true) };
         self.inner.check_open()?;
-        self.inner.check_disk_limit(access)?;
+        self.inner.check_limits(access)?;
         let welcome = self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)?;
         if !welcome {
             self.inner.wake_log_if_wanted();
@@ -437,6 +453,7 @@ impl Db {
     /// Changes [`Options::memory_bytes_max`].
     pub fn set_memory_bytes_max(&self, bytes: u64) {
         self.inner.tiering.set_limit(bytes);
+        self.inner.count_accesses();
         self.inner.pauses.tiering.wake();
     }
 
@@ -447,12 +464,16 @@ impl Db {
 
     /// Changes [`Options::eviction`].
     pub fn set_eviction(&self, eviction: Eviction) {
-        self.inner.eviction.store(eviction as u8, Ordering::Relaxed);
+        self.inner.key_eviction.set(eviction);
         self.inner.pauses.tiering.wake();
     }
 
     /// Changes [`Options::idle_compression`].
-    pub fn set_idle_compression(&self, _on: bool) {}
+    pub fn set_idle_compression(&self, on: bool) {
+        self.inner.idle_pass.set(on);
+        self.inner.count_accesses();
+        self.inner.pauses.tiering.wake();
+    }
 
     /// Changes [`Options::checkpoint_log_bytes`] and [`Options::checkpoint_interval`].
     pub fn set_checkpoint_trigger(&self, log_bytes: u64, interval: Duration) {
@@ -579,7 +600,7 @@ impl Db {
         let expiry = background::expiry_step(&self.inner).pause;
         let log = background::log_step(&self.inner)?;
         let storage = storage::step(&self.inner);
-        let tiering = tiering::step(&self.inner);
+        let tiering = background::tiering_step(&self.inner);
         Ok(expiry.min(log).min(storage).min(tiering))
     }
 
@@ -609,6 +630,7 @@ impl Db {
             stats.values_dirty += u64::from(weight.dirty);
             stats.values_resident += keys - u64::from(weight.cold) - u64::from(weight.idle);
         }
+        stats.keys_evicted = inner.key_eviction.evicted.load(Ordering::Relaxed);
         stats.values_evicted = inner.tiering.evicted.load(Ordering::Relaxed);
         stats
     }

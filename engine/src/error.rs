@@ -90,6 +90,12 @@ pub enum Error {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// Memory is full, and the policy allows no key to be deleted ([`Eviction`](crate::Eviction)): writes are refused.
+    #[error("memory has reached its limit of {limit_bytes} bytes, and no key may be deleted")]
+    MemoryLimit {
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
     /// The key's value on disk is damaged: its checksum doesn't match. The key can be deleted.
     #[error("the value of this key is damaged in {} at offset {offset}: {reason}", path.display())]
     DamagedValue {

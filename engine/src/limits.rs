@@ -71,6 +71,13 @@ pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 const _: () = assert!(SEGMENT_BYTES_MAX / 4 <= 1 << 24);
 
+/// Damaged places of a file that a check lists; the others are counted.
+pub(crate) const DAMAGE_LISTED_MAX: usize = 16;
+/// Threads that check segments.
+pub(crate) const CHECK_THREADS_MAX: usize = 8;
+/// Records of each segment that an inventory looks at, to say how far they are compressed.
+pub(crate) const SAMPLED_RECORDS_MAX: usize = 1000;
+
 /// How long after a failure the next checkpoint or compaction is tried, in ms.
 pub(crate) const CHECKPOINT_RETRY_MS: u64 = 5_000;
 /// How often segments are looked at for compaction, in ms.
@@ -79,6 +86,10 @@ pub(crate) const COMPACTION_LOOK_MS: u64 = 2_000;
 pub(crate) const DEAD_BYTES_PROMPT: u64 = 8 << 20;
 /// Checkpoints after which training is tried again, when it did not help.
 pub(crate) const DICTIONARY_RETRY_CHECKPOINTS: u32 = 16;
+/// Bytes that must have been compressed for a dictionary to be judged by them.
+pub(crate) const DICTIONARY_JUDGED_BYTES: u64 = 4 << 20;
+/// A dictionary that compresses to so many thousandths of what it did when it was trained no longer fits.
+pub(crate) const DICTIONARY_WORSE_PROMILLE: u64 = 1250;
 /// What the background writes at most, as long as there is no hurry.
 pub(crate) const STORAGE_BYTES_PER_SECOND: u64 = 128 << 20;
 /// The longest that the storage thread sleeps.
@@ -99,3 +110,16 @@ pub(crate) const HAND_RANGES_PER_HOLD: usize = 1;
 pub(crate) const HAND_STEP: usize = 64;
 /// Bytes of objects that may be in memory however large the index is.
 pub(crate) const OBJECTS_BYTES_MIN: u64 = 16 << 20;
+/// Entries in a block of an index that a repair writes.
+pub(crate) const INDEX_BLOCK_ENTRIES: usize = 40_000;
+/// A pass over the index that compresses idle values begins no sooner than this after the last, in ms: values count as idle after one to two
+/// of them.
+pub(crate) const IDLE_PASS_MS: u64 = 10_000;
+/// Ranges of hashes (up to 1,280 entries each) that a step of such a pass looks at.
+pub(crate) const IDLE_RANGES_PER_STEP: usize = 4;
+/// Shorter objects, key included, are not worth compressing.
+pub(crate) const IDLE_BYTES_MIN: usize = 128;
+/// Keys that are deleted in one hold of a shard's lock when memory is full.
+pub(crate) const EVICTIONS_PER_HOLD: usize = 64;
+/// Entries that are drawn to find one that dies soon (Redis: `maxmemory-samples`, 5).
+pub(crate) const EVICTION_SAMPLES: usize = 8;

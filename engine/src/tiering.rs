@@ -5,7 +5,7 @@
 //! checkpoint instead. (Second chance: Corbató, 1968.) It works in bounded steps under the shard locks, and never does I/O.
 
 use crate::db::Inner;
-use crate::limits::{HAND_RANGES_PER_HOLD, HAND_STEP, OBJECTS_BYTES_MIN};
+use crate::limits::HAND_RANGES_PER_HOLD;
 use crate::object::Object;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,7 +52,7 @@ impl Tiering {
             limit_bytes: AtomicU64::new(limit_bytes),
             overhead_promille: AtomicU64::new(0),
             tight: AtomicBool::new(limit_bytes != u64::MAX),
-            counting: AtomicBool::new(limit_bytes != u64::MAX),
+            counting: AtomicBool::new(false),
             pressed: AtomicBool::new(false),
             away: AtomicBool::new(false),
             hand: Mutex::default(),
@@ -67,11 +67,15 @@ impl Tiering {
 
     pub(crate) fn set_limit(&self, bytes: u64) {
         self.limit_bytes.store(bytes, Ordering::Relaxed);
-        self.counting.store(bytes != u64::MAX, Ordering::Relaxed);
         if bytes == u64::MAX {
             self.tight.store(false, Ordering::Relaxed);
             self.pressed.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Notes reads from here on if there is a limit, or `anyway`.
+    pub(crate) fn count_accesses(&self, anyway: bool) {
+        self.counting.store(anyway || self.limit_bytes() != u64::MAX, Ordering::Relaxed);
     }
 
     /// Whether reads are noted.
@@ -114,22 +118,25 @@ impl Tiering {
     }
 
     /// How many bytes of objects may be in memory.
-    fn object_bytes_max(&self, held: Held) -> u64 {
-        let limit = self.limit_bytes();
-        let asked = limit / (1000 + self.overhead_promille.load(Ordering::Relaxed)) * 1000;
+    fn object_bytes_max(&self, held: Held, bytes_min: u64) -> u64 {
         // An index that is larger than the limit leaves room for what is being worked on.
-        asked.saturating_sub(held.index_bytes).max(OBJECTS_BYTES_MIN.min(limit))
+        self.asked_bytes_max().saturating_sub(held.index_bytes).max(bytes_min.min(self.limit_bytes()))
+    }
+
+    /// How many bytes may be asked of the allocator for the process to stay within the limit.
+    pub(crate) fn asked_bytes_max(&self) -> u64 {
+        self.limit_bytes() / (1000 + self.overhead_promille.load(Ordering::Relaxed)) * 1000
     }
 }
 
 /// A bounded step of the clock hand; how long until the next.
 pub(crate) fn step(inner: &Inner) -> Duration {
     let tiering = &inner.tiering;
-    if !tiering.counts_accesses() || inner.evicts_keys() {
+    if tiering.limit_bytes() == u64::MAX || inner.evicts_keys() {
         return Duration::MAX;
     }
     let held = inner.held();
-    let max = tiering.object_bytes_max(held);
+    let max = tiering.object_bytes_max(held, inner.storage.tuning.objects_bytes_min);
     tiering.tight.store(held.object_bytes >= max / 100 * 90, Ordering::Relaxed);
     // Dirty values can't leave. Before they fill half of what there is, they are written.
     let pressed = held.object_bytes >= max / 100 * 90 && held.dirty_bytes >= max / 4;
@@ -150,7 +157,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
 fn turn(inner: &Inner, excess: u64) -> u64 {
     let mut hand = inner.tiering.hand.lock();
     let (mut freed, mut evicted) = (0, 0);
-    for _ in 0..HAND_STEP {
+    for _ in 0..inner.storage.tuning.hand_step {
         let Some(shard) = inner.shards.get(hand.shard) else {
             *hand = Hand::default();
             continue;
