@@ -63,7 +63,7 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
 }
 
 /// Frees some of what was too large to be freed in place; whether there is more.
-fn free_garbage(inner: &Inner) -> bool {
+pub(crate) fn free_garbage(inner: &Inner) -> bool {
     let mut garbage = inner.garbage.lock();
     let keep = garbage.len().saturating_sub(FREED_PER_STEP_MAX);
     let freed: Vec<Garbage> = garbage.drain(keep..).collect();

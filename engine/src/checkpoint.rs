@@ -11,7 +11,7 @@ use crate::dictionary::Dictionary;
 use crate::idle;
 use crate::index_file::{IndexEntry, IndexKind, IndexWriter};
 use crate::limits::{
-    COLLECTED_RANGES_PER_STEP, DICTIONARY_SAMPLE_BYTES_MAX, DICTIONARY_SAMPLES, DICTIONARY_TRAINED_BYTES_MAX,
+    DICTIONARY_SAMPLE_BYTES_MAX, DICTIONARY_SAMPLES,
 };
 use crate::location::Location;
 use crate::manifest::{DictionaryInfo, IndexFileInfo, SegmentInfo};
@@ -180,7 +180,11 @@ impl Checkpoint {
         let samples = sample(inner);
         let refs: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
         let id = storage.next_dictionary_id();
-        let trained = Dictionary::train(id, &refs, DICTIONARY_TRAINED_BYTES_MAX);
+        let trained = if refs.len() < storage.tuning.dictionary_samples_min {
+            None
+        } else {
+            Dictionary::train_on_few(id, &refs, storage.tuning.dictionary_bytes_max)
+        };
         storage.tried_dictionary(refs.len());
         let Some((dictionary, gain)) = trained else { return Ok(()) };
         dictionary.write(&*storage.fs, &storage.dir, &storage.database_id)?;
@@ -204,7 +208,7 @@ impl Checkpoint {
             return Ok(0);
         }
         let mut written = 0;
-        for _ in 0..COLLECTED_RANGES_PER_STEP {
+        for _ in 0..inner.storage.tuning.collected_ranges_per_step {
             let Some(shard) = inner.shards.get(self.shard) else {
                 self.phase = Phase::Segments;
                 break;
@@ -398,7 +402,8 @@ impl Checkpoint {
         state.number = self.number;
         state.log_from = self.log_from.get();
         state.log_reached = self.log_reached.get();
-        state.time_ms = state.time_ms.max(self.now_ms);
+        // Not when it began: what had died when its range was collected was left out, and must stay dead.
+        state.time_ms = state.time_ms.max(inner.clock.now_ms());
         state.wall_ms = storage.clock.wall_ms();
         state.next_segment = storage.ids.segment.load(Ordering::Relaxed);
         state.next_index = storage.ids.index.load(Ordering::Relaxed);

@@ -9,9 +9,7 @@ use crate::checkpoint::Progress;
 use crate::compression::Compressor;
 use crate::db::Inner;
 use crate::expiry::NEVER;
-use crate::limits::{
-    COMPACTED_BYTES_PER_STEP, COMPACTION_BYTES_MAX, COMPACTION_SOON_MS, SMALL_SEGMENT_BYTES, SMALL_SEGMENTS,
-};
+use crate::limits::COMPACTION_BYTES_MAX;
 use crate::location::Location;
 use crate::object::layout;
 use crate::segment::{Found, Record, Scan};
@@ -38,6 +36,7 @@ pub(crate) struct Compaction {
 
 /// Which segments are worth it.
 fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
+    let tuning = &inner.storage.tuning;
     let segments = inner.segments.all();
     let serial = inner.storage.dictionary().map(|dictionary| dictionary.serial());
     let mut worth: Vec<(f64, Arc<Segment>)> = Vec::new();
@@ -50,19 +49,19 @@ fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
         }
         let dead = segment.bytes.saturating_sub(live);
         let dies_soon = segment.dies_ms != NEVER
-            && segment.dies_ms < now_ms + COMPACTION_SOON_MS
+            && segment.dies_ms < now_ms + tuning.compaction_soon_ms
             && segment.dies_ms > now_ms;
         let old_form =
             serial.is_some() && segment.file.dictionary().map(|dictionary| dictionary.serial()) != serial;
         if (dead >= live && !dies_soon) || (old_form && !dies_soon) {
             worth.push((dead as f64 / live as f64, segment));
-        } else if segment.bytes < SMALL_SEGMENT_BYTES {
+        } else if segment.bytes < tuning.small_segment_bytes {
             small.entry(Group::of(segment.dies_ms, now_ms)).or_default().push(segment);
         }
     }
     worth.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut victims: Vec<Arc<Segment>> = worth.into_iter().map(|(_, segment)| segment).collect();
-    victims.extend(small.into_values().filter(|group| group.len() >= SMALL_SEGMENTS).flatten());
+    victims.extend(small.into_values().filter(|group| group.len() >= tuning.small_segments).flatten());
     let mut bytes = 0;
     victims.retain(|segment| {
         let fits = bytes < COMPACTION_BYTES_MAX;
@@ -113,7 +112,7 @@ impl Compaction {
                 None => return Ok(Progress::More(0)),
             },
         };
-        let until = scan.offset() + COMPACTED_BYTES_PER_STEP;
+        let until = scan.offset() + inner.storage.tuning.compacted_bytes_per_step;
         let mut ended = false;
         while scan.offset() < until && !self.set.has_full() {
             if !self.copy_next(inner, &victim, &mut scan)? {

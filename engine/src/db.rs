@@ -217,12 +217,12 @@ impl Db {
         })?;
         let wall_ms = options.clock.wall_ms();
         let mut manifest = recovery::manifest(&*fs, directory, wall_ms)?;
-        let hasher = KeyHasher::new(manifest.hash_key);
+        let hasher = KeyHasher::new(manifest.hash_key).masked(options.tuning.hash_mask);
         let threads = if options.background { cores() } else { 1 };
 
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
-        let shard_count = shard_count();
+        let shard_count = options.tuning.shards.unwrap_or_else(shard_count);
         let shards = recovery::load(directory, &manifest, &files, &segments, shard_count, wall_ms, threads)?;
         let shard_bits = shard_count.trailing_zeros();
         let indexed_ns = options.clock.monotonic_ns();

@@ -105,9 +105,11 @@ impl Dictionary {
     /// Of long objects it looks at the first 4 KiB, and of many at the first so many that 256 times the dictionary's length is full. The time
     /// it takes is bounded by that: some 0.2 s for 16 KiB and a megabyte or two of samples, half a second for twice or more that.
     pub(crate) fn train(id: u32, samples: &[&[u8]], bytes_max: usize) -> Option<(Dictionary, Gain)> {
-        if samples.len() < SAMPLES_MIN {
-            return None;
-        }
+        if samples.len() < SAMPLES_MIN { None } else { Dictionary::train_on_few(id, samples, bytes_max) }
+    }
+
+    /// As [`train`](Self::train), on however few.
+    pub(crate) fn train_on_few(id: u32, samples: &[&[u8]], bytes_max: usize) -> Option<(Dictionary, Gain)> {
         let samples = samples.iter().map(|sample| &sample[..sample.len().min(SAMPLE_BYTES_MAX)]);
         let (mut training, mut lengths, mut held_out) = (Vec::new(), Vec::new(), Vec::new());
         for (number, sample) in samples.enumerate() {

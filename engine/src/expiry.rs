@@ -83,10 +83,16 @@ pub(crate) fn grid_for(idle_ms: u64) -> u16 {
     if step_max < 4 { 0 } else { (step_max.ilog2() as u16 / 2).min(GRID_MAX) }
 }
 
-/// The deadline that the log holds: rounded up to the grid, but never beyond `limit_ms`.
-pub(crate) fn logged_deadline(deadline_ms: u64, grid: u16, limit_ms: u64) -> u64 {
+/// The widest grid up to `grid` on which a deadline is not rounded beyond `limit_ms`. So what the log and the index files hold never exceeds
+/// the absolute limit, also where only the entry is looked at, and not the object that knows the limit.
+pub(crate) fn grid_within(deadline_ms: u64, grid: u16, limit_ms: u64) -> u16 {
+    (0..=grid).rev().find(|&grid| logged_deadline(deadline_ms, grid) <= limit_ms).unwrap_or(0)
+}
+
+/// The deadline that the log and the index files hold: rounded up to the grid.
+pub(crate) fn logged_deadline(deadline_ms: u64, grid: u16) -> u64 {
     let step = 1u64 << (2 * grid);
-    deadline_ms.checked_next_multiple_of(step).unwrap_or(deadline_ms).min(limit_ms.max(deadline_ms))
+    deadline_ms.checked_next_multiple_of(step).unwrap_or(deadline_ms)
 }
 
 #[cfg(test)]
@@ -99,10 +105,10 @@ mod tests {
         fn what_is_logged_is_late_by_at_most_five_percent_and_never_early(
             idle_ms in 0u64..1 << 40, now in 0u64..1 << 42, limit: Option<u32>,
         ) {
-            let grid = grid_for(idle_ms);
             let deadline = now + idle_ms;
             let limit = limit.map_or(NEVER, |more| deadline + u64::from(more));
-            let logged = logged_deadline(deadline, grid, limit);
+            let grid = grid_within(deadline, grid_for(idle_ms), limit);
+            let logged = logged_deadline(deadline, grid);
             prop_assert!(logged >= deadline && logged <= limit);
             prop_assert!(logged - deadline <= idle_ms / 20);
         }
@@ -112,6 +118,6 @@ mod tests {
     fn half_an_hour_has_steps_of_a_minute() {
         assert_eq!(1u64 << (2 * grid_for(1_800_000)), 65_536);
         assert_eq!(grid_for(60), 0);
-        assert_eq!(logged_deadline(NEVER - 1, 15, NEVER), NEVER - 1);
+        assert_eq!(logged_deadline(NEVER - 1, 15), NEVER - 1);
     }
 }

@@ -7,7 +7,7 @@ use crate::compression::Compressor;
 use crate::db::Inner;
 use crate::dictionary::Dictionary;
 use crate::idle;
-use crate::limits::{IDLE_PASS_MS, IDLE_RANGES_PER_STEP};
+use crate::limits::IDLE_RANGES_PER_STEP;
 use crate::object::{Object, Packed};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,11 +50,11 @@ pub(crate) fn step(inner: &Inner) -> Duration {
     if !pass.is_on() {
         return Duration::MAX;
     }
-    let Some(dictionary) = inner.storage.dictionary() else { return Duration::from_millis(IDLE_PASS_MS) };
+    let Some(dictionary) = inner.storage.dictionary() else { return Duration::from_millis(inner.storage.tuning.idle_pass_ms) };
     let mut state = pass.state.lock();
     let now_ms = inner.clock.now_ms();
     if state.shard == 0 && state.next.is_none() {
-        let wait_ms = (state.begun_ms + IDLE_PASS_MS).saturating_sub(now_ms);
+        let wait_ms = (state.begun_ms + inner.storage.tuning.idle_pass_ms).saturating_sub(now_ms);
         if wait_ms > 0 {
             return Duration::from_millis(wait_ms);
         }
@@ -70,7 +70,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
         let first = (state.shard as u64) << (64 - inner.shard_bits);
         let last = first | u64::MAX >> inner.shard_bits;
         let mut found = Vec::new();
-        let to = shard.lock().find_idle(state.next.unwrap_or(first), &mut found);
+        let to = shard.lock().find_idle(state.next.unwrap_or(first), inner.storage.tuning.idle_bytes_min, &mut found);
         looked_at += 1;
         let compressed: Vec<_> = found
             .into_iter()

@@ -35,6 +35,8 @@ impl<'a> Key<'a> {
 pub(crate) struct KeyHasher {
     databases: [SipHasher13; DATABASES as usize],
     fields: SipHasher13,
+    /// All ones, but in tests.
+    mask: u64,
 }
 
 impl KeyHasher {
@@ -46,14 +48,20 @@ impl KeyHasher {
         KeyHasher {
             databases: std::array::from_fn(|number| keyed(number as u64)),
             fields: keyed(u64::from(DATABASES)),
+            mask: u64::MAX,
         }
+    }
+
+    /// Hashes that keep only some of their bits, so that keys share them.
+    pub(crate) fn masked(self, mask: u64) -> KeyHasher {
+        KeyHasher { mask, ..self }
     }
 
     /// # Panics
     /// If `database` is not below [`DATABASES`].
     #[inline]
     pub(crate) fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
-        Key { database, hash: self.databases[usize::from(database)].hash(bytes), bytes }
+        Key { database, hash: self.databases[usize::from(database)].hash(bytes) & self.mask, bytes }
     }
 
     /// The hash of a field of a large hash.

@@ -63,9 +63,11 @@ mod stats;
 mod storage;
 mod table;
 mod tiering;
+mod tuning;
 mod txn;
 mod value;
 mod varint;
+mod verify;
 mod wheel;
 
 pub use db::Db;
@@ -77,6 +79,8 @@ pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use object::Kind;
 pub use options::{Eviction, Options};
 pub use sessile_wal::{Durability, Lsn};
+#[doc(hidden)]
+pub use tuning::StorageTuning;
 pub use stats::{RecoveryReport, Stats, StorageStats};
 pub use txn::{Access, Txn, WrongKind};
 pub use value::Value;

@@ -86,6 +86,10 @@ pub(crate) const COMPACTION_LOOK_MS: u64 = 2_000;
 pub(crate) const DEAD_BYTES_PROMPT: u64 = 8 << 20;
 /// Checkpoints after which training is tried again, when it did not help.
 pub(crate) const DICTIONARY_RETRY_CHECKPOINTS: u32 = 16;
+/// Bytes that must have been compressed for a dictionary to be judged by them.
+pub(crate) const DICTIONARY_JUDGED_BYTES: u64 = 4 << 20;
+/// A dictionary that compresses to so many thousandths of what it did when it was trained no longer fits.
+pub(crate) const DICTIONARY_WORSE_PROMILLE: u64 = 1250;
 /// What the background writes at most, as long as there is no hurry.
 pub(crate) const STORAGE_BYTES_PER_SECOND: u64 = 128 << 20;
 /// The longest that the storage thread sleeps.

@@ -1,6 +1,6 @@
 //! How to open a database.
 
-use crate::{Db, Error};
+use crate::{Db, Error, StorageTuning};
 use sessile_wal::{Clock, Durability, Fs, RealFs, SystemClock};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub struct Options {
     pub(crate) idle_compression: bool,
     pub(crate) checkpoint_log_bytes: u64,
     pub(crate) checkpoint_interval: Duration,
+    pub(crate) tuning: StorageTuning,
 }
 
 /// What happens when memory reaches its limit.
@@ -82,6 +83,7 @@ impl Options {
             idle_compression: false,
             checkpoint_log_bytes: CHECKPOINT_LOG_BYTES,
             checkpoint_interval: CHECKPOINT_INTERVAL,
+            tuning: StorageTuning::default(),
         }
     }
 
@@ -169,6 +171,14 @@ impl Options {
     #[must_use]
     pub fn checkpoint_interval(mut self, interval: Duration) -> Options {
         self.checkpoint_interval = interval;
+        self
+    }
+
+    /// Other limits than the storage has, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn storage_tuning(mut self, tuning: StorageTuning) -> Options {
+        self.tuning = tuning;
         self
     }
 

@@ -9,7 +9,6 @@ use crate::compression::Compressor;
 use crate::db::Inner;
 use crate::dictionary::Dictionary;
 use crate::expiry::NEVER;
-use crate::limits::{SEGMENT_TARGET_BYTES, SEGMENTS_OPEN_MAX};
 use crate::location::Location;
 use crate::segment::{Record, SegmentFile, SegmentWriter, Stored};
 use crate::segments::Segment;
@@ -99,19 +98,20 @@ impl<T> SegmentSet<T> {
         tag: T,
     ) -> Result<(u32, Location), (Error, T)> {
         self.clock += 1;
+        let tuning = &inner.storage.tuning;
         let bytes = match content {
             Content::Flat(record) => record.object.len(),
             Content::Stored(stored, _) => stored.bytes.len(),
         };
         let group = Group::of(dies_ms, self.now_ms);
         if let Some(open) = self.open.get(&group)
-            && (open.writer.bytes() + bytes as u64 > SEGMENT_TARGET_BYTES || !open.writer.has_room(bytes))
+            && (open.writer.bytes() + bytes as u64 > tuning.segment_target_bytes || !open.writer.has_room(bytes))
             && open.writer.records() > 0
         {
             self.full.extend(self.open.remove(&group));
         }
         if !self.open.contains_key(&group) {
-            if self.open.len() >= SEGMENTS_OPEN_MAX {
+            if self.open.len() >= tuning.segments_open_max {
                 let oldest = self.open.iter().min_by_key(|(_, open)| open.used_at).map(|(&group, _)| group);
                 self.full.extend(oldest.and_then(|group| self.open.remove(&group)));
             }
@@ -159,8 +159,9 @@ impl<T> SegmentSet<T> {
     /// # Errors
     /// [`Error::Io`].
     pub(crate) fn write(&mut self, inner: &Inner) -> Result<u64, Error> {
+        let io_bytes = inner.storage.tuning.segment_io_bytes as u64;
         let mut written = 0;
-        for open in self.open.values_mut().filter(|open| open.writer.wants_write()) {
+        for open in self.open.values_mut().filter(|open| open.writer.unwritten_bytes() >= io_bytes) {
             let before = open.writer.unwritten_bytes();
             open.writer.write()?;
             written += before;

@@ -8,12 +8,12 @@ use crate::db::Inner;
 use crate::dictionary::{Dictionary, Gain};
 use crate::index_file::IndexKind;
 use crate::limits::{
-    CHECKPOINT_RETRY_MS, COMPACTION_LOOK_MS, DEAD_BYTES_PROMPT, DICTIONARY_RETRY_CHECKPOINTS,
+    DICTIONARY_RETRY_CHECKPOINTS,
     STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
 };
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
-use crate::{Error, Options};
+use crate::{Error, Options, StorageTuning};
 use parking_lot::{Condvar, Mutex};
 use sessile_wal::{Clock, Fs};
 use std::path::PathBuf;
@@ -116,6 +116,7 @@ pub(crate) struct Storage {
     in_use: Mutex<InUse>,
     disk_limit_bytes: AtomicU64,
     disk_used_bytes: AtomicU64,
+    pub(crate) tuning: StorageTuning,
 }
 
 impl Storage {
@@ -148,6 +149,7 @@ impl Storage {
             in_use: Mutex::new(InUse { dictionary, ..InUse::default() }),
             disk_limit_bytes: AtomicU64::new(options.disk_bytes_max),
             disk_used_bytes: AtomicU64::new(0),
+            tuning: options.tuning.clone(),
             manifest: Mutex::new(manifest),
         }
     }
@@ -192,11 +194,11 @@ impl Storage {
         let from = self.figures.compressed_from_bytes.load(Ordering::Relaxed);
         let to = self.figures.compressed_to_bytes.load(Ordering::Relaxed);
         let (lately_from, lately_to) = (from - in_use.from_bytes, to - in_use.to_bytes);
-        if lately_from < 4 << 20 {
+        if lately_from < self.tuning.dictionary_judged_bytes {
             return false;
         }
         (in_use.from_bytes, in_use.to_bytes) = (from, to);
-        lately_to * 1000 / lately_from > in_use.promille * 5 / 4
+        lately_to * 1000 / lately_from > in_use.promille * self.tuning.dictionary_worse_promille / 1000
     }
 
     /// Training was tried.
@@ -287,6 +289,11 @@ impl Storage {
         requests.ended += 1;
         requests.failure = failure;
         self.ended.notify_all();
+    }
+
+    /// Whether a checkpoint or a compaction is under way.
+    pub(crate) fn is_at_work(&self) -> bool {
+        !matches!(self.state.lock().work, Work::Nothing)
     }
 
     /// The state of all that, for humans.
@@ -386,7 +393,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
             Err(error) => {
                 tracing::error!(%error, "compaction has failed; nothing is lost");
                 compaction.abandon(inner);
-                state.compaction_look_at_ms = now_ms + CHECKPOINT_RETRY_MS;
+                state.compaction_look_at_ms = now_ms + storage.tuning.checkpoint_retry_ms;
                 Duration::from_millis(10)
             }
         },
@@ -407,7 +414,7 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
             Err(error) => fail_checkpoint(inner, state, None, &error, now_ms),
         }
     } else if now_ms >= state.compaction_look_at_ms {
-        state.compaction_look_at_ms = now_ms + COMPACTION_LOOK_MS;
+        state.compaction_look_at_ms = now_ms + storage.tuning.compaction_look_ms;
         if let Some(compaction) = Compaction::begin(inner, now_ms) {
             state.work = Work::Compaction(Box::new(compaction));
             return Duration::ZERO;
@@ -430,7 +437,7 @@ fn fail_checkpoint(
     }
     storage.force_snapshot.store(true, Ordering::Release);
     storage.figures.checkpoints_failed.fetch_add(1, Ordering::Relaxed);
-    state.retry_at_ms = now_ms + CHECKPOINT_RETRY_MS;
+    state.retry_at_ms = now_ms + storage.tuning.checkpoint_retry_ms;
     storage.has_ended(Some(error.to_string()));
 }
 
@@ -453,7 +460,7 @@ fn wants_checkpoint(inner: &Inner, state: &State, now_ms: u64) -> bool {
     // Much that nothing refers to any more is given back promptly, but not all the time.
     now_ms.saturating_sub(state.last_begun_ms) >= 1_000 && {
         let dead = |segment: &Arc<crate::segments::Segment>| inner.segments.live_records(segment) == 0;
-        inner.segments.all().iter().filter(|s| dead(s)).map(|s| s.bytes).sum::<u64>() >= DEAD_BYTES_PROMPT
+        inner.segments.all().iter().filter(|s| dead(s)).map(|s| s.bytes).sum::<u64>() >= storage.tuning.dead_bytes_prompt
     }
 }
 

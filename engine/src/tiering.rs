@@ -5,7 +5,7 @@
 //! checkpoint instead. (Second chance: Corbató, 1968.) It works in bounded steps under the shard locks, and never does I/O.
 
 use crate::db::Inner;
-use crate::limits::{HAND_RANGES_PER_HOLD, HAND_STEP, OBJECTS_BYTES_MIN};
+use crate::limits::HAND_RANGES_PER_HOLD;
 use crate::object::Object;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -118,9 +118,9 @@ impl Tiering {
     }
 
     /// How many bytes of objects may be in memory.
-    fn object_bytes_max(&self, held: Held) -> u64 {
+    fn object_bytes_max(&self, held: Held, bytes_min: u64) -> u64 {
         // An index that is larger than the limit leaves room for what is being worked on.
-        self.asked_bytes_max().saturating_sub(held.index_bytes).max(OBJECTS_BYTES_MIN.min(self.limit_bytes()))
+        self.asked_bytes_max().saturating_sub(held.index_bytes).max(bytes_min.min(self.limit_bytes()))
     }
 
     /// How many bytes may be asked of the allocator for the process to stay within the limit.
@@ -136,7 +136,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
         return Duration::MAX;
     }
     let held = inner.held();
-    let max = tiering.object_bytes_max(held);
+    let max = tiering.object_bytes_max(held, inner.storage.tuning.objects_bytes_min);
     tiering.tight.store(held.object_bytes >= max / 100 * 90, Ordering::Relaxed);
     // Dirty values can't leave. Before they fill half of what there is, they are written.
     let pressed = held.object_bytes >= max / 100 * 90 && held.dirty_bytes >= max / 4;
@@ -157,7 +157,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
 fn turn(inner: &Inner, excess: u64) -> u64 {
     let mut hand = inner.tiering.hand.lock();
     let (mut freed, mut evicted) = (0, 0);
-    for _ in 0..HAND_STEP {
+    for _ in 0..inner.storage.tuning.hand_step {
         let Some(shard) = inner.shards.get(hand.shard) else {
             *hand = Hand::default();
             continue;

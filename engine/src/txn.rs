@@ -12,7 +12,7 @@ pub(crate) mod hash;
 pub(crate) mod string;
 
 use crate::db::Inner;
-use crate::expiry::{NEVER, Touch, grid_for, logged_deadline, ms};
+use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
 use crate::key::Key;
 use crate::object::{self, Kind, Object, Policy, View};
 use crate::record::{Name, Operation, put_object};
@@ -238,7 +238,8 @@ impl<'db> Txn<'db> {
         };
         let limit = limit.map_or(NEVER, |policy| policy.absolute_ms);
         let deadline_ms = deadline_ms.min(limit);
-        let logged = logged_deadline(deadline_ms, grid, limit);
+        let grid = grid_within(deadline_ms, grid, limit);
+        let logged = logged_deadline(deadline_ms, grid);
         // Whoever reads the log back knows entries by their hash alone as long as their objects are on disk.
         let twin = self.shard(key).find_hash(key.hash, |entry| !entry.is_of(key)).is_some();
         let before = self.record.len();
@@ -326,8 +327,9 @@ impl<'db> Txn<'db> {
             return Some(deadline_ms);
         }
         let before =
-            (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid(), limit));
-        let after = (grid, logged_deadline(deadline_ms, grid, limit));
+            (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid()));
+        let grid = grid_within(deadline_ms, grid, limit);
+        let after = (grid, logged_deadline(deadline_ms, grid));
         if before != after {
             let name = shard.name(place, key.database, key.bytes);
             self.log(Operation::Deadline { name, deadline_ms: after.1, grid });

@@ -14,5 +14,6 @@ mod engine {
     mod model;
     mod scan;
     mod simulation;
+    mod storage;
     mod support;
 }

@@ -4,6 +4,7 @@
 //! effect is in there. Everything an operation needs of a value that is on disk is read then, which is rare: puts and touches need nothing.
 
 use super::{Shards, shard_number};
+use crate::expiry::logged_deadline;
 use crate::index_file::Cuts;
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::object::{self, Kind, Object, layout};
@@ -216,6 +217,7 @@ impl<'a> Replay<'a> {
                     return Ok(());
                 }
                 let object = object::from_flat(kind, object, hasher);
+                let grid = sound_grid(deadline_ms, grid);
                 let mut shard = self.shard(key.hash);
                 self.put(&mut shard, &key, twin, object, deadline_ms, grid)?;
             }
@@ -234,7 +236,7 @@ impl<'a> Replay<'a> {
                 if !self.is_collected(hash, lsn) {
                     let mut shard = self.shard(hash);
                     let place = self.find(&mut shard, name)?.ok_or("its key isn't there")?;
-                    shard.set_deadline(place, deadline_ms, grid);
+                    shard.set_deadline(place, deadline_ms, sound_grid(deadline_ms, grid));
                 }
             }
             Operation::SetField { name, field, value } => {
@@ -344,6 +346,11 @@ impl<'a> Replay<'a> {
             }
         }
     }
+}
+
+/// Logs of before there were checkpoints have deadlines that were cut to the absolute limit instead of rounded to their grid.
+fn sound_grid(deadline_ms: u64, grid: u16) -> u16 {
+    if logged_deadline(deadline_ms, grid) == deadline_ms { grid } else { 0 }
 }
 
 impl Dealer<'_, '_> {

@@ -128,14 +128,16 @@ impl Txn<'_> {
         }
     }
 
-    /// Puts the visitors back that nobody has changed.
+    /// Puts the visitors back that nobody has changed, nor given a twin.
     pub(super) fn see_off(&mut self) {
         for Visitor { hash, position, brought, back } in std::mem::take(&mut self.visitors) {
             let shard: &mut Shard = &mut self.shards[position].1;
             let place = shard.find_hash(hash, |entry| {
-                entry.handle().share().is_some_and(|packed| packed.is_same(&brought))
+                let handle = entry.handle();
+                !handle.is_dirty() && handle.share().is_some_and(|packed| packed.is_same(&brought))
             });
-            if let Some(place) = place {
+            // Of entries that share their hash none may be cold: their keys tell them apart.
+            if let Some(place) = place.filter(|&place| !shard.has_twin(place)) {
                 let object = shard.reshape(place, back);
                 self.garbage.push(object);
             }

@@ -13,11 +13,17 @@
 //!   key back that had died of its exact deadline.
 
 use super::model::{Answer, Model, Operation};
-use super::support::{Content, DIR, Id, NEVER, fixed_manifest, for_each_seed, look_at_all, manifest_path};
-use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Key, Options, Touch, Txn};
+use super::storage::{Met, Profile, memory_limit, pick};
+use super::support::{
+    Content, DIR, Id, NEVER, Seen, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
+    try_look_at_all,
+};
+use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Key, Touch, Txn};
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 struct Simulation {
@@ -26,6 +32,10 @@ struct Simulation {
     clock: SimClock,
     model: Model,
     durability: Durability,
+    profile: Profile,
+    met: Met,
+    /// Whether a call was ordered to fail in this life.
+    faulty: bool,
     /// A death and the step that saw it, when the log may not know the time yet. (An earlier step may have reclaimed the key: the one in the
     /// tick of its deadline.)
     reclaimed_ms: Option<(u64, u64)>,
@@ -47,7 +57,8 @@ impl Simulation {
         }
         let durability = pick(&mut rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
         let (model, clock) = (Model::default(), SimClock::default());
-        Simulation { rng, sim, clock, model, durability, reclaimed_ms: None }
+        let profile = Profile::new(&mut rng);
+        Simulation { rng, sim, clock, model, durability, profile, met: Met::default(), faulty: false, reclaimed_ms: None }
     }
 
     fn fault(&mut self) -> Fault {
@@ -64,18 +75,15 @@ impl Simulation {
                 let fault = self.fault();
                 self.sim.fail_after(1 + self.rng.below(60), fault);
             }
-            let file_bytes = pick(&mut self.rng, &[8 << 10, 8 << 10, 12 << 10, 64 << 10]);
-            let opened = Options::new()
-                .durability(self.durability)
-                .file_system(Arc::new(self.sim.clone()))
-                .clock(Arc::new(self.clock.clone()))
-                .manual_background()
-                .log_file_bytes_max(file_bytes)
-                .open(DIR);
-            match opened {
+            match self.profile.open(&mut self.rng, self.durability, &self.sim, &self.clock) {
+                // The crash came when an orphan was being removed, which may fail.
+                Ok(db) if self.sim.is_down() => drop(db),
                 Ok(db) => {
                     self.sim.clear_faults();
+                    self.faulty = false;
+                    assert_eq!(db.verify(), Ok(()));
                     let seen = look_at_all(&db);
+                    trace(|| format!("opened at {}: {:?}", db.now_ms(), db.recovery()));
                     let now_ms = db.now_ms();
                     assert_eq!(db.recovery().keys, seen.len() as u64, "the report counts the living");
                     self.model.read_back(&seen, now_ms);
@@ -83,6 +91,10 @@ impl Simulation {
                     return db;
                 }
                 Err(Error::Io { .. } | Error::Log(WalError::Io { .. } | WalError::Poisoned(_))) => {}
+                // Replaying an operation may take a look at a value on disk.
+                Err(error @ Error::Log(WalError::Replay { .. })) => {
+                    assert!(error.to_string().contains(": simulated "), "open: {error}");
+                }
                 Err(Error::Log(WalError::DiskFull { .. })) => self.sim.set_space_bytes(None),
                 Err(error) => panic!("open: {error} ({error:?})"),
             }
@@ -97,6 +109,7 @@ impl Simulation {
 
     /// Ends the process, with or without the power.
     fn die(&mut self) {
+        trace(|| "die".into());
         if self.rng.chance(50) {
             self.sim.kill();
         } else {
@@ -116,7 +129,7 @@ impl Simulation {
 
     fn id(&mut self) -> Id {
         let database = pick(&mut self.rng, &[0, 0, 1, 15]);
-        (database, format!("key:{}", self.rng.below(5)).into_bytes())
+        (database, format!("key:{}", self.rng.below(self.profile.keys)).into_bytes())
     }
 
     fn bytes(&mut self) -> Vec<u8> {
@@ -127,6 +140,12 @@ impl Simulation {
             _ => self.rng.below(120),
         };
         let mut bytes = Rng::new(self.rng.next_u64());
+        if self.rng.chance(50) {
+            let session = |number: u64| {
+                format!("{{\"user\":{},\"roles\":[\"reader\",\"writer\"],\"theme\":\"dark\"}}", number % 1_000)
+            };
+            return (0..length.div_ceil(60)).map(|_| session(bytes.next_u64())).collect::<String>().into_bytes();
+        }
         (0..length).map(|_| bytes.next_u64() as u8).collect()
     }
 
@@ -205,6 +224,7 @@ impl Simulation {
         let expected = operation.apply(&mut after, now_ms);
         let before_lsn = db.stats().log.appended;
         let outcome = run(db, &operation);
+        trace(|| format!("{now_ms}: {:.300} -> {:.200}", format!("{operation:?}"), format!("{outcome:?}")));
         let log = db.stats().log;
         let logged_at_ms = if log.appended > before_lsn { now_ms } else { 0 };
         match outcome {
@@ -219,19 +239,47 @@ impl Simulation {
             }
             Err(Error::DiskFull(_) | Error::LogFailed(_)) => {
                 // Refused before it happened, or not acknowledged after it did: memory says which.
-                let seen = look_at_all(db);
+                let Some(seen) = self.look(db) else {
+                    if logged_at_ms > 0 {
+                        self.model.commit(after, log.appended.get(), logged_at_ms, false);
+                    }
+                    return;
+                };
                 let is = |world| super::model::matches(&exact(world), &seen, now_ms).is_ok();
                 if is(&after) && (logged_at_ms > 0 || !is(&self.model.world)) {
                     self.model.commit(after, log.appended.get(), logged_at_ms, false);
                 }
             }
+            // Refused before it happened: a value can't be read, or the directory is full.
+            Err(Error::Io { .. }) if self.may_fail() => {}
+            Err(Error::DiskLimit { .. }) => {}
             Err(error) => panic!("{operation:?}: {error}"),
+        }
+    }
+
+    fn may_fail(&self) -> bool {
+        self.faulty || self.sim.is_down()
+    }
+
+    /// All keys, unless the disk refuses.
+    fn look(&self, db: &Db) -> Option<BTreeMap<Id, Seen>> {
+        match try_look_at_all(db) {
+            Ok(seen) => Some(seen),
+            Err(Error::Io { .. }) if self.may_fail() => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn compare(&self, db: &Db) {
+        if let Some(seen) = self.look(db) {
+            self.model.compare(&seen, db.now_ms());
         }
     }
 
     fn step(&mut self, db: &Db) {
         let now_ms = db.now_ms();
         let outcome = db.step();
+        trace(|| format!("{now_ms}: step {outcome:?}"));
         let log = db.stats().log;
         // Expiry comes first and cannot fail.
         let mut after = self.model.world.clone();
@@ -302,8 +350,29 @@ impl Simulation {
         }
     }
 
+    fn checkpoint(&mut self, db: &Db) {
+        trace(|| "checkpoint".into());
+        match db.checkpoint() {
+            Ok(()) => self.model.all_durable(),
+            Err(Error::CheckpointFailed { .. }) => {}
+            Err(error) => panic!("checkpoint: {error}"),
+        }
+    }
+
+    fn settings(&mut self, db: &Db) {
+        match self.rng.below(4) {
+            0 => db.set_memory_bytes_max(memory_limit(&mut self.rng)),
+            1 => db.set_idle_compression(self.rng.chance(50)),
+            2 => db.set_disk_bytes_max(pick(&mut self.rng, &[1, 50_000, NEVER, NEVER])),
+            _ => db.set_checkpoint_trigger(
+                pick(&mut self.rng, &[1, 1_000, NEVER]),
+                Duration::from_millis(pick(&mut self.rng, &[1, 1_000_000])),
+            ),
+        }
+    }
+
     fn turn(&mut self, db: &Db) {
-        match self.rng.below(42) {
+        match self.rng.below(48) {
             40..=41 => self.wait_for_a_death(db),
             0..=25 => self.operate(db),
             26..=33 => {
@@ -330,8 +399,21 @@ impl Simulation {
                 let limited = self.rng.chance(50);
                 self.sim.set_space_bytes(limited.then_some(limit));
             }
-            _ => self.model.compare(&look_at_all(db), db.now_ms()),
+            39 => self.compare(db),
+            42..=43 => self.checkpoint(db),
+            44 => self.settings(db),
+            // Background work between operations, without time passing.
+            _ => {
+                db.request_checkpoint();
+                for _ in 0..self.rng.below(40) {
+                    self.step(db);
+                    if self.rng.chance(40) {
+                        self.operate(db);
+                    }
+                }
+            }
         }
+        assert_eq!(db.verify(), Ok(()));
         let log = db.stats().log;
         self.model.note(log.written.get(), log.durable.get(), db.now_ms());
     }
@@ -339,10 +421,11 @@ impl Simulation {
     fn live(&mut self) {
         let db = self.open();
         match self.rng.below(10) {
-            0..=3 => self.sim.crash_after(1 + self.rng.below(200)),
+            0..=3 => self.sim.crash_after(1 + self.rng.below(400)),
             4..=5 => {
                 let fault = self.fault();
-                self.sim.fail_after(1 + self.rng.below(100), fault);
+                self.sim.fail_after(1 + self.rng.below(300), fault);
+                self.faulty = true;
             }
             _ => {}
         }
@@ -357,7 +440,8 @@ impl Simulation {
             let log = db.stats().log;
             self.model.note(log.written.get(), log.durable.get(), db.now_ms());
         }
-        self.model.compare(&look_at_all(&db), db.now_ms());
+        self.compare(&db);
+        self.met.add(&db);
         let now_ms = db.now_ms();
         match self.rng.below(6) {
             0 if !self.sim.is_down() => {
@@ -367,7 +451,7 @@ impl Simulation {
                     self.model.all_durable();
                 }
                 assert!(matches!(db.set(b"key", b"", Expiry::Never), Err(Error::Closed)));
-                self.model.compare(&look_at_all(&db), now_ms);
+                self.compare(&db);
                 drop(db);
             }
             1 if !self.sim.is_down() => {
@@ -399,10 +483,6 @@ impl Simulation {
     }
 }
 
-fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
-    of[rng.below(of.len() as u64) as usize]
-}
-
 fn exact(world: &super::model::World) -> super::model::World {
     let exact = |item: &super::model::Item| super::model::Item { slack_ms: 0, ..item.clone() };
     world.iter().map(|(id, item)| (id.clone(), exact(item))).collect()
@@ -431,7 +511,7 @@ fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
             while !db.admit_now(64, Access::Write)? {
                 db.step()?;
             }
-            let mut txn = db.begin(&keys, Access::Write, db.now_ms()).expect("readable");
+            let mut txn = db.begin(&keys, Access::Write, db.now_ms())?;
             let answer = within(&mut txn, operation);
             let lsn = txn.commit();
             if lsn == sessile::Lsn::ZERO { Ok(answer) } else { acknowledge(db).map(|()| answer) }
@@ -492,12 +572,18 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
 
 #[test]
 fn what_comes_back_is_what_was_promised() {
+    let (met, seeds) = (Mutex::new(Met::default()), AtomicU64::new(0));
     for_each_seed(250, |seed| {
         let mut simulation = Simulation::new(seed);
         for _ in 0..5 {
             simulation.live();
         }
+        met.lock().expect("nobody panics with it").join(simulation.met);
+        seeds.fetch_add(1, Relaxed);
     });
+    let met = met.into_inner().expect("nobody panics with it");
+    println!("{met:?}");
+    assert!(met.everything() || seeds.into_inner() < 100, "something was never met: {met:?}");
 }
 
 /// The model itself, where it must say no.

@@ -1,6 +1,6 @@
 //! What the tests share.
 
-use sessile::{Access, Db, Kind, Options};
+use sessile::{Access, Db, Error, Kind, Options};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -41,10 +41,11 @@ pub(crate) struct Seen {
 }
 
 /// One key, as it is read.
-pub(crate) fn look(db: &Db, id: &Id) -> Option<Seen> {
+pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
     let key = db.key(id.0, &id.1);
-    let txn = db.begin(&[key], Access::Read, db.now_ms()).expect("readable");
-    let content = match txn.kind(&key)? {
+    let txn = db.begin(&[key], Access::Read, db.now_ms())?;
+    let Some(kind) = txn.kind(&key) else { return Ok(None) };
+    let content = match kind {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
             let mut fields = BTreeMap::new();
@@ -59,26 +60,38 @@ pub(crate) fn look(db: &Db, id: &Id) -> Option<Seen> {
         other => panic!("nobody made a {other:?}"),
     };
     let deadline_ms = txn.deadline(&key).expect("there").unwrap_or(NEVER);
-    Some(Seen { content, deadline_ms, absolute_ms: txn.absolute_limit(&key).unwrap_or(NEVER) })
+    Ok(Some(Seen { content, deadline_ms, absolute_ms: txn.absolute_limit(&key).unwrap_or(NEVER) }))
 }
 
 /// All keys of all databases, found by scanning.
 pub(crate) fn look_at_all(db: &Db) -> BTreeMap<Id, Seen> {
+    try_look_at_all(db).expect("readable")
+}
+
+/// As [`look_at_all`], where the disk may refuse.
+pub(crate) fn try_look_at_all(db: &Db) -> Result<BTreeMap<Id, Seen>, Error> {
     let mut all = BTreeMap::new();
     for number in 0..sessile::DATABASES {
         for key in db.database(number).keys() {
-            let key = key.expect("readable");
-            let id = (number, key);
-            let seen = look(db, &id).expect("a key that a scan has found is there");
+            let id = (number, key?);
+            let seen = look(db, &id)?.expect("a key that a scan has found is there");
             let twice = all.insert(id, seen);
             assert!(twice.is_none(), "a scan of what does not change shows a key once");
         }
     }
-    all
+    Ok(all)
 }
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+/// Says what happens if `SESSILE_TRACE` is set.
+pub(crate) fn trace(what: impl FnOnce() -> String) {
+    static ON: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    if *ON.get_or_init(|| std::env::var_os("SESSILE_TRACE").is_some()) {
+        eprintln!("{}", what());
+    }
 }
 
 /// Runs `test` with each seed and says which one failed: that of `SESSILE_SEED`, or as many as `SESSILE_SEEDS` says (from
