@@ -288,7 +288,9 @@ pub fn refusal(error: &sessile::Error) -> String {
         sessile::Error::LogFailed(_) => {
             format!("IOERR {error}. Reads go on; restart the server once the disk is well")
         }
-        sessile::Error::MemoryLimit { .. } => "OOM command not allowed when used memory > 'maxmemory'.".to_owned(),
+        sessile::Error::MemoryLimit { .. } => {
+            "OOM command not allowed when used memory > 'maxmemory'.".to_owned()
+        }
         sessile::Error::DiskLimit { .. } => "OOM command not allowed when used disk > 'maxdisk'.".to_owned(),
         _ => format!("ERR {error}"),
     }
