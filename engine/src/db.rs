@@ -12,7 +12,7 @@ use crate::idle_pass::IdlePass;
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
-use crate::object::Object;
+use crate::object::{Object, slab_bytes};
 use crate::recovery::{self, Replay, Shards, shard_number};
 use crate::segments::Segments;
 use crate::stats::{RecoveryReport, Stats, StorageStats};
@@ -635,6 +635,7 @@ impl Db {
             stats.values_dirty += u64::from(weight.dirty);
             stats.values_resident += keys - u64::from(weight.cold) - u64::from(weight.idle);
         }
+        stats.slab_bytes = slab_bytes() as u64;
         stats.keys_evicted = inner.key_eviction.evicted.load(Ordering::Relaxed);
         stats.values_evicted = inner.tiering.evicted.load(Ordering::Relaxed);
         stats
