@@ -18,6 +18,7 @@ use crate::segments::Segments;
 use crate::stats::{RecoveryReport, Stats, StorageStats};
 use crate::storage::{self, Storage};
 use crate::tiering::{Held, Tiering};
+use crate::trim::Trim;
 use crate::txn::{Access, Txn};
 use crate::{Error, Eviction, Options};
 use parking_lot::Mutex;
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) reads: Arc<ReadCounts>,
     pub(crate) key_eviction: KeyEviction,
     pub(crate) idle_pass: IdlePass,
+    pub(crate) trim: Trim,
     background: bool,
     pub(crate) expired_keys: AtomicU64,
     pub(crate) expiry_lag_ms: AtomicU64,
@@ -119,7 +121,10 @@ impl Inner {
     pub(crate) fn sample_memory(&self, now_ms: u64) {
         if now_ms >= self.memory_sample_due_ms.load(Ordering::Relaxed) {
             self.memory_sample_due_ms.store(now_ms + MEMORY_SAMPLE_MS, Ordering::Relaxed);
-            self.count_memory();
+            let used_bytes = self.count_memory();
+            if self.background {
+                self.trim.step(used_bytes, now_ms);
+            }
         }
     }
 
@@ -304,6 +309,7 @@ impl Db {
             reads: Arc::default(),
             key_eviction: KeyEviction::new(options.eviction),
             idle_pass: IdlePass::new(options.idle_compression),
+            trim: Trim::default(),
             background: options.background,
             expired_keys: AtomicU64::new(0),
             expiry_lag_ms: AtomicU64::new(0),
