@@ -16,4 +16,5 @@ mod engine {
     mod storage;
     mod stories;
     mod support;
+    mod tiers;
 }
