@@ -53,6 +53,9 @@ impl Table {
 
 /// A figure with three digits that matter: `3.1k`, `42k`, `1.25M`, `0.84`.
 pub fn figure(value: f64) -> String {
+    if !value.is_finite() {
+        return (if value.is_nan() { "–" } else { "∞" }).to_owned();
+    }
     let (scaled, unit) = match value.abs() {
         size if size >= 1e6 => (value / 1e6, "M"),
         size if size >= 1e4 => (value / 1e3, "k"),
@@ -74,6 +77,7 @@ mod tests {
     fn figures_keep_three_digits() {
         let figures = [0.8449, 12.34, 123.4, 9_876.0, 42_345.0, 1_250_000.0].map(figure);
         assert_eq!(figures, ["0.84", "12.3", "123", "9876", "42.3k", "1.25M"]);
+        assert_eq!([f64::INFINITY, f64::NAN].map(figure), ["∞", "–"]);
     }
 
     #[test]

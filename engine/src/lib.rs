@@ -29,6 +29,7 @@
 
 mod api;
 mod background;
+pub mod check;
 mod checkpoint;
 mod clock;
 mod compaction;

@@ -71,6 +71,13 @@ pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 const _: () = assert!(SEGMENT_BYTES_MAX / 4 <= 1 << 24);
 
+/// Damaged places of a file that a check lists; the others are counted.
+pub(crate) const DAMAGE_LISTED_MAX: usize = 16;
+/// Threads that check segments.
+pub(crate) const CHECK_THREADS_MAX: usize = 8;
+/// Records of each segment that an inventory looks at, to say how far they are compressed.
+pub(crate) const SAMPLED_RECORDS_MAX: usize = 1000;
+
 /// How long after a failure the next checkpoint or compaction is tried, in ms.
 pub(crate) const CHECKPOINT_RETRY_MS: u64 = 5_000;
 /// How often segments are looked at for compaction, in ms.
@@ -103,6 +110,8 @@ pub(crate) const HAND_RANGES_PER_HOLD: usize = 1;
 pub(crate) const HAND_STEP: usize = 64;
 /// Bytes of objects that may be in memory however large the index is.
 pub(crate) const OBJECTS_BYTES_MIN: u64 = 16 << 20;
+/// Entries in a block of an index that a repair writes.
+pub(crate) const INDEX_BLOCK_ENTRIES: usize = 40_000;
 /// A pass over the index that compresses idle values begins no sooner than this after the last, in ms: values count as idle after one to two
 /// of them.
 pub(crate) const IDLE_PASS_MS: u64 = 10_000;
@@ -114,3 +123,5 @@ pub(crate) const IDLE_BYTES_MIN: usize = 128;
 pub(crate) const EVICTIONS_PER_HOLD: usize = 64;
 /// Entries that are drawn to find one that dies soon (Redis: `maxmemory-samples`, 5).
 pub(crate) const EVICTION_SAMPLES: usize = 8;
+/// Space that writes leave free on the disk, for checkpoints and compaction; less on a small disk.
+pub(crate) const RESERVE_BYTES: u64 = 64 << 20;

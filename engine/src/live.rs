@@ -31,9 +31,9 @@ impl LiveCounts {
         self.of(slot).load(Ordering::Acquire)
     }
 
-    /// An entry refers to it now.
-    pub(crate) fn take(&self, location: Location) {
-        self.of(location.slot()).fetch_add(1, Ordering::Relaxed);
+    /// So many more entries refer to the segment of this location.
+    pub(crate) fn take(&self, location: Location, entries: u32) {
+        self.of(location.slot()).fetch_add(entries, Ordering::Relaxed);
     }
 
     /// An entry doesn't any more.

@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// The manifest's name in the data directory.
 pub(crate) const NAME: &str = "MANIFEST";
-const TEMPORARY_NAME: &str = "MANIFEST.new";
+pub(crate) const TEMPORARY_NAME: &str = "MANIFEST.new";
 
 /// What a data directory says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -97,6 +97,30 @@ impl Entry {
     }
 }
 
+/// An entry as index files hold it.
+#[derive(Clone, Copy)]
+pub(crate) struct Loaded {
+    pub(crate) hash: u64,
+    pub(crate) database: u8,
+    pub(crate) location: Location,
+    pub(crate) deadline_ms: u64,
+    pub(crate) grid: u16,
+}
+
+impl Hashed for Loaded {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Loaded {
+    fn handle(&self) -> Handle {
+        let mut handle = Handle::new(Object::Cold { location: self.location, database: self.database });
+        handle.set_grid(self.grid);
+        handle
+    }
+}
+
 /// Per database: keys, and keys that have a deadline.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counts {
@@ -345,13 +369,43 @@ impl Shard {
     }
 
     /// Adds an entry that index files hold: on disk, and as it is there.
-    pub(crate) fn load(&mut self, hash: u64, database: u8, location: Location, deadline_ms: u64, grid: u16) {
-        self.live.take(location);
-        let mut handle = Handle::new(Object::Cold { location, database });
-        handle.set_grid(grid);
-        let place = self.add(hash, database, handle);
-        self.table.get_mut(place).deadline_ms = deadline_ms;
+    pub(crate) fn load(&mut self, entry: Loaded) {
+        let place = self.add(entry.hash, entry.database, entry.handle());
+        self.live.take(entry.location, 1);
+        self.table.get_mut(place).deadline_ms = entry.deadline_ms;
         self.follow(place, NEVER);
+    }
+
+    /// As [`load`](Self::load), of many in the order of their hashes, into an empty shard.
+    pub(crate) fn load_all(&mut self, loaded: &[Loaded]) {
+        debug_assert!(self.table.len() == 0);
+        // The counters of segments are shared by all who load: a run of records of one segment is counted at once.
+        let mut run: Option<(Location, u32)> = None;
+        let Shard { table, wheel, weight, counts, live, .. } = self;
+        table.fill(loaded, |one| {
+            let mut handle = one.handle();
+            if one.deadline_ms != NEVER {
+                handle.set_timer(wheel.arm(one.hash, one.deadline_ms));
+            }
+            weight.add(Weight::of(&handle));
+            let counts = &mut counts[usize::from(one.database)];
+            counts.keys += 1;
+            counts.with_deadline += u32::from(one.deadline_ms != NEVER);
+            run = match run {
+                Some((first, count)) if first.slot() == one.location.slot() => Some((first, count + 1)),
+                _ => {
+                    if let Some((first, count)) = run {
+                        live.take(first, count);
+                    }
+                    Some((one.location, 1))
+                }
+            };
+            Entry { hash: one.hash, deadline_ms: one.deadline_ms, handle }
+        });
+        if let Some((first, count)) = run {
+            live.take(first, count);
+        }
+        self.twins = loaded.windows(2).filter(|pair| pair[0].hash == pair[1].hash).count() as u32;
     }
 
     /// Takes all entries of a hash out, as a newer index file says; they are as index files hold them.
@@ -406,7 +460,7 @@ impl Shard {
         let Some(place) = self.table.find(hash, |entry| entry.handle.location() == Some(from)) else {
             return false;
         };
-        self.live.take(to);
+        self.live.take(to, 1);
         self.live.release(from);
         let entry = self.table.get_mut(place);
         entry.handle.set_location(Some(to));

@@ -16,10 +16,13 @@
 //! splits, the range splits with it and the cursor keeps its meaning. (Extendible hashing: Fagin et al., 1979; segments of a
 //! fixed size and fingerprints: Dash, Lu et al., VLDB 2020.)
 //!
-//! Cost beside the elements themselves: slots at 31–62 % load (3.2–6.4 bytes per element) and 6 % of slack in `entries`.
+//! Cost beside the elements themselves: slots at 31–62 % load (3.2–6.4 bytes per element) and half a chunk of slack in `entries`, 6 %.
+
+mod chunks;
 
 use crate::limits::{SEGMENT_ENTRIES_MAX, SEGMENT_SLOTS_MAX, SEGMENT_SLOTS_MIN};
 use crate::prefetch;
+use chunks::Chunks;
 
 /// Bits of a slot that hold the position; the rest is fingerprint.
 const POSITION_BITS: u32 = 11;
@@ -58,7 +61,7 @@ pub(crate) struct Table<T> {
 }
 
 struct Segment<T> {
-    entries: Vec<T>,
+    entries: Chunks<T>,
     slots: Box<[u16]>,
     /// How many of the directory's bits the segment's elements share.
     depth: u32,
@@ -70,9 +73,16 @@ struct Segment<T> {
 pub(crate) struct Visit<'a, T> {
     pub(crate) from: u64,
     pub(crate) to: u64,
-    pub(crate) entries: &'a mut [T],
+    entries: &'a mut Chunks<T>,
     /// Whether any of them was [marked](Table::mark) since [`Table::unmark`].
     pub(crate) marked: bool,
+}
+
+impl<T> Visit<'_, T> {
+    /// The elements, in no particular order.
+    pub(crate) fn entries(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut()
+    }
 }
 
 impl<T: Hashed> Table<T> {
@@ -104,14 +114,14 @@ impl<T: Hashed> Table<T> {
     pub(crate) fn prefetch_entry(&self, hash: u64) {
         let segment = &self.segments[self.segment_index(hash)];
         if let Some(position) = segment.likely(hash) {
-            prefetch::line(std::ptr::from_ref(&segment.entries[position]).cast());
+            prefetch::line(std::ptr::from_ref(segment.entries.get(position)).cast());
         }
     }
 
     /// Third stage, with the entry there: the entry that most likely is meant, to ask for what it points at.
     pub(crate) fn likely(&self, hash: u64) -> Option<&T> {
         let segment = &self.segments[self.segment_index(hash)];
-        segment.likely(hash).map(|position| &segment.entries[position])
+        segment.likely(hash).map(|position| segment.entries.get(position))
     }
 
     /// The element with this hash for which `is` holds.
@@ -124,12 +134,12 @@ impl<T: Hashed> Table<T> {
 
     #[inline]
     pub(crate) fn get(&self, place: Place) -> &T {
-        &self.segments[place.segment as usize].entries[place.position as usize]
+        self.segments[place.segment as usize].entries.get(place.position as usize)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, place: Place) -> &mut T {
-        &mut self.segments[place.segment as usize].entries[place.position as usize]
+        self.segments[place.segment as usize].entries.get_mut(place.position as usize)
     }
 
     /// Notes that the segment of this element has something for the next [`visit`](Self::visit) to look at.
@@ -174,6 +184,39 @@ impl<T: Hashed> Table<T> {
         Place { segment: index as u32, position: position as u32 }
     }
 
+    /// Fills an empty table with what `make` makes of `sources`, which are in the order of their hashes: nothing is moved twice, and no room is
+    /// left unused.
+    pub(crate) fn fill<S: Hashed>(&mut self, sources: &[S], mut make: impl FnMut(&S) -> T) {
+        // Room for some growth before the first split.
+        const FILL: usize = SEGMENT_ENTRIES_MAX - SEGMENT_ENTRIES_MAX / 8;
+        /// Depth, and number of elements, of each segment in order.
+        fn part<S: Hashed>(sources: &[S], skip: u32, depth: u32, parts: &mut Vec<(u32, usize)>) {
+            if sources.len() <= FILL || depth == DEPTH_MAX {
+                parts.push((depth, sources.len()));
+                return;
+            }
+            let bit = 1u64 << (63 - skip - depth);
+            let (lower, upper) = sources.split_at(sources.partition_point(|s| s.hash() & bit == 0));
+            part(lower, skip, depth + 1, parts);
+            part(upper, skip, depth + 1, parts);
+        }
+        assert!(self.len == 0);
+        self.len = sources.len();
+        let mut parts = Vec::new();
+        part(sources, self.skip, 0, &mut parts);
+        self.depth = parts.iter().map(|&(depth, _)| depth).max().unwrap_or(0);
+        self.directory = Vec::with_capacity(1 << self.depth);
+        self.segments = Vec::with_capacity(parts.len());
+        let mut rest = sources;
+        for (depth, count) in parts {
+            let number = self.segments.len() as u32;
+            self.directory.extend(std::iter::repeat_n(number, 1 << (self.depth - depth)));
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            self.segments.push(Segment::from_entries(depth, own.iter().map(&mut make).collect()));
+        }
+    }
+
     /// Takes an element out.
     pub(crate) fn remove(&mut self, place: Place) -> T {
         self.len -= 1;
@@ -190,7 +233,10 @@ impl<T: Hashed> Table<T> {
         let bit = 1u64 << (63 - self.skip - depth);
         let old = std::mem::replace(&mut self.segments[index], Segment::new(depth + 1));
         let marked = old.marked;
-        let (upper, lower): (Vec<T>, Vec<T>) = old.entries.into_iter().partition(|e| e.hash() & bit != 0);
+        let (mut lower, mut upper) = (Chunks::new(), Chunks::new());
+        for element in old.entries.into_iter() {
+            if element.hash() & bit == 0 { lower.push(element) } else { upper.push(element) }
+        }
         self.segments[index] = Segment { marked, ..Segment::from_entries(depth + 1, lower) };
         let fresh = self.segments.len() as u32;
         self.segments.push(Segment { marked, ..Segment::from_entries(depth + 1, upper) });
@@ -261,8 +307,8 @@ impl<T: Hashed> Table<T> {
     /// The `index`-th element in an order that holds until the next change.
     pub(crate) fn nth(&self, mut index: usize) -> Option<&T> {
         for segment in &self.segments {
-            if let Some(entry) = segment.entries.get(index) {
-                return Some(entry);
+            if index < segment.entries.len() {
+                return Some(segment.entries.get(index));
             }
             index -= segment.entries.len();
         }
@@ -276,8 +322,8 @@ impl<T: Hashed> Table<T> {
         for offset in 0..self.directory.len() {
             let at = (start + offset) & (self.directory.len() - 1);
             let entries = &self.segments[self.directory[at] as usize].entries;
-            if !entries.is_empty() {
-                return Some(&entries[random as u32 as usize % entries.len()]);
+            if entries.len() > 0 {
+                return Some(entries.get(random as u32 as usize % entries.len()));
             }
         }
         None
@@ -294,15 +340,14 @@ impl<T: Hashed> Table<T> {
 impl<T: Hashed> Segment<T> {
     fn new(depth: u32) -> Segment<T> {
         Segment {
-            entries: Vec::new(),
+            entries: Chunks::new(),
             slots: vec![0; SEGMENT_SLOTS_MIN].into_boxed_slice(),
             depth,
             marked: false,
         }
     }
 
-    fn from_entries(depth: u32, mut entries: Vec<T>) -> Segment<T> {
-        entries.shrink_to(entries.len() + entries.len() / 16);
+    fn from_entries(depth: u32, entries: Chunks<T>) -> Segment<T> {
         let mut segment = Segment { slots: Box::default(), entries, depth, marked: false };
         segment.rebuild(Segment::<T>::slots_for(segment.entries.len()));
         segment
@@ -316,7 +361,7 @@ impl<T: Hashed> Segment<T> {
     fn rebuild(&mut self, slots: usize) {
         self.slots = vec![0; slots].into_boxed_slice();
         for position in 0..self.entries.len() {
-            let hash = self.entries[position].hash();
+            let hash = self.entries.get(position).hash();
             let slot = self.free_slot(hash);
             self.slots[slot] = Self::slot_value(hash, position);
         }
@@ -372,7 +417,7 @@ impl<T: Hashed> Segment<T> {
             }
             if value >> POSITION_BITS == wanted {
                 let position = (value & POSITION_MASK) as usize - 1;
-                let entry = &self.entries[position];
+                let entry = self.entries.get(position);
                 if entry.hash() == hash && is(entry) {
                     return Some(position);
                 }
@@ -384,10 +429,6 @@ impl<T: Hashed> Segment<T> {
     fn insert(&mut self, element: T) -> usize {
         let len = self.entries.len();
         assert!(len < POSITION_MASK as usize, "{len} elements share {DEPTH_MAX} bits of a keyed hash");
-        if len == self.entries.capacity() {
-            // An eighth at a time: the slack is memory that every session pays.
-            self.entries.reserve_exact((len / 8).max(4));
-        }
         let hash = element.hash();
         self.entries.push(element);
         let slots = Self::slots_for(len + 1);
@@ -402,7 +443,7 @@ impl<T: Hashed> Segment<T> {
 
     /// The slot that points at `position`.
     fn slot_of(&self, position: usize) -> usize {
-        let mut slot = self.home(self.entries[position].hash());
+        let mut slot = self.home(self.entries.get(position).hash());
         while (self.slots[slot] & POSITION_MASK) as usize != position + 1 {
             slot = self.after(slot);
         }
@@ -414,7 +455,7 @@ impl<T: Hashed> Segment<T> {
         let last = self.entries.len() - 1;
         if position != last {
             let slot = self.slot_of(last);
-            self.slots[slot] = Self::slot_value(self.entries[last].hash(), position);
+            self.slots[slot] = Self::slot_value(self.entries.get(last).hash(), position);
         }
         let element = self.entries.swap_remove(position);
         self.give_back();
@@ -431,7 +472,7 @@ impl<T: Hashed> Segment<T> {
                 self.slots[hole] = 0;
                 return;
             }
-            let home = self.home(self.entries[(value & POSITION_MASK) as usize - 1].hash());
+            let home = self.home(self.entries.get((value & POSITION_MASK) as usize - 1).hash());
             let mask = self.slots.len() - 1;
             // Movable if its home is not between the hole (excluded) and where it is.
             if slot.wrapping_sub(home) & mask >= slot.wrapping_sub(hole) & mask {
@@ -441,20 +482,17 @@ impl<T: Hashed> Segment<T> {
         }
     }
 
-    /// Returns memory after many removals, with room so that the next insertions don't grow at once.
+    /// Returns the slots' memory after many removals, with room so that the next insertions don't grow them at once.
     fn give_back(&mut self) {
         let len = self.entries.len();
-        if self.entries.capacity() > 2 * len + 16 {
-            self.entries.shrink_to(len + len / 8);
-            let slots = Self::slots_for(len + len / 8);
-            if slots < self.slots.len() {
-                self.rebuild(slots);
-            }
+        let slots = Self::slots_for(len + len / 8);
+        if slots * 2 <= self.slots.len() {
+            self.rebuild(slots);
         }
     }
 
     fn memory_bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<T>() + self.slots.len() * size_of::<u16>()
+        self.entries.memory_bytes() + self.slots.len() * size_of::<u16>()
     }
 }
 
@@ -490,6 +528,26 @@ mod tests {
             assert_eq!(table.find(spread(number), |_| true).is_some(), number % 3 != 0, "{number}");
         }
         assert_eq!(table.len(), 20_000 - 20_000_usize.div_ceil(3));
+    }
+
+    #[test]
+    fn a_filled_table_is_as_one_that_grew() {
+        for count in [0, 1, 1000, 1280, 5_000, 60_000] {
+            let mut hashes: Vec<u64> = (0..count).map(|number| spread(number) >> 3 | 5 << 61).collect();
+            hashes.sort_unstable();
+            let mut table = Table::new(3);
+            table.fill(&hashes, |&hash| hash);
+            assert_eq!(table.len(), hashes.len());
+            assert!(hashes.iter().all(|&hash| table.find(hash, |_| true).is_some()));
+            let mut seen = Vec::new();
+            assert!(table.scan(5 << 61, usize::MAX, 0, &mut |&hash| seen.push(hash)).is_none());
+            seen.sort_unstable();
+            assert_eq!(seen, hashes);
+            for number in count..count + 20_000 {
+                table.insert(spread(number) >> 3 | 5 << 61);
+            }
+            assert!((0..count + 20_000).all(|n| table.find(spread(n) >> 3 | 5 << 61, |_| true).is_some()));
+        }
     }
 
     #[test]

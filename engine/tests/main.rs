@@ -8,6 +8,7 @@ mod engine {
     mod damage;
     mod expiry;
     mod golden;
+    mod inspection;
     mod limits;
     mod million;
     mod model;

@@ -1,10 +1,17 @@
 //! The command line: `sessile serve`, and what explains it. Everything about directives comes from their table.
 
 use crate::config::{Config, ConfigError, DIRECTIVES, Directive, Kind, Role, parse_file};
+use crate::inspect::{self, Verdict};
 use lexopt::Arg;
+use sessile_wal::{Clock, RealFs, SystemClock};
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+/// The exit code if the arguments make no sense.
+const USAGE_CODE: u8 = 2;
 
 const USAGE: &str = "\
 Sessile, a session database that speaks the Redis protocol.
@@ -12,9 +19,36 @@ Sessile, a session database that speaks the Redis protocol.
 Usage:
   sessile serve [--config FILE] [--NAME VALUE ...]   serve; NAME is a directive of redis.conf
   sessile help serve                                 what the directives are
+  sessile check DIR [--repair NEW_DIR]               verify a data directory that no server has open
+  sessile stats DIR                                  what is in it: segments, index, log
   sessile commands --markdown                        the command reference
   sessile --version
   sessile --help
+
+Exit codes: 0 if all went well, 1 if something failed or is damaged, 2 if the arguments make no sense.
+";
+
+const CHECK_HELP: &str = "\
+Usage: sessile check DIR [--repair NEW_DIR]
+
+Reads every byte that a start from the data directory DIR would believe, now or later: manifest, dictionaries, every record
+of every segment, every entry of the index and that it leads to a record of its key, every batch of the log. Changes nothing.
+Says of each file what was found, with the offset of every damaged place. No server may have the directory open.
+
+With --repair it saves what can be saved into NEW_DIR, which must be empty or not there: every key whose newest record can be
+read, and what the log says of them. It lists what could not be saved. DIR is not changed; start from NEW_DIR when you have
+seen what is missing. Where the index is damaged, a key can come back that was deleted since its record was written: the
+report counts those it can't vouch for.
+
+Exit codes: 0 sound, or all saved; 1 damaged, or something could not be saved; 2 the arguments make no sense.
+";
+
+const STATS_HELP: &str = "\
+Usage: sessile stats DIR
+
+Says what the data directory DIR holds as of its last checkpoint: segments by when they die, with what is live and dead in
+them, how far each dictionary compresses, the index files, the log. It reads the index, not the data. Changes nothing. No
+server may have the directory open.
 ";
 
 /// What the arguments ask for.
@@ -22,6 +56,12 @@ Usage:
 pub enum Request {
     /// Serve with this configuration, read from this file if any.
     Serve(Box<Config>, Option<String>),
+    /// Verify the data directory.
+    Check(PathBuf),
+    /// Save what can be saved of the data directory into another one.
+    Repair(PathBuf, PathBuf),
+    /// Say what is in the data directory.
+    Stats(PathBuf),
     /// Print this.
     Print(String),
 }
@@ -53,6 +93,11 @@ pub fn main() -> ExitCode {
         eprintln!("sessile: {error}");
         ExitCode::FAILURE
     };
+    let verdict = |outcome| match outcome {
+        Ok(Verdict::Sound) => ExitCode::SUCCESS,
+        Ok(Verdict::Damaged) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    };
     match parse(std::env::args_os().skip(1), &mut |path| std::fs::read_to_string(path)) {
         Ok(Request::Print(text)) => {
             use std::io::Write as _;
@@ -73,7 +118,24 @@ pub fn main() -> ExitCode {
                 }
             }
         }
-        Err(error @ UsageError::Arguments(_)) => failed(&format_args!("{error}; see sessile --help")),
+        Ok(Request::Check(dir)) => {
+            verdict(inspect::check(Arc::new(RealFs), &dir, &mut std::io::stdout().lock()))
+        }
+        Ok(Request::Repair(dir, into)) => {
+            let (fs, clock) = (Arc::new(RealFs), Arc::new(SystemClock));
+            verdict(inspect::repair(fs, clock, &dir, &into, &mut std::io::stdout().lock()))
+        }
+        Ok(Request::Stats(dir)) => {
+            let now_ms = SystemClock.wall_ms();
+            match inspect::stats(Arc::new(RealFs), &dir, now_ms, &mut std::io::stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error),
+            }
+        }
+        Err(error @ UsageError::Arguments(_)) => {
+            eprintln!("sessile: {error}; see sessile --help");
+            ExitCode::from(USAGE_CODE)
+        }
         Err(error) => failed(&error),
     }
 }
@@ -98,7 +160,14 @@ pub fn parse(
     };
     match command.as_str() {
         "serve" => parse_serve(&mut parser, read),
+        "check" => parse_directory(&mut parser, "check", CHECK_HELP, |dir, into| match into {
+            Some(into) => Request::Repair(dir, into),
+            None => Request::Check(dir),
+        }),
+        "stats" => parse_directory(&mut parser, "stats", STATS_HELP, |dir, _| Request::Stats(dir)),
         "help" => match parser.next()? {
+            Some(Arg::Value(topic)) if topic == "check" => Ok(Request::Print(CHECK_HELP.to_owned())),
+            Some(Arg::Value(topic)) if topic == "stats" => Ok(Request::Print(STATS_HELP.to_owned())),
             Some(Arg::Value(topic)) if topic == "serve" => Ok(Request::Print(serve_help())),
             None => Ok(Request::Print(USAGE.to_owned())),
             Some(other) => Err(other.unexpected().into()),
@@ -109,6 +178,30 @@ pub fn parse(
             Some(other) => Err(other.unexpected().into()),
         },
         other => Err(UsageError::Arguments(format!("no command '{other}'"))),
+    }
+}
+
+/// Of a command that takes one directory, and `check` another one to repair into.
+fn parse_directory(
+    parser: &mut lexopt::Parser,
+    command: &str,
+    help: &str,
+    request: impl FnOnce(PathBuf, Option<PathBuf>) -> Request,
+) -> Result<Request, UsageError> {
+    let (mut dir, mut into) = (None, None);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Print(help.to_owned())),
+            Arg::Long("repair") if command == "check" && into.is_none() => {
+                into = Some(PathBuf::from(parser.value()?));
+            }
+            Arg::Value(value) if dir.is_none() => dir = Some(PathBuf::from(value)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    match dir {
+        Some(dir) => Ok(request(dir, into)),
+        None => Err(UsageError::Arguments(format!("{command} needs a data directory"))),
     }
 }
 

@@ -42,16 +42,21 @@ fn the_command_line_explains_itself_and_its_errors() {
     for directive in sessile_server::config::DIRECTIVES {
         assert!(help.contains(&format!("--{} ", directive.name)), "{}", directive.name);
     }
-    for (args, expected) in [
-        (&["serve", "--prot", "1"][..], "unknown directive 'prot'"),
-        (&["serve", "--port", "x"], "port: argument couldn't be parsed into an integer"),
-        (&["serve", "--port"], "port: wrong number of arguments"),
-        (&["serve", "--config", "/nowhere/x.conf"], "can't read /nowhere/x.conf"),
-        (&["servee"], "no command 'servee'"),
-        (&["serve", "extra"], "unexpected argument"),
+    for (args, expected, code) in [
+        (&["serve", "--prot", "1"][..], "unknown directive 'prot'", 1),
+        (&["serve", "--port", "x"], "port: argument couldn't be parsed into an integer", 1),
+        (&["serve", "--port"], "port: wrong number of arguments", 1),
+        (&["serve", "--config", "/nowhere/x.conf"], "can't read /nowhere/x.conf", 1),
+        (&["servee"], "no command 'servee'", 2),
+        (&["serve", "extra"], "unexpected argument", 2),
+        (&["check"], "check needs a data directory", 2),
+        (&["stats", "a", "b"], "unexpected argument", 2),
+        (&["check", "--force", "a"], "invalid option", 2),
+        (&["check", "/nowhere"], "/nowhere", 1),
+        (&["stats", "/nowhere"], "/nowhere", 1),
     ] {
         let output = sessile(args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
         let message = text(&output.stderr);
         assert!(message.starts_with("sessile: ") && message.contains(expected), "{args:?}: {message}");
     }

@@ -10,11 +10,10 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use sessile_benches::load::{self, Load, Measurement, Workload};
-use sessile_benches::server::{Program, Server};
+use sessile_benches::server::{self, Program, Server};
 use sessile_benches::statistics::median;
 use sessile_benches::table::{Table, figure};
 
@@ -128,29 +127,14 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
     Ok(arguments)
 }
 
-/// The server's binary: as named, or built now, and beside this one.
-fn sessile_binary() -> Result<PathBuf, Box<dyn Error>> {
-    if let Some(path) = std::env::var_os("SESSILE_BIN") {
-        return Ok(path.into());
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status =
-        Command::new(cargo).args(["build", "--release", "--quiet", "-p", "sessile-server"]).status()?;
-    let path = std::env::current_exe()?.with_file_name("sessile");
-    if !status.success() || !path.exists() {
-        return Err(format!("{} can't be built; SESSILE_BIN can name another", path.display()).into());
-    }
-    Ok(path)
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = arguments()?;
-    let redis = Program::Redis(std::env::var_os("REDIS_BIN").unwrap_or_else(|| "redis-server".into()).into());
-    let binary = sessile_binary()?;
+    let redis = Program::Redis(server::redis_binary(), Vec::new());
+    let binary = server::sessile_binary()?;
     let is_redis = binary.file_name().is_some_and(|name| name.to_string_lossy().starts_with("redis-server"));
     // Redis against itself shows how much of a ratio is noise.
     let sessile = if is_redis {
-        Program::Redis(binary)
+        Program::Redis(binary, Vec::new())
     } else {
         Program::Sessile(binary, arguments.directives.clone())
     };

@@ -1,12 +1,16 @@
-//! The bytes of an index file: header, block headers, entries. It encodes and decodes; it never does I/O.
+//! The bytes of an index file: header, block headers, entries. No bytes make decoding panic.
+
+use crate::Error;
+use crate::file_header::{self, Fields};
+use sessile_wal::File;
+use std::path::Path;
 
 /// First bytes of each index file.
 const MAGIC: [u8; 8] = *b"SESSINDX";
-/// The version this build writes and reads.
-pub(crate) const VERSION: u32 = 1;
-
-/// Length of the file's header, in bytes.
-pub(crate) const HEADER_BYTES: usize = 64;
+/// Where in the header the kind is …
+pub(crate) const KIND_AT: usize = 36;
+/// … and the number.
+pub(crate) const NUMBER_AT: usize = 40;
 /// Length of a block's header, and of the end block, in bytes.
 pub(crate) const BLOCK_HEADER_BYTES: usize = 48;
 /// Length of an entry, in bytes.
@@ -116,52 +120,19 @@ impl IndexEntry {
 }
 
 /// The header of an index file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) version: u32,
-    pub(crate) database_id: [u8; 16],
-    pub(crate) key_id: u32,
-    pub(crate) kind: u32,
-    pub(crate) number: u64,
+pub(crate) fn encode_header(
+    database_id: &[u8; 16],
+    kind: IndexKind,
+    number: u64,
+) -> [u8; file_header::BYTES] {
+    let fields = Fields::ZERO.with(KIND_AT, kind.code().to_le_bytes()).with(NUMBER_AT, number.to_le_bytes());
+    file_header::encode(MAGIC, database_id, &fields)
 }
 
-impl Header {
-    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
-        bytes[0..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.database_id);
-        bytes[32..36].copy_from_slice(&self.key_id.to_le_bytes());
-        bytes[36..40].copy_from_slice(&self.kind.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.number.to_le_bytes());
-        let checksum = header_checksum(&bytes);
-        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-
-    /// Where the bytes are not a header, and why.
-    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Header, (u64, &'static str)> {
-        if bytes[0..8] != MAGIC {
-            return Err((0, "the magic number is not an index file's"));
-        }
-        if short_at(bytes, 12) != header_checksum(bytes) {
-            return Err((12, "the checksum of the header does not match"));
-        }
-        Ok(Header {
-            version: short_at(bytes, 8),
-            database_id: std::array::from_fn(|at| bytes[16 + at]),
-            key_id: short_at(bytes, 32),
-            kind: short_at(bytes, 36),
-            number: number_at(bytes, 40),
-        })
-    }
-}
-
-fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..12]);
-    hasher.update(&bytes[16..]);
-    hasher.finalize()
+/// Reads the header of an index file: its kind's code and its number.
+pub(crate) fn read_header(file: &dyn File, database_id: &[u8; 16], path: &Path) -> Result<(u32, u64), Error> {
+    let fields = file_header::read(file, MAGIC, database_id, path)?;
+    Ok((fields.u32(KIND_AT), fields.u64(NUMBER_AT)))
 }
 
 /// The header of a block, without its checksum.

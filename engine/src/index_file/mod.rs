@@ -13,6 +13,7 @@
 //! make it allocate more than the file's length.
 
 mod format;
+mod merge;
 mod reader;
 mod writer;
 
@@ -20,5 +21,6 @@ mod writer;
 mod tests;
 
 pub(crate) use format::{IndexEntry, IndexKind, name, parse_name};
-pub(crate) use reader::{Block, BlockInfo, Cuts, IndexFile};
-pub(crate) use writer::{Finished, IndexWriter};
+pub(crate) use merge::Merge;
+pub(crate) use reader::{BlockInfo, Cuts, IndexFile};
+pub(crate) use writer::IndexWriter;

@@ -1,12 +1,11 @@
 //! Reading an index file: where its blocks are at once, the blocks one by one, by as many threads as the caller likes.
 
 use super::format::{
-    self, BLOCK_HEADER_BYTES, BlockHeader, ENTRY_BYTES, HEADER_BYTES, Header, IndexEntry, IndexKind,
-    REMOVED_BYTES,
+    self, BLOCK_HEADER_BYTES, BlockHeader, ENTRY_BYTES, IndexEntry, IndexKind, REMOVED_BYTES,
 };
-use crate::Error;
+use crate::dictionary::missing;
+use crate::{Error, file_header};
 use sessile_wal::{File, Fs, OpenMode};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,11 +58,7 @@ impl IndexFile {
         bytes: u64,
     ) -> Result<IndexFile, Error> {
         let path = dir.join(format::name(number));
-        let file = match fs.open(&path, OpenMode::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::MissingFile { path }),
-            Err(error) => return Err(Error::io("open", path)(error)),
-        };
+        let file = fs.open(&path, OpenMode::Read).map_err(missing(&path))?;
         let mut this = IndexFile {
             path,
             file,
@@ -86,31 +81,21 @@ impl IndexFile {
     }
 
     fn check_header(&self, database_id: &[u8; 16], number: u64, kind: IndexKind) -> Result<(), Error> {
-        let mut bytes = [0; HEADER_BYTES];
-        self.read_exact(&mut bytes, 0)?;
-        let header = Header::decode(&bytes).map_err(|(offset, reason)| self.damaged(offset, reason))?;
-        if header.version != format::VERSION {
-            let (path, found, supported) = (self.path.clone(), header.version, format::VERSION);
-            return Err(Error::UnsupportedVersion { path, found, supported });
+        let (found_kind, found_number) = format::read_header(&*self.file, database_id, &self.path)?;
+        if found_kind != kind.code() {
+            return Err(
+                self.damaged(format::KIND_AT as u64, "the file is of another kind than the manifest says")
+            );
         }
-        if header.database_id != *database_id {
-            return Err(self.damaged(16, "the file belongs to another database"));
-        }
-        if header.key_id != 0 {
-            return Err(self.damaged(32, "the file is encrypted, which this build can't read"));
-        }
-        if header.kind != kind.code() {
-            return Err(self.damaged(36, "the file is of another kind than the manifest says"));
-        }
-        if header.number != number {
-            return Err(self.damaged(40, "the header states another number than the file's name"));
+        if found_number != number {
+            return Err(self.damaged(format::NUMBER_AT as u64, "the file has another number than its name"));
         }
         Ok(())
     }
 
     /// Hops from block to block. The headers on the way are only believed as far as they lead to an end block that agrees with them.
     fn find_blocks(&mut self, bytes: u64) -> Result<(), Error> {
-        let mut offset = HEADER_BYTES as u64;
+        let mut offset = file_header::BYTES as u64;
         let mut next_from = Some(0);
         loop {
             let mut raw = [0; BLOCK_HEADER_BYTES];
@@ -152,6 +137,12 @@ impl IndexFile {
     /// Entries in all blocks.
     pub(crate) fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// Where the block begins whose range a hash is in, or would be.
+    pub(crate) fn offset_of(&self, hash: u64) -> u64 {
+        let after = self.blocks.partition_point(|block| block.from <= hash);
+        self.blocks[..after].last().map_or(0, |block| block.offset)
     }
 
     /// The file.
@@ -211,13 +202,15 @@ pub(crate) struct Block<'b> {
 impl<'b> Block<'b> {
     /// Its entries, in the order of hashes. Keys with the same hash follow one another.
     #[inline]
-    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = IndexEntry> + use<'b> {
+    pub(crate) fn entries(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = IndexEntry> + ExactSizeIterator + use<'b> {
         self.entries.iter().map(IndexEntry::decode)
     }
 
     /// The hashes that have no entry any more, in order.
     #[inline]
-    pub(crate) fn removed(&self) -> impl ExactSizeIterator<Item = u64> + use<'b> {
+    pub(crate) fn removed(&self) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + use<'b> {
         self.removed.iter().map(|bytes| u64::from_le_bytes(*bytes))
     }
 

@@ -1,5 +1,6 @@
 //! Index files on the simulated disk: what was written comes back, and damage is named.
 
+use super::writer::Finished;
 use super::*;
 use crate::Error;
 use proptest::prelude::*;
@@ -165,6 +166,69 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn together_files_say_what_the_newest_one_says_of_each_hash(
+        files in prop::collection::vec(
+            (prop::collection::vec(0u64..60, 0..40), prop::collection::vec(0u64..60, 0..10), 1u64..30),
+            1..5,
+        ),
+    ) {
+        let fs = new_fs();
+        let mut expected = std::collections::BTreeMap::new();
+        let mut opened = Vec::new();
+        for (number, (hashes, removed, step)) in files.into_iter().enumerate() {
+            let mut writer =
+                IndexWriter::create(&fs, dir(), ID, number as u64, IndexKind::Delta).expect("creates");
+            for from in (0..60).step_by(step as usize) {
+                let to = (from + step).min(60) - 1;
+                let own = |hash: &u64| (from..=to).contains(hash);
+                let mut entries: Vec<IndexEntry> = hashes.iter().filter(|hash| own(hash)).map(|hash| entry(*hash)).collect();
+                entries.iter_mut().for_each(|entry| entry.segment = number as u32);
+                let mut removed: Vec<u64> = removed.iter().copied().filter(own).collect();
+                writer.block(from, to, 1, &mut entries, &mut removed);
+            }
+            let finished = writer.finish().expect("writes");
+            expected.extend(removed.iter().map(|hash| (*hash, (number, 0))));
+            for hash in &hashes {
+                expected.insert(*hash, (number, hashes.iter().filter(|other| *other == hash).count()));
+            }
+            opened.push(
+                IndexFile::open(&fs, dir(), &ID, number as u64, IndexKind::Delta, finished.bytes).expect("opens"),
+            );
+        }
+        let mut merge = Merge::new(&opened);
+        let mut seen = Vec::new();
+        while let Some(mention) = merge.next(&mut |_, _, error| panic!("{error}")) {
+            for entry in mention.entries {
+                assert_eq!((entry.hash, entry.segment), (mention.hash, mention.file as u32));
+            }
+            seen.push((mention.hash, (mention.file, mention.entries.len())));
+        }
+        prop_assert_eq!(seen, expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_damaged_block_is_told_of_and_left_out() {
+    let fs = new_fs();
+    let finished = write(&fs, IndexKind::Snapshot, &some()).expect("writes");
+    let file = open(&fs, IndexKind::Snapshot, finished.bytes).expect("opens");
+    assert!(fs.flip_bit(&path(), 64 + 48 + 3, 0));
+    let mut damaged = Vec::new();
+    let mut merge = Merge::new([&file]);
+    let mut seen = Vec::new();
+    while let Some(mention) =
+        merge.next(&mut |file, info, error| damaged.push((file, info.from, error.to_string())))
+    {
+        seen.push((mention.hash, mention.entries.len()));
+    }
+    assert_eq!(seen, [(5000, 1), (u64::MAX - 1, 0), (u64::MAX, 1)]);
+    assert_eq!(damaged.len(), 1);
+    assert!(damaged[0].0 == 0 && damaged[0].1 == 0 && damaged[0].2.contains("idx is damaged at offset 64"));
+}
+
 #[test]
 fn a_block_larger_than_the_buffer_comes_back() {
     let fs = new_fs();
@@ -290,5 +354,57 @@ fn the_format_holds_still() {
             "01000000000000000100000000000000", // blocks, entries
             "00000000000000000000000000000000",
         ]
+    );
+}
+
+/// `cargo test --release -p sessile --lib index_file -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, on the real disk"]
+#[expect(clippy::disallowed_methods, reason = "it measures real time")]
+fn how_long_five_million_entries_take() {
+    const ENTRIES: u64 = 5_000_000;
+    const BLOCK: u64 = 1280;
+    const THREADS: usize = 4;
+    let directory = tempfile::tempdir().expect("makes");
+    let fs = sessile_wal::RealFs;
+    let mut writer =
+        IndexWriter::create(&fs, directory.path(), ID, NUMBER, IndexKind::Snapshot).expect("creates");
+    let step = u64::MAX / ENTRIES;
+    let begun = std::time::Instant::now();
+    for block in 0..ENTRIES / BLOCK {
+        let first = block * BLOCK;
+        let mut entries: Vec<IndexEntry> =
+            (first..first + BLOCK).map(|number| entry(number * step)).collect();
+        writer.block(first * step, (first + BLOCK) * step - 1, 1, &mut entries, &mut []);
+        if writer.wants_write() {
+            writer.write().expect("writes");
+        }
+    }
+    let finished = writer.finish().expect("finishes");
+    println!("written in {:?}, synced", begun.elapsed());
+    let begun = std::time::Instant::now();
+    let file = IndexFile::open(&fs, directory.path(), &ID, NUMBER, IndexKind::Snapshot, finished.bytes);
+    let file = file.expect("opens");
+    let opened = begun.elapsed();
+    let share = file.blocks().len().div_ceil(THREADS);
+    let sum: u64 = std::thread::scope(|scope| {
+        let read = |blocks: &[BlockInfo]| {
+            let (mut buffer, mut sum) = (Vec::new(), 0u64);
+            for info in blocks {
+                let block = file.read_block(info, &mut buffer).expect("is sound");
+                sum = block
+                    .entries()
+                    .fold(sum, |sum, entry| sum.wrapping_add(entry.deadline_ms ^ entry.offset));
+            }
+            sum
+        };
+        let threads: Vec<_> =
+            file.blocks().chunks(share).map(|blocks| scope.spawn(move || read(blocks))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("ends")).fold(0, u64::wrapping_add)
+    });
+    println!(
+        "opened in {opened:?}, {} entries read in {:?} ({sum:x})",
+        finished.entries,
+        begun.elapsed() - opened
     );
 }

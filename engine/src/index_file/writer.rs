@@ -1,8 +1,6 @@
 //! Writing an index file: blocks are collected in a buffer, which the caller has written whenever it holds no lock.
 
-use super::format::{
-    self, BlockHeader, ENTRY_BYTES, HEADER_BYTES, Header, IndexEntry, IndexKind, REMOVED_BYTES,
-};
+use super::format::{self, BlockHeader, ENTRY_BYTES, IndexEntry, IndexKind, REMOVED_BYTES};
 use crate::Error;
 use crate::limits::INDEX_BUFFER_BYTES;
 use sessile_wal::{File, Fs, OpenMode};
@@ -44,10 +42,8 @@ impl IndexWriter {
         let path = dir.join(format::name(number));
         let file = fs.open(&path, OpenMode::Create).map_err(Error::io("create", &path))?;
         file.set_len(0).map_err(Error::io("empty", &path))?;
-        let header = Header { version: format::VERSION, database_id, key_id: 0, kind: kind.code(), number };
         let mut buffer = Vec::with_capacity(INDEX_BUFFER_BYTES);
-        buffer.extend_from_slice(&header.encode());
-        debug_assert_eq!(buffer.len(), HEADER_BYTES);
+        buffer.extend_from_slice(&format::encode_header(&database_id, kind, number));
         Ok(IndexWriter {
             path,
             file,

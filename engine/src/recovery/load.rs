@@ -8,7 +8,7 @@ use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::manifest::Manifest;
 use crate::segments::Segments;
-use crate::shard::Shard;
+use crate::shard::{Loaded, Shard};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -39,9 +39,8 @@ pub(crate) fn load(
     threads: usize,
 ) -> Result<Shards, Error> {
     let shards = empty_shards(shard_count, now_ms, &segments.live);
-    let slots: HashMap<u32, u32> =
-        segments.all().iter().map(|segment| (segment.id(), segment.slot)).collect();
-    let load = Load { dir, manifest, files, shards: &shards, slots: &slots };
+    let places = Places::of(segments);
+    let load = Load { dir, manifest, files, shards: &shards, places: &places };
     let threads = threads.clamp(1, shard_count);
     if threads == 1 {
         load.part(0..shard_count)?;
@@ -69,7 +68,31 @@ struct Load<'a> {
     manifest: &'a Manifest,
     files: &'a Files,
     shards: &'a [CachePadded<Mutex<Shard>>],
-    slots: &'a HashMap<u32, u32>,
+    places: &'a Places,
+}
+
+/// The slots and lengths of segments, by id: asked for every entry.
+struct Places {
+    first_id: u32,
+    by_id: Vec<Option<(u32, u64)>>,
+}
+
+impl Places {
+    fn of(segments: &Segments) -> Places {
+        let all = segments.all();
+        let first_id = all.iter().map(|segment| segment.id()).min().unwrap_or(0);
+        let last_id = all.iter().map(|segment| segment.id()).max().unwrap_or(0);
+        let mut by_id = vec![None; (last_id - first_id) as usize + 1];
+        for segment in all {
+            by_id[(segment.id() - first_id) as usize] = Some((segment.slot, segment.bytes));
+        }
+        Places { first_id, by_id }
+    }
+
+    /// Slot and length of a segment, if it is listed.
+    fn get(&self, id: u32) -> Option<(u32, u64)> {
+        *self.by_id.get(id.checked_sub(self.first_id)? as usize)?
+    }
 }
 
 impl Load<'_> {
@@ -82,39 +105,40 @@ impl Load<'_> {
         let mut dangling: HashMap<u64, u64> = HashMap::new();
         let mut buffer = Vec::new();
         for (number, file) in self.files.indexes.iter().enumerate() {
+            // Into an empty index everything goes at once, shard by shard.
+            let mut bulk =
+                (number == 0).then(|| Bulk::new(shards.start, file.entries() as usize / self.shards.len()));
             for info in file.blocks().iter().filter(|info| info.to >= first && info.from <= last) {
                 let block = file.read_block(info, &mut buffer)?;
-                if number > 0 {
+                let mine = |hash: u64| (first..=last).contains(&hash);
+                if bulk.is_none() {
                     let named = block.entries().map(|entry| entry.hash).chain(block.removed());
-                    for hash in named.filter(|hash| (first..=last).contains(hash)) {
+                    for hash in named.filter(|&hash| mine(hash)) {
                         dangling.remove(&hash);
                         self.shards[shard_number(hash, bits)].lock().unload(hash);
                     }
                 }
-                // Consecutive entries are mostly of one shard.
-                let mut entries =
-                    block.entries().filter(|entry| (first..=last).contains(&entry.hash)).peekable();
-                while let Some(entry) = entries.peek() {
-                    let shard_of = shard_number(entry.hash, bits);
-                    let mut shard = self.shards[shard_of].lock();
-                    while let Some(entry) =
-                        entries.next_if(|entry| shard_number(entry.hash, bits) == shard_of)
-                    {
-                        match self.slots.get(&entry.segment) {
-                            Some(&slot) => {
-                                let location = self.location(file, &entry, slot)?;
-                                shard.load(
-                                    entry.hash,
-                                    entry.database,
-                                    location,
-                                    entry.deadline_ms,
-                                    entry.grid,
-                                );
-                            }
-                            None => drop(dangling.insert(entry.hash, entry.deadline_ms)),
-                        }
+                for entry in block.entries().filter(|entry| mine(entry.hash)) {
+                    let Some((slot, bytes)) = self.places.get(entry.segment) else {
+                        dangling.insert(entry.hash, entry.deadline_ms);
+                        continue;
+                    };
+                    let loaded = Loaded {
+                        hash: entry.hash,
+                        database: entry.database,
+                        location: location(file, &entry, slot, bytes)?,
+                        deadline_ms: entry.deadline_ms,
+                        grid: entry.grid,
+                    };
+                    let shard = shard_number(entry.hash, bits);
+                    match &mut bulk {
+                        Some(bulk) => bulk.add(self, shard, loaded),
+                        None => self.shards[shard].lock().load(loaded),
                     }
                 }
+            }
+            if let Some(bulk) = &mut bulk {
+                bulk.flush(self);
             }
         }
         let time_ms = self.manifest.checkpoint.time_ms;
@@ -127,21 +151,41 @@ impl Load<'_> {
         }
         Ok(())
     }
+}
 
-    fn location(&self, file: &IndexFile, entry: &IndexEntry, slot: u32) -> Result<Location, Error> {
-        let sound = |segment: &crate::manifest::SegmentInfo| {
-            segment.id == entry.segment
-                && entry.offset >= crate::file_header::BYTES as u64
-                && entry.offset < segment.bytes
-        };
-        let segments = &self.manifest.checkpoint.segments;
-        match segments.binary_search_by_key(&entry.segment, |segment| segment.id) {
-            Ok(at) if sound(&segments[at]) => Ok(Location::new(slot, entry.offset)),
-            _ => Err(Error::DamagedFile {
-                path: file.path().into(),
-                offset: 0,
-                reason: "an entry refers to a place that its segment does not have",
-            }),
-        }
+/// Entries of one shard, in the order of their hashes, on their way into it.
+struct Bulk {
+    shard: usize,
+    entries: Vec<Loaded>,
+}
+
+impl Bulk {
+    /// `expected`: how many entries a shard has, about. Room for them is made once, lest the index be built around the holes of what grew.
+    fn new(shard: usize, expected: usize) -> Bulk {
+        Bulk { shard, entries: Vec::with_capacity(expected + expected / 8) }
     }
+
+    fn add(&mut self, load: &Load<'_>, shard: usize, entry: Loaded) {
+        if shard != self.shard {
+            self.flush(load);
+            self.shard = shard;
+        }
+        self.entries.push(entry);
+    }
+
+    fn flush(&mut self, load: &Load<'_>) {
+        load.shards[self.shard].lock().load_all(&self.entries);
+        self.entries.clear();
+    }
+}
+
+fn location(file: &IndexFile, entry: &IndexEntry, slot: u32, segment_bytes: u64) -> Result<Location, Error> {
+    if entry.offset < crate::file_header::BYTES as u64 || entry.offset >= segment_bytes {
+        return Err(Error::DamagedFile {
+            path: file.path().into(),
+            offset: 0,
+            reason: "an entry refers to a place that its segment does not have",
+        });
+    }
+    Ok(Location::new(slot, entry.offset))
 }

@@ -110,7 +110,8 @@ impl Shard {
     /// A large structured object is flattened here, under the lock, which takes about a millisecond for each megabyte.
     pub(crate) fn collect(&mut self, from: u64, all: bool, tombstones: &[u64]) -> Collected {
         let Shard { table, weight, tombstones: fresh, twins, .. } = self;
-        let Visit { from, to, entries, marked } = table.visit(from);
+        let mut visit = table.visit(from);
+        let Visit { from, to, marked, .. } = visit;
         let mut collected = Collected { from, to, marked, ..Collected::default() };
         let removed = &mut collected.removed;
         let within =
@@ -132,11 +133,11 @@ impl Shard {
         removed.dedup();
         let mut shared = Vec::new();
         if *twins > 0 {
-            let mut hashes: Vec<u64> = entries.iter().map(|entry| entry.hash).collect();
+            let mut hashes: Vec<u64> = visit.entries().map(|entry| entry.hash).collect();
             hashes.sort_unstable();
             shared.extend(hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
         }
-        for entry in entries {
+        for entry in visit.entries() {
             let handle = &entry.handle;
             let changed = handle.is_dirty() || handle.is_index_dirty();
             // Whoever names a hash in a delta says everything about it.
@@ -170,7 +171,7 @@ impl Shard {
     /// Says that a segment now holds the collected object at `location`, if the entry still has it; whether it has.
     pub(crate) fn settle(&mut self, object: &CollectedObject, location: Location) -> bool {
         let Some(place) = self.find_written(object) else { return false };
-        self.live.take(location);
+        self.live.take(location, 1);
         self.table.get_mut(place).handle.set_location(Some(location));
         true
     }

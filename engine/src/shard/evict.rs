@@ -4,7 +4,7 @@ use super::{Entry, Shard, Weight};
 use crate::expiry::NEVER;
 use crate::object::{Form, Object, Packed, layout};
 use crate::record::{Name, Operation};
-use crate::table::{Hashed, Place, Visit};
+use crate::table::{Hashed, Place};
 
 impl Entry {
     /// Puts the object out of memory, if a segment holds it; the object, to be freed.
@@ -20,12 +20,13 @@ impl Shard {
     /// looked at.
     pub(crate) fn evict(&mut self, from: u64, left: &mut Vec<Object>) -> u64 {
         let Shard { table, weight, twins, .. } = self;
-        let Visit { to, entries, .. } = table.visit(from);
+        let mut visit = table.visit(from);
+        let to = visit.to;
         // Entries that share a hash are told apart by their keys, which must be in memory. There are practically never any.
         if *twins > 0 {
             return to;
         }
-        for entry in entries {
+        for entry in visit.entries() {
             if entry.handle.is_accessed() {
                 entry.handle.set_accessed(false);
                 continue;
@@ -41,8 +42,9 @@ impl Shard {
     /// at.
     pub(crate) fn find_idle(&mut self, from: u64, bytes_min: usize, found: &mut Vec<(u64, Packed)>) -> u64 {
         let shared = self.twins > 0;
-        let Visit { to, entries, .. } = self.table.visit(from);
-        for entry in entries {
+        let mut visit = self.table.visit(from);
+        let to = visit.to;
+        for entry in visit.entries() {
             if entry.handle.is_accessed() {
                 entry.handle.set_accessed(false);
             } else if entry.handle.form() == Form::Flat
@@ -66,9 +68,10 @@ impl Shard {
         record: &mut Vec<u8>,
         victims: &mut Vec<Object>,
     ) -> u64 {
-        let Visit { to, entries, .. } = self.table.visit(from);
+        let mut visit = self.table.visit(from);
+        let to = visit.to;
         let mut unread = Vec::new();
-        for entry in entries {
+        for entry in visit.entries() {
             if entry.handle.is_accessed() {
                 entry.handle.set_accessed(false);
             } else if !volatile || entry.deadline_ms != NEVER {
