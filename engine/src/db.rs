@@ -12,9 +12,10 @@ use crate::idle_pass::IdlePass;
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
-use crate::object::{Object, slab_bytes};
+use crate::location::Location;
+use crate::object::{Form, Object, slab_bytes};
 use crate::recovery::{self, Replay, Shards, shard_number};
-use crate::segments::Segments;
+use crate::segments::{Segment, Segments};
 use crate::stats::{RecoveryReport, Stats, StorageStats};
 use crate::storage::{self, Storage};
 use crate::tiering::{Held, Tiering};
@@ -97,6 +98,16 @@ impl Inner {
     #[inline]
     pub(crate) fn shard_number(&self, hash: u64) -> usize {
         shard_number(hash, self.shard_bits)
+    }
+
+    /// Where the object of a key may be that is on disk only: that of the only entry with its hash and database.
+    pub(crate) fn cold_place(&self, key: &Key<'_>) -> Option<(Location, Arc<Segment>)> {
+        let shard = self.shards[self.shard_number(key.hash)].lock();
+        let place = shard.find_hash(key.hash, |entry| {
+            entry.handle().form() == Form::Cold && entry.handle().database() == key.database
+        })?;
+        let location = shard.entry(place).handle().location()?;
+        Some((location, self.segments.at(location)?))
     }
 
     #[inline]

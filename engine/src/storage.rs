@@ -171,7 +171,7 @@ impl Storage {
             disk_limit_bytes: AtomicU64::new(options.disk_bytes_max),
             disk_used_bytes: AtomicU64::new(0),
             short_of_space: AtomicBool::new(false),
-            reserve_bytes: available_bytes.map_or(0, |bytes| bytes / 8).min(RESERVE_BYTES),
+            reserve_bytes: available_bytes.map_or(0, |bytes| bytes / 8).min(options.tuning.reserve_bytes),
             records_before: AtomicU64::new(0),
             tuning: options.tuning.clone(),
             manifest: Mutex::new(manifest),
@@ -426,6 +426,12 @@ pub(crate) fn step(inner: &Inner) -> Duration {
                 storage.has_ended(None);
                 Duration::ZERO
             }
+            // A delta can't say that everything is gone, but a snapshot can: it is no failure.
+            Err(Error::Cleared) => {
+                checkpoint.abandon(inner);
+                storage.force_snapshot.store(true, Ordering::Release);
+                begin_checkpoint(inner, &mut state, now_ms)
+            }
             Err(error) => {
                 fail_checkpoint(inner, &mut state, Some(checkpoint), &error, now_ms);
                 Duration::from_millis(10)
@@ -458,17 +464,9 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
     let storage = &inner.storage;
     if storage.requests.lock().wanted || wants_checkpoint(inner, state, now_ms) {
         storage.has_begun();
-        state.last_begun_ms = now_ms;
-        state.records_begun = inner.wal.stats().records;
-        state.moved = false;
-        match Checkpoint::begin(inner) {
-            Ok(checkpoint) => {
-                state.work = Work::Checkpoint(Box::new(checkpoint));
-                return Duration::ZERO;
-            }
-            Err(error) => fail_checkpoint(inner, state, None, &error, now_ms),
-        }
-    } else if now_ms >= state.compaction_look_at_ms {
+        return begin_checkpoint(inner, state, now_ms);
+    }
+    if now_ms >= state.compaction_look_at_ms {
         state.compaction_look_at_ms = now_ms + storage.tuning.compaction_look_ms;
         if let Some(compaction) = Compaction::begin(inner, now_ms) {
             state.work = Work::Compaction(Box::new(compaction));
@@ -476,6 +474,22 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
         }
     }
     STORAGE_PAUSE_MAX
+}
+
+fn begin_checkpoint(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
+    state.last_begun_ms = now_ms;
+    state.records_begun = inner.wal.stats().records;
+    state.moved = false;
+    match Checkpoint::begin(inner) {
+        Ok(checkpoint) => {
+            state.work = Work::Checkpoint(Box::new(checkpoint));
+            Duration::ZERO
+        }
+        Err(error) => {
+            fail_checkpoint(inner, state, None, &error, now_ms);
+            STORAGE_PAUSE_MAX
+        }
+    }
 }
 
 fn fail_checkpoint(
