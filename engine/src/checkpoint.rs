@@ -10,9 +10,7 @@ use crate::db::Inner;
 use crate::dictionary::Dictionary;
 use crate::idle;
 use crate::index_file::{IndexEntry, IndexKind, IndexWriter};
-use crate::limits::{
-    DICTIONARY_SAMPLE_BYTES_MAX, DICTIONARY_SAMPLES,
-};
+use crate::limits::{DICTIONARY_SAMPLE_BYTES_MAX, DICTIONARY_SAMPLES};
 use crate::location::Location;
 use crate::manifest::{DictionaryInfo, IndexFileInfo, SegmentInfo};
 use crate::segment::Record;
@@ -228,7 +226,7 @@ impl Checkpoint {
             if !self.full && guard.is_cleared() {
                 return Err(Error::Cleared);
             }
-            let collected = guard.collect(from, self.full, &self.tombstones, inner.clock.now_ms());
+            let collected = guard.collect(from, self.full, &self.tombstones);
             let cut = inner.wal.appended();
             drop(guard);
             let last = u64::MAX >> inner.shard_bits | (self.shard as u64) << (64 - inner.shard_bits);
@@ -254,7 +252,7 @@ impl Checkpoint {
     }
 
     fn write_range(&mut self, inner: &Inner, collected: Collected, cut: Lsn) -> Result<(), Error> {
-        let Collected { from, to, objects, entries, mut removed } = collected;
+        let Collected { from, to, objects, entries, mut removed, marked: _ } = collected;
         let mut block = Vec::with_capacity(objects.len() + entries.len());
         for (entry, location) in entries {
             let Some(segment) = inner.segments.at(location) else {

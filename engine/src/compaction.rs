@@ -37,6 +37,7 @@ pub(crate) struct Compaction {
 /// Which segments are worth it.
 fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
     let tuning = &inner.storage.tuning;
+    let tight = inner.storage.is_tight();
     let segments = inner.segments.all();
     let serial = inner.storage.dictionary().map(|dictionary| dictionary.serial());
     let mut worth: Vec<(f64, Arc<Segment>)> = Vec::new();
@@ -53,7 +54,9 @@ fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
             && segment.dies_ms > now_ms;
         let old_form =
             serial.is_some() && segment.file.dictionary().map(|dictionary| dictionary.serial()) != serial;
-        if (dead >= live && !dies_soon) || (old_form && !dies_soon) {
+        // Where space is short, a quarter that is dead is worth copying the rest.
+        let worth_it = if tight { dead * 4 >= live } else { dead >= live && !dies_soon };
+        if worth_it || (old_form && !dies_soon) {
             worth.push((dead as f64 / live as f64, segment));
         } else if segment.bytes < tuning.small_segment_bytes {
             small.entry(Group::of(segment.dies_ms, now_ms)).or_default().push(segment);

@@ -12,7 +12,7 @@ use crate::idle_pass::IdlePass;
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
-use crate::object::Object;
+use crate::object::{Object, slab_bytes};
 use crate::recovery::{self, Replay, Shards, shard_number};
 use crate::segments::Segments;
 use crate::stats::{RecoveryReport, Stats, StorageStats};
@@ -29,6 +29,9 @@ use std::time::Duration;
 
 /// The lock's name in the data directory.
 pub(crate) const LOCK_NAME: &str = "LOCK";
+
+/// Log files of a directory whose size is limited are at least this long, in bytes.
+const LOG_FILE_BYTES_MIN: u64 = 1 << 20;
 
 /// A clock that the log is ahead of by more than this, in ms, is worth a warning.
 const CLOCK_AHEAD_WARN_MS: u64 = 1_000;
@@ -136,7 +139,7 @@ impl Inner {
             held.dirty_bytes += weight.dirty_bytes as u64;
             away |= shard.has_away();
         }
-        self.tiering.note_away(away);
+        self.tiering.note_held(held, away);
         let bytes = held.index_bytes + held.object_bytes;
         self.memory_bytes.store(bytes, Ordering::Relaxed);
         self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
@@ -240,9 +243,11 @@ impl Db {
             .durability(options.durability)
             .database_id(manifest.database_id)
             .known_durable(Lsn::new(state.log_reached));
-        if let Some(bytes) = options.log_file_bytes_max {
-            log_options = log_options.segment_bytes_max(bytes);
-        }
+        // In a small directory the log must not take all there may be.
+        let log_share = (options.disk_bytes_max / 16).clamp(LOG_FILE_BYTES_MIN, u64::MAX);
+        log_options.spare_bytes_max = log_options.spare_bytes_max.min(log_share);
+        let file_bytes = options.log_file_bytes_max.unwrap_or(log_options.segment_bytes_max);
+        log_options = log_options.segment_bytes_max(file_bytes.min(log_share));
         let log_clock = Arc::new(LogClock::new(Arc::clone(&options.clock)));
         let (opened, replayed) = replay.with_threads(threads, |dealer| {
             Wal::open(
@@ -630,6 +635,7 @@ impl Db {
             stats.values_dirty += u64::from(weight.dirty);
             stats.values_resident += keys - u64::from(weight.cold) - u64::from(weight.idle);
         }
+        stats.slab_bytes = slab_bytes() as u64;
         stats.keys_evicted = inner.key_eviction.evicted.load(Ordering::Relaxed);
         stats.values_evicted = inner.tiering.evicted.load(Ordering::Relaxed);
         stats

@@ -50,7 +50,9 @@ pub(crate) fn step(inner: &Inner) -> Duration {
     if !pass.is_on() {
         return Duration::MAX;
     }
-    let Some(dictionary) = inner.storage.dictionary() else { return Duration::from_millis(inner.storage.tuning.idle_pass_ms) };
+    let Some(dictionary) = inner.storage.dictionary() else {
+        return Duration::from_millis(inner.storage.tuning.idle_pass_ms);
+    };
     let mut state = pass.state.lock();
     let now_ms = inner.clock.now_ms();
     if state.shard == 0 && state.next.is_none() {
@@ -70,7 +72,11 @@ pub(crate) fn step(inner: &Inner) -> Duration {
         let first = (state.shard as u64) << (64 - inner.shard_bits);
         let last = first | u64::MAX >> inner.shard_bits;
         let mut found = Vec::new();
-        let to = shard.lock().find_idle(state.next.unwrap_or(first), inner.storage.tuning.idle_bytes_min, &mut found);
+        let to = shard.lock().find_idle(
+            state.next.unwrap_or(first),
+            inner.storage.tuning.idle_bytes_min,
+            &mut found,
+        );
         looked_at += 1;
         let compressed: Vec<_> = found
             .into_iter()

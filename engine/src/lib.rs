@@ -79,9 +79,9 @@ pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use object::Kind;
 pub use options::{Eviction, Options};
 pub use sessile_wal::{Durability, Lsn};
+pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
-pub use stats::{RecoveryReport, Stats, StorageStats};
 pub use txn::{Access, Txn, WrongKind};
 pub use value::Value;
 

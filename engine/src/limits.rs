@@ -123,3 +123,5 @@ pub(crate) const IDLE_BYTES_MIN: usize = 128;
 pub(crate) const EVICTIONS_PER_HOLD: usize = 64;
 /// Entries that are drawn to find one that dies soon (Redis: `maxmemory-samples`, 5).
 pub(crate) const EVICTION_SAMPLES: usize = 8;
+/// Space that writes leave free on the disk, for checkpoints and compaction; less on a small disk.
+pub(crate) const RESERVE_BYTES: u64 = 64 << 20;

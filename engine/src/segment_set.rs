@@ -105,7 +105,8 @@ impl<T> SegmentSet<T> {
         };
         let group = Group::of(dies_ms, self.now_ms);
         if let Some(open) = self.open.get(&group)
-            && (open.writer.bytes() + bytes as u64 > tuning.segment_target_bytes || !open.writer.has_room(bytes))
+            && (open.writer.bytes() + bytes as u64 > tuning.segment_target_bytes
+                || !open.writer.has_room(bytes))
             && open.writer.records() > 0
         {
             self.full.extend(self.open.remove(&group));

@@ -474,8 +474,7 @@ impl Shard {
         let entry = self.table.get_mut(place);
         let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid());
         let before = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
-        let changed =
-            entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid);
+        let changed = entry.handle.grid() != grid || logged_before != logged_deadline(deadline_ms, grid);
         entry.handle.set_grid(grid);
         if changed && !entry.handle.is_dirty() && !entry.handle.is_index_dirty() {
             entry.handle.set_index_dirty(true);
@@ -549,10 +548,13 @@ impl Shard {
         }
         for Fired { slot, hash } in fired.drain(..) {
             let Some(place) = self.table.find(hash, |entry| entry.handle.timer() == slot) else { continue };
+            if self.twins > 0 {
+                self.expire_twins(slot, hash, now_ms, dead);
+                continue;
+            }
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
-                dead.lag_ms = dead.lag_ms.max(now_ms.saturating_sub(entry.deadline_ms.max(dead.opened_ms)));
-                dead.objects.push(self.bury(place, now_ms, &mut dead.record));
+                self.expire_entry(place, now_ms, dead);
             } else if entry.deadline_ms == NEVER {
                 entry.handle.set_timer(0);
             } else {
@@ -562,6 +564,31 @@ impl Shard {
         }
         self.fired = fired;
         more
+    }
+
+    fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead) {
+        let deadline_ms = self.table.get(place).deadline_ms;
+        dead.lag_ms = dead.lag_ms.max(now_ms.saturating_sub(deadline_ms.max(dead.opened_ms)));
+        dead.objects.push(self.bury(place, now_ms, &mut dead.record));
+    }
+
+    /// A timer does not say which of several entries with its hash it is for: all that are in its slot are looked at. One by one, an entry
+    /// that is armed anew in a slot of the same number would be taken for the next.
+    fn expire_twins(&mut self, slot: u16, hash: u64, now_ms: u64, dead: &mut Dead) {
+        while let Some(place) = self.table.find(hash, |entry| entry.handle.timer() == slot) {
+            let entry = self.table.get_mut(place);
+            if entry.deadline_ms <= now_ms {
+                self.expire_entry(place, now_ms, dead);
+            } else {
+                entry.handle.set_timer(0);
+            }
+        }
+        let unarmed = |entry: &Entry| entry.handle.timer() == 0 && entry.deadline_ms != NEVER;
+        while let Some(place) = self.table.find(hash, unarmed) {
+            let entry = self.table.get_mut(place);
+            let slot = self.wheel.arm(hash, entry.deadline_ms);
+            entry.handle.set_timer(slot);
+        }
     }
 
     /// Removes a dead entry, and adds its deletion to `record` if the log holds a later deadline for it.

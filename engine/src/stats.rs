@@ -30,6 +30,8 @@ pub struct Stats {
 pub struct StorageStats {
     /// Whether a checkpoint is under way.
     pub checkpoint_running: bool,
+    /// Whether one is under way, or about to be, that was asked for.
+    pub checkpoint_requested: bool,
     /// Checkpoints completed.
     pub checkpoints: u64,
     /// Checkpoints that failed.
@@ -50,6 +52,9 @@ pub struct StorageStats {
     pub values_compressed: u64,
     /// Values on disk only.
     pub values_cold: u64,
+    /// Bytes of memory that all databases of this process hold for small objects, in use or kept for new ones. What
+    /// [`Stats::memory_bytes`] says that they ask for is less, by what their size classes waste and what was freed among them.
+    pub slab_bytes: u64,
     /// Values in memory that no segment holds yet.
     pub values_dirty: u64,
     /// Values that left memory.

@@ -8,14 +8,13 @@ use crate::db::Inner;
 use crate::dictionary::{Dictionary, Gain};
 use crate::index_file::IndexKind;
 use crate::limits::{
-    DICTIONARY_RETRY_CHECKPOINTS,
-    STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
+    DICTIONARY_RETRY_CHECKPOINTS, RESERVE_BYTES, STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
 };
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
 use crate::{Error, Options, StorageTuning};
 use parking_lot::{Condvar, Mutex};
-use sessile_wal::{Clock, Fs};
+use sessile_wal::{Clock, Fs, WalError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -56,9 +55,22 @@ struct Requests {
     begun: u64,
     ended: u64,
     wanted: bool,
+    /// Whether the last one that was begun had been asked for.
+    was_wanted: bool,
     /// Why the last one that ended failed, if it did.
     failure: Option<String>,
     closed: bool,
+}
+
+impl Requests {
+    fn is_running(&self) -> bool {
+        self.begun > self.ended
+    }
+
+    /// Whether one is under way or about to be that somebody asked for.
+    fn is_running_wanted(&self) -> bool {
+        self.wanted || self.is_running() && self.was_wanted
+    }
 }
 
 /// What is going on.
@@ -76,6 +88,7 @@ struct State {
     /// No checkpoint is begun before, unless asked for.
     retry_at_ms: u64,
     last_begun_ms: u64,
+    records_begun: u64,
     /// The log's position when the last one began.
     last_log: u64,
     compaction_look_at_ms: u64,
@@ -116,6 +129,12 @@ pub(crate) struct Storage {
     in_use: Mutex<InUse>,
     disk_limit_bytes: AtomicU64,
     disk_used_bytes: AtomicU64,
+    /// Space on the file system was below what a checkpoint may need.
+    short_of_space: AtomicBool,
+    /// What is kept free for checkpoints and compaction, in bytes, beside what dirty values may need.
+    reserve_bytes: u64,
+    /// Records of the log when the last checkpoint that succeeded began.
+    records_before: AtomicU64,
     pub(crate) tuning: StorageTuning,
 }
 
@@ -127,6 +146,7 @@ impl Storage {
         dictionary: Option<Arc<Dictionary>>,
     ) -> Storage {
         let state = &manifest.checkpoint;
+        let available_bytes = options.fs.available_bytes(&dir).ok();
         Storage {
             fs: Arc::clone(&options.fs),
             clock: Arc::clone(&options.clock),
@@ -149,6 +169,9 @@ impl Storage {
             in_use: Mutex::new(InUse { dictionary, ..InUse::default() }),
             disk_limit_bytes: AtomicU64::new(options.disk_bytes_max),
             disk_used_bytes: AtomicU64::new(0),
+            short_of_space: AtomicBool::new(false),
+            reserve_bytes: available_bytes.map_or(0, |bytes| bytes / 8).min(RESERVE_BYTES),
+            records_before: AtomicU64::new(0),
             tuning: options.tuning.clone(),
             manifest: Mutex::new(manifest),
         }
@@ -217,8 +240,14 @@ impl Storage {
         in_use.to_bytes = self.figures.compressed_to_bytes.load(Ordering::Relaxed);
     }
 
-    /// Refuses a write if the directory is at its limit.
+    /// Refuses a write if the directory is at its limit, or the disk so full that a checkpoint might not fit.
     pub(crate) fn check_disk_limit(&self) -> Result<(), Error> {
+        if self.short_of_space.load(Ordering::Relaxed) {
+            return Err(Error::DiskFull(WalError::DiskFull {
+                path: self.dir.clone(),
+                needed_bytes: self.reserve_bytes,
+            }));
+        }
         let limit_bytes = self.disk_limit_bytes.load(Ordering::Relaxed);
         if limit_bytes == u64::MAX {
             return Ok(());
@@ -231,10 +260,10 @@ impl Storage {
         self.disk_limit_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Asks for a checkpoint; false if one is under way (another follows then).
+    /// Asks for a checkpoint; false if one is under way that was asked for (another follows then).
     pub(crate) fn request(&self, inner: &Inner) -> bool {
         let mut requests = self.requests.lock();
-        let running = requests.begun > requests.ended;
+        let running = requests.is_running_wanted();
         requests.wanted = true;
         drop(requests);
         inner.pauses.storage.wake();
@@ -281,7 +310,7 @@ impl Storage {
     fn has_begun(&self) {
         let mut requests = self.requests.lock();
         requests.begun += 1;
-        requests.wanted = false;
+        requests.was_wanted = std::mem::take(&mut requests.wanted);
     }
 
     fn has_ended(&self, failure: Option<String>) {
@@ -299,9 +328,9 @@ impl Storage {
     /// The state of all that, for humans.
     pub(crate) fn stats(&self, inner: &Inner) -> StorageStats {
         let figure = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-        let (running, failed) = {
+        let (running, wanted, failed) = {
             let requests = self.requests.lock();
-            (requests.begun > requests.ended, requests.failure.is_some())
+            (requests.is_running(), requests.is_running_wanted(), requests.failure.is_some())
         };
         let manifest = self.manifest.lock();
         let segments = inner.segments.all();
@@ -309,12 +338,13 @@ impl Storage {
         let last_log = manifest.checkpoint.log_from;
         StorageStats {
             checkpoint_running: running,
+            checkpoint_requested: wanted,
             checkpoints: figure(&figures.checkpoints),
             checkpoints_failed: figure(&figures.checkpoints_failed),
             last_checkpoint_failed: failed,
             last_checkpoint_ms: manifest.checkpoint.wall_ms,
             last_checkpoint_took_ms: figure(&figures.last_took_ms),
-            changes_since_checkpoint: 0,
+            changes_since_checkpoint: inner.wal.stats().records.saturating_sub(figure(&self.records_before)),
             log_bytes_since_checkpoint: inner.wal.appended().get() - last_log,
             cold_reads: figure(&inner.reads.reads),
             cold_reads_waited: figure(&inner.reads.waited),
@@ -335,14 +365,35 @@ impl Storage {
         }
     }
 
-    /// Bytes of all files of the directory, about.
+    /// Bytes of all files of the directory, about, and whether there is room for more.
     fn count_disk(&self, inner: &Inner) {
         let manifest = self.manifest.lock();
         let index: u64 = manifest.checkpoint.index_files.iter().map(|file| file.bytes).sum();
         drop(manifest);
         let segments: u64 = inner.segments.all().iter().map(|segment| segment.bytes).sum();
-        let log = inner.wal.stats().file_bytes;
-        self.disk_used_bytes.store(index + segments + log, Ordering::Relaxed);
+        self.disk_used_bytes.store(index + segments + inner.wal.stats().file_bytes, Ordering::Relaxed);
+        // The last of the space is for checkpoints and compaction, which give space back: writes must not take it.
+        let Ok(available) = self.fs.available_bytes(&self.dir) else { return };
+        let needed = self.reserve_bytes + inner.tiering.dirty_bytes().min(8 * self.reserve_bytes);
+        let short = available < needed;
+        if self.short_of_space.swap(short, Ordering::Relaxed) != short {
+            if short {
+                tracing::warn!(
+                    available,
+                    needed,
+                    "the disk is nearly full: writes are refused, what is left is for making space"
+                );
+            } else {
+                tracing::info!(available, "the disk has space again: writes go on");
+            }
+        }
+    }
+
+    /// Whether space is so short that it is worth more work than usual.
+    pub(crate) fn is_tight(&self) -> bool {
+        let limit = self.disk_limit_bytes.load(Ordering::Relaxed);
+        let used = self.disk_used_bytes.load(Ordering::Relaxed);
+        self.short_of_space.load(Ordering::Relaxed) || (limit != u64::MAX && used / 85 >= limit / 100)
     }
 }
 
@@ -367,6 +418,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
                 storage.figures.last_took_ms.store(took_ms, Ordering::Relaxed);
                 storage.figures.checkpoints.fetch_add(1, Ordering::Relaxed);
                 state.last_log = checkpoint.log_from().get();
+                storage.records_before.store(state.records_begun, Ordering::Relaxed);
                 tracing::debug!(took_ms, "checkpoint");
                 storage.count_disk(inner);
                 storage.has_ended(None);
@@ -405,6 +457,7 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
     if storage.requests.lock().wanted || wants_checkpoint(inner, state, now_ms) {
         storage.has_begun();
         state.last_begun_ms = now_ms;
+        state.records_begun = inner.wal.stats().records;
         state.moved = false;
         match Checkpoint::begin(inner) {
             Ok(checkpoint) => {
@@ -449,7 +502,9 @@ fn wants_checkpoint(inner: &Inner, state: &State, now_ms: u64) -> bool {
     }
     let log_bytes = inner.wal.appended().get().saturating_sub(state.last_log);
     let interval_ms = storage.triggers.interval_ms.load(Ordering::Relaxed);
-    if log_bytes >= storage.triggers.log_bytes.load(Ordering::Relaxed)
+    let since_ms = now_ms.saturating_sub(state.last_begun_ms);
+    let disk_limit = storage.disk_limit_bytes.load(Ordering::Relaxed);
+    if log_bytes >= storage.triggers.log_bytes.load(Ordering::Relaxed).min(disk_limit / 8)
         || (log_bytes > 0
             && now_ms.saturating_sub(state.last_begun_ms.max(inner.clock.started_ms())) >= interval_ms)
         || state.moved
@@ -458,9 +513,11 @@ fn wants_checkpoint(inner: &Inner, state: &State, now_ms: u64) -> bool {
         return true;
     }
     // Much that nothing refers to any more is given back promptly, but not all the time.
-    now_ms.saturating_sub(state.last_begun_ms) >= 1_000 && {
+    let tight = storage.is_tight();
+    since_ms >= 1_000 && {
         let dead = |segment: &Arc<crate::segments::Segment>| inner.segments.live_records(segment) == 0;
-        inner.segments.all().iter().filter(|s| dead(s)).map(|s| s.bytes).sum::<u64>() >= storage.tuning.dead_bytes_prompt
+        inner.segments.all().iter().filter(|s| dead(s)).map(|s| s.bytes).sum::<u64>()
+            >= if tight { 1 } else { storage.tuning.dead_bytes_prompt }
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct Tiering {
     pressed: AtomicBool,
     /// Whether some value may be on disk only, or compressed.
     away: AtomicBool,
+    dirty_bytes: AtomicU64,
     hand: Mutex<Hand>,
     pub(crate) evicted: AtomicU64,
 }
@@ -55,6 +56,7 @@ impl Tiering {
             counting: AtomicBool::new(false),
             pressed: AtomicBool::new(false),
             away: AtomicBool::new(false),
+            dirty_bytes: AtomicU64::new(0),
             hand: Mutex::default(),
             evicted: AtomicU64::new(0),
         }
@@ -94,6 +96,17 @@ impl Tiering {
         self.away.load(Ordering::Relaxed)
     }
 
+    /// Bytes of objects that no segment holds, about: as they were a moment ago.
+    pub(crate) fn dirty_bytes(&self) -> u64 {
+        self.dirty_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes what all objects add up to.
+    pub(crate) fn note_held(&self, held: Held, away: bool) {
+        self.dirty_bytes.store(held.dirty_bytes, Ordering::Relaxed);
+        self.note_away(away);
+    }
+
     /// Sets [`has_away`](Self::has_away).
     pub(crate) fn note_away(&self, away: bool) {
         self.away.store(away, Ordering::Relaxed);
@@ -120,7 +133,7 @@ impl Tiering {
     /// How many bytes of objects may be in memory.
     fn object_bytes_max(&self, held: Held, bytes_min: u64) -> u64 {
         // An index that is larger than the limit leaves room for what is being worked on.
-        self.asked_bytes_max().saturating_sub(held.index_bytes).max(bytes_min.min(self.limit_bytes()))
+        self.asked_bytes_max().saturating_sub(held.index_bytes).max(bytes_min.min(self.limit_bytes() / 8))
     }
 
     /// How many bytes may be asked of the allocator for the process to stay within the limit.
@@ -139,7 +152,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
     let max = tiering.object_bytes_max(held, inner.storage.tuning.objects_bytes_min);
     tiering.tight.store(held.object_bytes >= max / 100 * 90, Ordering::Relaxed);
     // Dirty values can't leave. Before they fill half of what there is, they are written.
-    let pressed = held.object_bytes >= max / 100 * 90 && held.dirty_bytes >= max / 4;
+    let pressed = held.object_bytes >= max / 100 * 90 && held.dirty_bytes > max / 4;
     let was_pressed = tiering.pressed.swap(pressed, Ordering::Relaxed);
     if pressed && !was_pressed {
         inner.pauses.storage.wake();

@@ -326,8 +326,7 @@ impl<'db> Txn<'db> {
             self.delete(key);
             return Some(deadline_ms);
         }
-        let before =
-            (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid()));
+        let before = (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid()));
         let grid = grid_within(deadline_ms, grid, limit);
         let after = (grid, logged_deadline(deadline_ms, grid));
         if before != after {

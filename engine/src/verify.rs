@@ -1,6 +1,7 @@
 //! What must hold of the index whenever nobody holds a lock, looked at entry by entry. For tests: it takes as long as the index is large.
 
 use crate::db::{Db, Inner};
+use crate::expiry::NEVER;
 use crate::object::Form;
 use crate::shard::Weight;
 use crate::table::Hashed;
@@ -23,6 +24,9 @@ impl Db {
                 twins.push((entry.hash(), handle.form()));
                 if inner.shard_number(entry.hash()) != number {
                     bad = Some(format!("hash {:016x} is in shard {number}", entry.hash()));
+                }
+                if entry.deadline_ms() != NEVER && handle.timer() == 0 {
+                    bad = Some(format!("{:016x} has a deadline and no timer", entry.hash()));
                 }
                 match handle.location() {
                     Some(location) => {

@@ -8,11 +8,13 @@ mod engine {
     mod damage;
     mod expiry;
     mod golden;
+    mod inspection;
     mod limits;
     mod million;
     mod model;
     mod scan;
     mod simulation;
     mod storage;
+    mod stories;
     mod support;
 }

@@ -232,7 +232,7 @@ fn the_binary_answers_as_redis_does() {
 #[test]
 fn values_on_disk_make_no_difference() {
     const COMMANDS: usize = 40_000;
-    let process = Process::sessile(&["--maxmemory", "1mb"]);
+    let process = Process::sessile(&["--maxmemory", "1"]);
     let mut sessile = Chilled { process, batches: 0 };
     compare_over(&mut sessile, What::Data, COMMANDS);
     if sessile.batches > 0 {

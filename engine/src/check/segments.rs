@@ -115,7 +115,7 @@ fn check_segment(
             return (finding, records);
         }
     };
-    let mut scan = segment.scan();
+    let mut scan = segment.scan().over_unreadable();
     let mut flat = Vec::new();
     loop {
         match scan.next() {

@@ -356,3 +356,55 @@ fn the_format_holds_still() {
         ]
     );
 }
+
+/// `cargo test --release -p sessile --lib index_file -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, on the real disk"]
+#[expect(clippy::disallowed_methods, reason = "it measures real time")]
+fn how_long_five_million_entries_take() {
+    const ENTRIES: u64 = 5_000_000;
+    const BLOCK: u64 = 1280;
+    const THREADS: usize = 4;
+    let directory = tempfile::tempdir().expect("makes");
+    let fs = sessile_wal::RealFs;
+    let mut writer =
+        IndexWriter::create(&fs, directory.path(), ID, NUMBER, IndexKind::Snapshot).expect("creates");
+    let step = u64::MAX / ENTRIES;
+    let begun = std::time::Instant::now();
+    for block in 0..ENTRIES / BLOCK {
+        let first = block * BLOCK;
+        let mut entries: Vec<IndexEntry> =
+            (first..first + BLOCK).map(|number| entry(number * step)).collect();
+        writer.block(first * step, (first + BLOCK) * step - 1, 1, &mut entries, &mut []);
+        if writer.wants_write() {
+            writer.write().expect("writes");
+        }
+    }
+    let finished = writer.finish().expect("finishes");
+    println!("written in {:?}, synced", begun.elapsed());
+    let begun = std::time::Instant::now();
+    let file = IndexFile::open(&fs, directory.path(), &ID, NUMBER, IndexKind::Snapshot, finished.bytes);
+    let file = file.expect("opens");
+    let opened = begun.elapsed();
+    let share = file.blocks().len().div_ceil(THREADS);
+    let sum: u64 = std::thread::scope(|scope| {
+        let read = |blocks: &[BlockInfo]| {
+            let (mut buffer, mut sum) = (Vec::new(), 0u64);
+            for info in blocks {
+                let block = file.read_block(info, &mut buffer).expect("is sound");
+                sum = block
+                    .entries()
+                    .fold(sum, |sum, entry| sum.wrapping_add(entry.deadline_ms ^ entry.offset));
+            }
+            sum
+        };
+        let threads: Vec<_> =
+            file.blocks().chunks(share).map(|blocks| scope.spawn(move || read(blocks))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("ends")).fold(0, u64::wrapping_add)
+    });
+    println!(
+        "opened in {opened:?}, {} entries read in {:?} ({sum:x})",
+        finished.entries,
+        begun.elapsed() - opened
+    );
+}

@@ -8,6 +8,7 @@ mod handle;
 pub(crate) mod layout;
 mod packed;
 pub(crate) mod packed_hash;
+mod slab;
 mod structured;
 
 use crate::key::KeyHasher;
@@ -16,6 +17,7 @@ use crate::location::Location;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
 pub(crate) use packed::Packed;
+pub(crate) use slab::slab_bytes;
 pub(crate) use structured::{Body, FieldTable, Structured};
 
 /// What kind of value a key holds.

@@ -55,12 +55,15 @@ pub(crate) struct Collected {
     pub(crate) entries: Vec<(CollectedEntry, Location)>,
     /// Hashes that the index files have to forget.
     pub(crate) removed: Vec<u64>,
+    /// Something happened in the range, even if nothing of it is left.
+    pub(crate) marked: bool,
 }
 
 impl Collected {
-    /// Whether there is nothing to say about the range.
+    /// Whether there is nothing to say about the range. Of one in which a new key came and went there is: its cut, for the log may have what
+    /// happened to the key, but not the key.
     pub(crate) fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.entries.is_empty() && self.removed.is_empty()
+        !self.marked && self.objects.is_empty() && self.entries.is_empty() && self.removed.is_empty()
     }
 }
 
@@ -105,11 +108,11 @@ impl Shard {
     /// of one segment of the table. `tombstones` are those taken before of this shard.
     ///
     /// A large structured object is flattened here, under the lock, which takes about a millisecond for each megabyte.
-    pub(crate) fn collect(&mut self, from: u64, all: bool, tombstones: &[u64], now_ms: u64) -> Collected {
+    pub(crate) fn collect(&mut self, from: u64, all: bool, tombstones: &[u64]) -> Collected {
         let Shard { table, weight, tombstones: fresh, twins, .. } = self;
         let mut visit = table.visit(from);
         let Visit { from, to, marked, .. } = visit;
-        let mut collected = Collected { from, to, ..Collected::default() };
+        let mut collected = Collected { from, to, marked, ..Collected::default() };
         let removed = &mut collected.removed;
         let within =
             tombstones.partition_point(|&hash| hash < from)..tombstones.partition_point(|&hash| hash <= to);
@@ -134,7 +137,6 @@ impl Shard {
             hashes.sort_unstable();
             shared.extend(hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
         }
-        let mut dead = Vec::new();
         for entry in visit.entries() {
             let handle = &entry.handle;
             let changed = handle.is_dirty() || handle.is_index_dirty();
@@ -146,19 +148,13 @@ impl Shard {
             if !(all || changed || named()) {
                 continue;
             }
-            if entry.deadline_ms <= now_ms {
-                // The wheel takes it away in a moment; an older deadline must not bring it back.
-                dead.push(entry.hash);
-                continue;
-            }
+            // The dead ones too: a transaction that began when one of them lived may still change it.
             weight.sub(Weight::of(&entry.handle));
             entry.collect(&mut collected);
             weight.add(Weight::of(&entry.handle));
         }
         if all {
             collected.removed.clear();
-        } else {
-            collected.removed.extend(dead);
         }
         table.unmark(from);
         collected

@@ -58,7 +58,18 @@ impl Simulation {
         let durability = pick(&mut rng, &[Durability::Always, Durability::EverySecond, Durability::No]);
         let (model, clock) = (Model::default(), SimClock::default());
         let profile = Profile::new(&mut rng);
-        Simulation { rng, sim, clock, model, durability, profile, met: Met::default(), faulty: false, reclaimed_ms: None }
+        trace(|| format!("{profile:?}"));
+        Simulation {
+            rng,
+            sim,
+            clock,
+            model,
+            durability,
+            profile,
+            met: Met::default(),
+            faulty: false,
+            reclaimed_ms: None,
+        }
     }
 
     fn fault(&mut self) -> Fault {
@@ -92,7 +103,7 @@ impl Simulation {
                 }
                 Err(Error::Io { .. } | Error::Log(WalError::Io { .. } | WalError::Poisoned(_))) => {}
                 // Replaying an operation may take a look at a value on disk.
-                Err(error @ Error::Log(WalError::Replay { .. })) => {
+                Err(error @ (Error::Log(WalError::Replay { .. }) | Error::BadLog { .. })) => {
                     assert!(error.to_string().contains(": simulated "), "open: {error}");
                 }
                 Err(Error::Log(WalError::DiskFull { .. })) => self.sim.set_space_bytes(None),
@@ -142,9 +153,15 @@ impl Simulation {
         let mut bytes = Rng::new(self.rng.next_u64());
         if self.rng.chance(50) {
             let session = |number: u64| {
-                format!("{{\"user\":{},\"roles\":[\"reader\",\"writer\"],\"theme\":\"dark\"}}", number % 1_000)
+                format!(
+                    "{{\"user\":{},\"roles\":[\"reader\",\"writer\"],\"theme\":\"dark\"}}",
+                    number % 1_000
+                )
             };
-            return (0..length.div_ceil(60)).map(|_| session(bytes.next_u64())).collect::<String>().into_bytes();
+            return (0..length.div_ceil(60))
+                .map(|_| session(bytes.next_u64()))
+                .collect::<String>()
+                .into_bytes();
         }
         (0..length).map(|_| bytes.next_u64() as u8).collect()
     }
@@ -224,7 +241,10 @@ impl Simulation {
         let expected = operation.apply(&mut after, now_ms);
         let before_lsn = db.stats().log.appended;
         let outcome = run(db, &operation);
-        trace(|| format!("{now_ms}: {:.300} -> {:.200}", format!("{operation:?}"), format!("{outcome:?}")));
+        let at = db.stats().log.appended.get();
+        trace(|| {
+            format!("{now_ms} {at}: {:.300} -> {:.200}", format!("{operation:?}"), format!("{outcome:?}"))
+        });
         let log = db.stats().log;
         let logged_at_ms = if log.appended > before_lsn { now_ms } else { 0 };
         match outcome {
@@ -279,7 +299,15 @@ impl Simulation {
     fn step(&mut self, db: &Db) {
         let now_ms = db.now_ms();
         let outcome = db.step();
-        trace(|| format!("{now_ms}: step {outcome:?}"));
+        let storage = db.stats().storage;
+        trace(|| {
+            format!(
+                "{now_ms} {}: step {outcome:?} {} {}",
+                log_of(db),
+                storage.checkpoint_running,
+                storage.checkpoints
+            )
+        });
         let log = db.stats().log;
         // Expiry comes first and cannot fail.
         let mut after = self.model.world.clone();
@@ -608,4 +636,8 @@ fn the_model_notices_a_lost_write_and_a_risen_key() {
         model.read_back(&[(id, item)].into_iter().collect(), 2_000);
     });
     assert!(risen.is_err());
+}
+
+fn log_of(db: &Db) -> u64 {
+    db.stats().log.appended.get()
 }

@@ -44,7 +44,13 @@ impl Profile {
     }
 
     /// Options of one life of it.
-    pub(crate) fn options(&self, rng: &mut Rng, durability: Durability, sim: &SimFs, clock: &SimClock) -> Options {
+    pub(crate) fn options(
+        &self,
+        rng: &mut Rng,
+        durability: Durability,
+        sim: &SimFs,
+        clock: &SimClock,
+    ) -> Options {
         let tuning = StorageTuning {
             shards: Some(pick(rng, &[2, 4, 4, 8, 64])),
             hash_mask: self.hash_mask,

@@ -323,6 +323,7 @@ fn storage_section(text: &mut String, server: &Server, _: u64) {
         ("values_resident", storage.values_resident),
         ("values_compressed", storage.values_compressed),
         ("values_cold", storage.values_cold),
+        ("slab_bytes", storage.slab_bytes),
         ("values_dirty", storage.values_dirty),
         ("values_evicted", storage.values_evicted),
         ("keys_evicted", storage.keys_evicted),

@@ -61,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
 const UNDER_WAY: &str = "ERR Background save already in progress";
 
 fn save(call: &mut ServerCall<'_>) -> CommandResult {
-    if !call.is_second() && call.worker.server.db.stats().storage.checkpoint_running {
+    if !call.is_second() && call.worker.server.db.stats().storage.checkpoint_requested {
         return Err(UNDER_WAY.into());
     }
     // Without a result it is to be made first.

@@ -134,7 +134,7 @@ pub fn repair(
 
     let mut tail = Tail::mentions(&directory, &hasher, &mut losses)?;
     let now_ms = clock.wall_ms().max(directory.checkpoint().time_ms).max(tail.clock_high_water_ms);
-    let survivors = survivors::find(&directory, &hasher, &tail, now_ms, &mut losses);
+    let survivors = survivors::find(&directory, &hasher, &mut tail, now_ms, &mut losses);
     let mut output = Output::create(fs, into, manifest, now_ms)?;
     output.segments(&directory, &hasher, survivors, &mut tail, &mut losses)?;
     output.log(&directory, &hasher, &mut tail, clock, &mut losses)?;

@@ -5,7 +5,7 @@ use super::tail::Tail;
 use crate::check::directory::Directory;
 use crate::compression::Compressor;
 use crate::dictionary::Dictionary;
-use crate::index_file::{Cuts, IndexEntry, IndexFile, Merge};
+use crate::index_file::{BlockInfo, Cuts, IndexEntry, IndexFile, Merge};
 use crate::key::{DATABASES, KeyHasher};
 use crate::manifest::SegmentInfo;
 use crate::object::layout;
@@ -58,17 +58,22 @@ impl Index {
             // There may have been any files.
             index.damaged.push((0, u64::MAX, 0));
         }
-        let mut damaged = Vec::new();
+        // Of each file, where its damaged blocks begin.
+        let mut damaged: Vec<Vec<u64>> = vec![Vec::new(); index.files.len()];
         let mut merge = index.merge();
         while merge
             .next(&mut |file, info, error| {
                 losses.gap(&error, &directory.path);
-                damaged.push((info.from, info.to, index.files[file].place));
+                damaged[file].push(info.offset);
             })
             .is_some()
         {}
         drop(merge);
-        index.damaged.append(&mut damaged);
+        for (readable, offsets) in index.files.iter().zip(damaged) {
+            index
+                .damaged
+                .extend(ranges_of(&readable.file, &offsets).map(|(from, to)| (from, to, readable.place)));
+        }
         index
     }
 
@@ -101,6 +106,21 @@ impl Index {
     }
 }
 
+/// The hashes that damaged blocks may have spoken of: all between the sound ones beside them. Their own headers are part of the damage.
+fn ranges_of<'f>(file: &'f IndexFile, damaged: &'f [u64]) -> impl Iterator<Item = (u64, u64)> + use<'f> {
+    let blocks = file.blocks();
+    let is_sound = |block: &&BlockInfo| !damaged.contains(&block.offset);
+    damaged.iter().map(move |offset| {
+        let at = blocks.partition_point(|block| block.offset < *offset);
+        let before = blocks[..at].iter().rev().find(is_sound);
+        let behind = blocks[at..].iter().find(is_sound);
+        (
+            before.map_or(0, |block| block.to.saturating_add(1)),
+            behind.map_or(u64::MAX, |block| block.from - 1),
+        )
+    })
+}
+
 /// What the readable files say of a hash that others, which can't be read, may say something of.
 struct Doubtful {
     entries: Vec<IndexEntry>,
@@ -108,16 +128,20 @@ struct Doubtful {
     cut: u64,
     /// Whether only older files are damaged: then this is what holds.
     certain: bool,
+    /// Whether a segment that it named is gone: then a compaction has moved the record, as it is, or the key is.
+    moved: bool,
 }
 
 /// Finds them all; no two have the same place.
 pub(super) fn find(
     directory: &Directory,
     hasher: &KeyHasher,
-    tail: &Tail,
+    tail: &mut Tail,
     now_ms: u64,
     losses: &mut Losses<'_>,
 ) -> Vec<Survivor> {
+    let checkpoint = directory.checkpoint();
+    let is_listed = |id: u32| checkpoint.segments.binary_search_by_key(&id, |info| info.id).is_ok();
     let index = Index::open(directory, losses);
     let mut found = Vec::new();
     let mut doubtful: HashMap<u64, Doubtful> = HashMap::new();
@@ -135,13 +159,29 @@ pub(super) fn find(
         let Some(readable) = index.files.get(mention.file) else { continue };
         let certain = !index.has_damage_since(hash, readable.place);
         let cut = if certain { index.cut_of(hash) } else { readable.cuts.cut_of(hash).unwrap_or(0) };
-        doubtful.insert(hash, Doubtful { entries: mention.entries.to_vec(), cut, certain });
+        let mut entries = mention.entries.to_vec();
+        if !certain {
+            entries.retain(|entry| is_listed(entry.segment));
+        }
+        let moved = entries.len() < mention.entries.len();
+        doubtful.insert(hash, Doubtful { entries, cut, certain, moved });
     }
+    // Also of those that have no entry: what was written and deleted before its range was collected is in no file.
+    tail.note_cuts(&|hash| match doubtful.get(&hash) {
+        Some(doubtful) => doubtful.cut,
+        None if index.has_damage_at(hash) => index.snapshot_cut_of(hash),
+        None => index.cut_of(hash),
+    });
     if !index.damaged.is_empty() {
         scan(directory, hasher, &index, doubtful, &mut found, losses);
     }
     found.retain(|survivor| {
         let entry = &survivor.entry;
+        if entry.deadline_ms <= checkpoint.time_ms && !is_listed(entry.segment) {
+            // It was dead at the checkpoint, and its segment with it.
+            losses.report.keys_expired += 1;
+            return false;
+        }
         if tail.mentions_hash(entry.hash) {
             return true;
         }
@@ -182,6 +222,7 @@ fn scan(
             // What was written before a file that speaks of the hash is in that file, or was overwritten.
             let known = match doubtful.get(&entry.hash) {
                 Some(Doubtful { certain: true, .. }) => u64::MAX,
+                Some(Doubtful { moved: true, .. }) => 0,
                 Some(doubtful) => doubtful.cut,
                 None => index.snapshot_cut_of(entry.hash),
             };
@@ -191,7 +232,7 @@ fn scan(
             }
         });
     }
-    for (hash, Doubtful { entries, cut, certain }) in doubtful {
+    for (hash, Doubtful { entries, cut, certain, .. }) in doubtful {
         if !candidates.contains_key(&hash) {
             let survivor = |entry| Survivor { entry, cut, uncertain: !certain };
             found.extend(entries.into_iter().map(survivor));
@@ -215,7 +256,8 @@ fn scan_segment(
         Ok(segment) => segment,
         Err(error) => return losses.gap(&error, &path),
     };
-    let (mut scan, mut compressor, mut flat) = (segment.scan(), Compressor::new(), Vec::new());
+    let (mut scan, mut compressor, mut flat) =
+        (segment.scan().over_unreadable(), Compressor::new(), Vec::new());
     loop {
         match scan.next() {
             Ok(None) => return,

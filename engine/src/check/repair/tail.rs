@@ -25,7 +25,7 @@ struct Present {
 #[derive(Default)]
 struct Mentioned {
     present: Vec<Present>,
-    /// What the log says of it up to here is in the record that was saved.
+    /// What the log says of it up to here is in the index, or in the record that was saved.
     cut: u64,
 }
 
@@ -98,6 +98,13 @@ impl Tail {
     /// Whether the log clears the database behind that position.
     pub(super) fn is_cleared(&self, database: u8, cut: u64) -> bool {
         self.clears.iter().any(|(lsn, which)| *lsn > cut && which.is_none_or(|which| which == database))
+    }
+
+    /// Notes up to where what the log says of each hash is in the index.
+    pub(super) fn note_cuts(&mut self, cut_of: &dyn Fn(u64) -> u64) {
+        for (hash, mentioned) in &mut self.mentioned {
+            mentioned.cut = cut_of(*hash);
+        }
     }
 
     /// Notes that a key was saved from a segment.
