@@ -8,8 +8,7 @@ use crate::db::Inner;
 use crate::dictionary::{Dictionary, Gain};
 use crate::index_file::IndexKind;
 use crate::limits::{
-    DICTIONARY_RETRY_CHECKPOINTS, INDEX_ENTRIES_SLACK, RESERVE_BYTES, STORAGE_BYTES_PER_SECOND,
-    STORAGE_PAUSE_MAX,
+    DICTIONARY_RETRY_CHECKPOINTS, INDEX_ENTRIES_SLACK, STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
 };
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
