@@ -302,6 +302,11 @@ impl Storage {
         }
     }
 
+    /// Whether the last checkpoint that ended failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.requests.lock().failure.is_some()
+    }
+
     /// Whoever waits for a checkpoint waits no longer.
     pub(crate) fn close(&self) {
         self.requests.lock().closed = true;
