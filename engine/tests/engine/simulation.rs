@@ -239,7 +239,8 @@ impl Simulation {
         let operation = self.any_operation(now_ms);
         let mut after = self.model.world.clone();
         let expected = operation.apply(&mut after, now_ms);
-        let before_lsn = db.stats().log.appended;
+        let log = db.stats().log;
+        let (before_lsn, before_records) = (log.appended, log.records);
         let outcome = run(db, &operation);
         let at = db.stats().log.appended.get();
         trace(|| {
@@ -260,7 +261,8 @@ impl Simulation {
             Err(Error::DiskFull(_) | Error::LogFailed(_)) => {
                 // Refused before it happened, or not acknowledged after it did: memory says which.
                 let Some(seen) = self.look(db) else {
-                    if logged_at_ms > 0 {
+                    // Memory can't be looked at. The log's own marks are no records.
+                    if log.records > before_records {
                         self.model.commit(after, log.appended.get(), logged_at_ms, false);
                     }
                     return;
