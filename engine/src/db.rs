@@ -19,6 +19,7 @@ use crate::segments::{Segment, Segments};
 use crate::stats::{RecoveryReport, Stats, StorageStats};
 use crate::storage::{self, Storage};
 use crate::tiering::{Held, Tiering};
+use crate::trim::Trim;
 use crate::txn::{Access, Txn};
 use crate::{Error, Eviction, Options};
 use parking_lot::Mutex;
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) reads: Arc<ReadCounts>,
     pub(crate) key_eviction: KeyEviction,
     pub(crate) idle_pass: IdlePass,
+    pub(crate) trim: Trim,
     background: bool,
     pub(crate) expired_keys: AtomicU64,
     pub(crate) expiry_lag_ms: AtomicU64,
@@ -130,7 +132,10 @@ impl Inner {
     pub(crate) fn sample_memory(&self, now_ms: u64) {
         if now_ms >= self.memory_sample_due_ms.load(Ordering::Relaxed) {
             self.memory_sample_due_ms.store(now_ms + MEMORY_SAMPLE_MS, Ordering::Relaxed);
-            self.count_memory();
+            let used_bytes = self.count_memory();
+            if self.background {
+                self.trim.step(used_bytes, now_ms);
+            }
         }
     }
 
@@ -315,6 +320,7 @@ impl Db {
             reads: Arc::default(),
             key_eviction: KeyEviction::new(options.eviction),
             idle_pass: IdlePass::new(options.idle_compression),
+            trim: Trim::default(),
             background: options.background,
             expired_keys: AtomicU64::new(0),
             expiry_lag_ms: AtomicU64::new(0),

@@ -7,7 +7,9 @@ use crate::compaction::Compaction;
 use crate::db::Inner;
 use crate::dictionary::{Dictionary, Gain};
 use crate::index_file::IndexKind;
-use crate::limits::{DICTIONARY_RETRY_CHECKPOINTS, STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX};
+use crate::limits::{
+    DICTIONARY_RETRY_CHECKPOINTS, INDEX_ENTRIES_SLACK, STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
+};
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
 use crate::{Error, Options, StorageTuning};
@@ -193,13 +195,14 @@ impl Storage {
     }
 
     /// Whether the next index file is to stand alone: there is none, the marks don't say everything, or the deltas have grown as long as
-    /// the snapshot, so that all snapshots together cost as much as all deltas.
-    pub(crate) fn wants_snapshot(&self, manifest: &Manifest) -> bool {
+    /// the snapshot, so that all snapshots together cost as much as all deltas; or most of what they list has died since.
+    pub(crate) fn wants_snapshot(&self, manifest: &Manifest, keys: u64) -> bool {
         let files = &manifest.checkpoint.index_files;
         let bytes = |kind| files.iter().filter(|file| file.kind == kind).map(|file| file.bytes).sum::<u64>();
         self.force_snapshot.swap(false, Ordering::AcqRel)
             || files.is_empty()
             || bytes(IndexKind::Delta) > bytes(IndexKind::Snapshot)
+            || files.iter().map(|file| file.entries).sum::<u64>() > 4 * keys + INDEX_ENTRIES_SLACK
     }
 
     /// Whether a dictionary is to be trained: there is none, or what it saves has fallen by a quarter since.

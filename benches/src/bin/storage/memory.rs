@@ -15,8 +15,16 @@ pub(crate) fn run(setting: &Setting) -> Result<Report, Failure> {
     ));
     let redis = setting.redis.as_ref().map(|program| raw(setting, program, sessions)).transpose()?;
     let sessile = raw(setting, &setting.sessile, sessions)?;
-    report.row("raw", "B", sessile.0, redis.map(|redis| redis.0), Aim::AtMost(420.0));
-    report.row("  a checkpoint later", "B", sessile.1, None, Aim::None);
+    let of_redis = |pick: fn(&Raw) -> f64| redis.as_ref().map(pick);
+    report.row("raw", "B", sessile.made, of_redis(|redis| redis.made), Aim::AtMost(420.0));
+    report.row(
+        "  asked of the allocator (used_memory)",
+        "B",
+        sessile.asked,
+        of_redis(|redis| redis.asked),
+        Aim::None,
+    );
+    report.row("  a checkpoint later", "B", sessile.saved, None, Aim::None);
     let idle = compressed(setting, sessions)?;
     report.row("idle values compressed", "B", idle.bytes, None, Aim::AtMost(250.0));
     report.row("  of the values, compressed", "%", idle.compressed_percent, None, Aim::None);
@@ -26,20 +34,31 @@ pub(crate) fn run(setting: &Setting) -> Result<Report, Failure> {
 
 const SAMPLE: u64 = 200_000;
 
-/// Bytes per session once made, and after a checkpoint.
-fn raw(setting: &Setting, program: &Program, sessions: u64) -> Result<(f64, f64), Failure> {
+/// Bytes per session.
+struct Raw {
+    /// Once made.
+    made: f64,
+    /// Of these, asked of the allocator.
+    asked: f64,
+    /// After a checkpoint.
+    saved: f64,
+}
+
+fn raw(setting: &Setting, program: &Program, sessions: u64) -> Result<Raw, Failure> {
     let (server, mut client) = setting.start(program)?;
     let empty = server.resident_bytes()?;
+    let asked_empty = client.figure("memory", "used_memory")?;
     population::fill(server.port(), 0..sessions, Dying::After(7200))?;
     population::read_back(server.port(), 0..sessions, SAMPLE, 1)?.all_right()?;
     std::thread::sleep(Duration::from_secs(2));
-    let each = |resident: u64| (resident.saturating_sub(empty)) as f64 / sessions as f64;
-    let made = each(server.resident_bytes()?);
+    let each = |now: u64, empty: u64| now.saturating_sub(empty) as f64 / sessions as f64;
+    let made = each(server.resident_bytes()?, empty);
+    let asked = each(client.figure("memory", "used_memory")?, asked_empty);
     if matches!(program, Program::Sessile(..)) {
         client.save()?;
         std::thread::sleep(Duration::from_secs(1));
     }
-    Ok((made, each(server.resident_bytes()?)))
+    Ok(Raw { made, asked, saved: each(server.resident_bytes()?, empty) })
 }
 
 struct Compressed {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sessile::{Clock, Db, Options, Stats};
+use sessile::{Clock, Db, Options};
+use sessile_benches::counting_fs::{CountingFs, Synced};
 use sessile_benches::disk::Disk;
 use sessile_benches::population::{self, Dying, USER_BYTES};
 use sessile_benches::report::{Aim, Report};
@@ -50,34 +51,34 @@ struct Written {
     disk: Option<u64>,
     /// By this process, as the kernel counts it.
     process: u64,
-    /// By the engine, as it counts it: log records, segments, index, manifests.
-    engine: u64,
+    /// Pages that the engine has synced.
+    synced: Synced,
 }
 
 struct Counter {
     disk: Option<Disk>,
+    fs: CountingFs,
 }
 
 impl Counter {
-    fn now(&self, stats: Option<&Stats>) -> Result<Written, Failure> {
+    fn now(&self) -> Result<Written, Failure> {
         rustix::fs::sync();
         let io = std::fs::read_to_string("/proc/self/io")?;
         let process = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
-        let engine = stats.map_or(0, |stats| stats.log.appended_bytes + stats.storage.bytes_written);
         Ok(Written {
             disk: self.disk.and_then(|disk| disk.bytes_written()),
             process: process.and_then(|figure| figure.trim().parse().ok()).unwrap_or(0),
-            engine,
+            synced: self.fs.synced(),
         })
     }
 }
 
 impl Written {
-    /// Per user byte, since another count: by the disk, the process and the engine.
+    /// Per user byte, since another count: pages synced, by the disk, by the process.
     fn per(self, since: Written, user_bytes: u64) -> [f64; 3] {
         let disk = self.disk.zip(since.disk).map_or(f64::NAN, |(now, before)| (now - before) as f64);
-        [disk, (self.process - since.process) as f64, (self.engine - since.engine) as f64]
-            .map(|bytes| bytes / user_bytes as f64)
+        let synced = self.synced.since(&since.synced).total() as f64;
+        [synced, disk, (self.process - since.process) as f64].map(|bytes| bytes / user_bytes as f64)
     }
 }
 
@@ -85,23 +86,24 @@ pub(crate) fn run(setting: &Setting) -> Result<Report, Failure> {
     let sessions = setting.sessions(300_000, 1_000_000);
     let redis = setting.redis.as_ref().map(|program| redis_load(setting, program, sessions)).transpose()?;
     let directory = data_directory(&setting.directory)?;
-    let counter = Counter { disk: Disk::of(directory.path()) };
+    let counter = Counter { disk: Disk::of(directory.path()), fs: CountingFs::default() };
     let clock = Arc::new(FastClock::default());
     let db = Options::new()
         .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .file_system(Arc::new(counter.fs.clone()))
         .manual_background()
         .open(directory.path())?;
     let mut hour = Hour { db: &db, clock: &clock, sessions, made: 0, touched: 0, sample: (0, 0) };
 
-    let before = counter.now(Some(&db.stats()))?;
+    let before = counter.now()?;
     hour.load()?;
     db.checkpoint()?;
-    let loaded = counter.now(Some(&db.stats()))?;
+    let loaded = counter.now()?;
     let load_bytes = hour.made * USER_BYTES;
     hour.live()?;
     hour.check()?;
     let stats = db.stats();
-    let lived = counter.now(Some(&stats))?;
+    let lived = counter.now()?;
     let all_bytes = hour.made * USER_BYTES;
     let (made, touched, sample) = (hour.made, hour.touched, hour.sample);
     let occupied = Occupied::of(directory.path())?;
@@ -110,14 +112,23 @@ pub(crate) fn run(setting: &Setting) -> Result<Report, Failure> {
     let mut report = Report::new(format!(
         "bytes written per user byte: {sessions} sessions of {USER_BYTES} B loaded, then an hour in fast time"
     ));
-    let names =
-        ["by the disk, whoever caused it", "by the process, as the kernel says", "by the engine, as it says"];
+    let names = ["pages synced", "by the disk, whoever caused it", "by the process, as the kernel says"];
     let (load, all) = (loaded.per(before, load_bytes), lived.per(before, all_bytes));
     for (place, name) in names.into_iter().enumerate() {
         let aim = if place == 0 { Aim::AtMost(1.8) } else { Aim::None };
         let redis = redis.map(|redis| redis[place]).filter(|figure| figure.is_finite());
         report.row(format!("load, {name}"), "", load[place], redis, Aim::None);
         report.row(format!("load and hour, {name}"), "", all[place], None, aim);
+    }
+    let synced = lived.synced.since(&before.synced);
+    for (name, bytes) in [
+        ("log", synced.log),
+        ("log files filled with zeros ahead", synced.log_zeros),
+        ("segments", synced.segments),
+        ("index", synced.index),
+        ("manifests, dictionaries", synced.other),
+    ] {
+        report.row(format!("  of the pages: {name}"), "", bytes as f64 / all_bytes as f64, None, Aim::None);
     }
     report.row("log bytes per touch", "B", sample.1 as f64 / sample.0.max(1) as f64, None, Aim::None);
     let storage = &stats.storage;
@@ -138,7 +149,10 @@ pub(crate) fn run(setting: &Setting) -> Result<Report, Failure> {
         mebibytes(occupied.without_log()),
         mebibytes(occupied.log)
     ));
-    report.note("The disk's figure is right only if nobody else writes; the kernel's per process misses overwritten blocks (the log's recycled files).");
+    report.note(format!(
+        "Pages synced ({} syncs) are what a disk can't be spared; the file system's own journal comes on top. The disk's figure is right only if nobody else writes (--directory on a disk of its own); the kernel's per process misses overwritten blocks.",
+        synced.syncs
+    ));
     Ok(report)
 }
 
@@ -253,10 +267,9 @@ impl Hour<'_> {
 fn redis_load(setting: &Setting, program: &Program, sessions: u64) -> Result<[f64; 3], Failure> {
     let program = program.with(&[("auto-aof-rewrite-percentage", "100")]);
     let (server, mut client) = setting.start(&program)?;
-    let counter = Counter { disk: Disk::of(server.directory()) };
-    let written = || -> Result<Written, Failure> {
-        Ok(Written { process: server.written_bytes()?, ..counter.now(None)? })
-    };
+    let counter = Counter { disk: Disk::of(server.directory()), fs: CountingFs::default() };
+    let written =
+        || -> Result<Written, Failure> { Ok(Written { process: server.written_bytes()?, ..counter.now()? }) };
     let before = written()?;
     population::fill(server.port(), 0..sessions, Dying::After(7200))?;
     std::thread::sleep(Duration::from_secs(2));
@@ -264,6 +277,6 @@ fn redis_load(setting: &Setting, program: &Program, sessions: u64) -> Result<[f6
         Ok(client.figure("persistence", "aof_rewrite_in_progress")? == 0)
     })?;
     let mut per = written()?.per(before, sessions * USER_BYTES);
-    per[2] = f64::NAN;
+    per[0] = f64::NAN;
     Ok(per)
 }
