@@ -8,6 +8,7 @@ mod engine {
     mod damage;
     mod damage_storage;
     mod expiry;
+    mod full_disk;
     mod golden;
     mod inspection;
     mod limits;
