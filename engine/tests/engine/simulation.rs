@@ -129,6 +129,27 @@ impl Simulation {
         }
     }
 
+    /// What a copy of the disk holds does not depend on how many threads read it back, nor into how many shards.
+    fn open_with_threads(&mut self) {
+        let open = |sim: SimFs, rng: &mut Rng, threads: bool, profile: &Profile| {
+            let options = profile.options(rng, Durability::No, &sim, &self.clock);
+            let options = if threads { options.threads() } else { options };
+            let db = options.open(DIR).expect("nothing fails");
+            let seen = look_at_all(&db);
+            // Dropping it waits for the threads, which write to the copy.
+            (seen, db.recovery().keys)
+        };
+        // One after the other: the first may not be changed by it.
+        let copy = |seed| {
+            let sim = self.sim.fork(seed);
+            sim.set_space_bytes(None);
+            sim
+        };
+        let alone = open(copy(1), &mut self.rng, false, &self.profile);
+        let together = open(copy(1), &mut self.rng, true, &self.profile);
+        assert_eq!(alone, together, "read back by one thread, and by many");
+    }
+
     fn set_wall_clock(&mut self) {
         if self.rng.chance(25) {
             let now_ms = self.clock.wall_ms();
@@ -444,6 +465,7 @@ impl Simulation {
             }
         }
         assert_eq!(db.verify(), Ok(()));
+        self.met.look(db);
         let log = db.stats().log;
         self.model.note(log.written.get(), log.durable.get(), db.now_ms());
     }
@@ -510,6 +532,9 @@ impl Simulation {
         self.sim.clear_faults();
         self.clock.advance_ms(pick(&mut self.rng, &[0, 0, 10, 2_000, 100_000]));
         self.set_wall_clock();
+        if self.rng.chance(3) {
+            self.open_with_threads();
+        }
     }
 }
 

@@ -128,10 +128,14 @@ impl Met {
         self.dictionaries += storage.dictionaries;
         self.values_evicted += storage.values_evicted;
         self.cold_reads += storage.cold_reads;
-        self.compressed += storage.values_compressed;
         self.index_files += recovery.index_files as u64;
         self.cold_at_open += recovery.index_entries;
         self.orphans += recovery.orphans as u64;
+    }
+
+    /// Notes what is in memory compressed at this moment.
+    pub(crate) fn look(&mut self, db: &sessile::Db) {
+        self.compressed += db.stats().storage.values_compressed;
     }
 
     pub(crate) fn join(&mut self, other: Met) {
