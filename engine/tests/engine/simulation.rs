@@ -13,7 +13,7 @@
 //!   key back that had died of its exact deadline.
 
 use super::model::{Answer, Model, Operation};
-use super::storage::{Met, Profile, memory_limit, pick};
+use super::storage::{Met, Profile, memory_limit, pick, policy};
 use super::support::{
     Content, DIR, Id, NEVER, Seen, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
     try_look_at_all,
@@ -36,6 +36,8 @@ struct Simulation {
     met: Met,
     /// Whether a call was ordered to fail in this life.
     faulty: bool,
+    /// As last seen.
+    keys_evicted: u64,
     /// A death and the step that saw it, when the log may not know the time yet. (An earlier step may have reclaimed the key: the one in the
     /// tick of its deadline.)
     reclaimed_ms: Option<(u64, u64)>,
@@ -68,6 +70,7 @@ impl Simulation {
             profile,
             met: Met::default(),
             faulty: false,
+            keys_evicted: 0,
             reclaimed_ms: None,
         }
     }
@@ -92,6 +95,7 @@ impl Simulation {
                 Ok(db) => {
                     self.sim.clear_faults();
                     self.faulty = false;
+                    self.keys_evicted = 0;
                     assert_eq!(db.verify(), Ok(()));
                     let seen = look_at_all(&db);
                     trace(|| format!("opened at {}: {:?}", db.now_ms(), db.recovery()));
@@ -295,7 +299,7 @@ impl Simulation {
             }
             // Refused before it happened: a value can't be read, or the directory is full.
             Err(Error::Io { .. }) if self.may_fail() => {}
-            Err(Error::DiskLimit { .. }) => {}
+            Err(Error::DiskLimit { .. } | Error::MemoryLimit { .. }) => {}
             Err(error) => panic!("{operation:?}: {error}"),
         }
     }
@@ -331,6 +335,7 @@ impl Simulation {
                 storage.checkpoints
             )
         });
+        self.note_evictions(db);
         let log = db.stats().log;
         // Expiry comes first and cannot fail.
         let mut after = self.model.world.clone();
@@ -401,7 +406,26 @@ impl Simulation {
         }
     }
 
+    /// Finds out which keys were deleted because memory is full.
+    fn note_evictions(&mut self, db: &Db) {
+        let stats = db.stats();
+        if std::mem::replace(&mut self.keys_evicted, stats.storage.keys_evicted) == self.keys_evicted {
+            return;
+        }
+        let now_ms = db.now_ms();
+        // If the disk is down, none of it ever reaches it.
+        let Some(seen) = self.look(db) else { return };
+        let alive = self.model.world.iter().filter(|(_, item)| item.deadline_ms > now_ms);
+        let gone: Vec<Id> = alive.map(|(id, _)| id.clone()).filter(|id| !seen.contains_key(id)).collect();
+        self.model.evict(&gone, stats.log.appended.get(), now_ms);
+    }
+
     fn checkpoint(&mut self, db: &Db) {
+        // It takes many steps, each of which may delete keys.
+        if self.profile.evicts_keys {
+            db.request_checkpoint();
+            return;
+        }
         trace(|| "checkpoint".into());
         match db.checkpoint() {
             Ok(()) => self.model.all_durable(),
@@ -411,8 +435,9 @@ impl Simulation {
     }
 
     fn settings(&mut self, db: &Db) {
-        match self.rng.below(4) {
-            0 => db.set_memory_bytes_max(memory_limit(&mut self.rng)),
+        match self.rng.below(5) {
+            0 if !self.profile.evicts_keys => db.set_memory_bytes_max(memory_limit(&mut self.rng)),
+            4 if self.profile.evicts_keys => db.set_eviction(policy(&mut self.rng)),
             1 => db.set_idle_compression(self.rng.chance(50)),
             2 => db.set_disk_bytes_max(pick(&mut self.rng, &[1, 50_000, NEVER, NEVER])),
             _ => db.set_checkpoint_trigger(
