@@ -6,15 +6,79 @@ use super::storage::pick;
 use super::support::{DIR, for_each_seed, open_free, pause};
 use sessile::{Db, Durability, Expiry, Fs, Options, StorageTuning, Touch};
 use sessile_wal::sim::{Rng, SimFs};
+use sessile_wal::{DirLock, File, OpenMode};
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 const WRITERS: u64 = 4;
 const KEYS_EACH: u64 = 40;
 
-fn options(rng: &mut Rng, fs: &SimFs, durability: Durability) -> Options {
+/// The disk as one process sees it: once that is dead its threads, which live on here, do nothing any more. (A file that was open then is dead by
+/// itself.)
+struct Process {
+    fs: SimFs,
+    alive: RwLock<bool>,
+}
+
+impl Process {
+    fn start(fs: &SimFs) -> Arc<Process> {
+        Arc::new(Process { fs: fs.clone(), alive: RwLock::new(true) })
+    }
+
+    fn end(&self, how: impl FnOnce(&SimFs)) {
+        let mut alive = self.alive.write().expect("nobody panics with it");
+        *alive = false;
+        how(&self.fs);
+    }
+
+    fn call<R>(&self, call: impl FnOnce(&SimFs) -> io::Result<R>) -> io::Result<R> {
+        let alive = self.alive.read().expect("nobody panics with it");
+        if *alive { call(&self.fs) } else { Err(io::Error::other("this process is dead")) }
+    }
+}
+
+impl Fs for Process {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.call(|fs| fs.create_dir_all(path))
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        self.call(|fs| fs.open(path, mode))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(|fs| fs.rename(from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call(|fs| fs.remove(path))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.call(|fs| fs.list(dir))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call(|fs| fs.sync_dir(dir))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.call(|fs| fs.exists(path))
+    }
+
+    fn available_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.call(|fs| fs.available_bytes(dir))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        self.call(|fs| fs.lock(path))
+    }
+}
+
+fn options(rng: &mut Rng, fs: &Arc<Process>, durability: Durability) -> Options {
     let tuning = StorageTuning {
         shards: Some(pick(rng, &[2, 8, 64])),
         segment_target_bytes: pick(rng, &[1_000, 10_000]),
@@ -40,7 +104,7 @@ fn options(rng: &mut Rng, fs: &SimFs, durability: Durability) -> Options {
     };
     Options::new()
         .durability(durability)
-        .file_system(Arc::new(fs.clone()))
+        .file_system(Arc::clone(fs) as _)
         .log_file_bytes_max(64 << 10)
         .memory_bytes_max(pick(rng, &[1, 20_000, u64::MAX]))
         .idle_compression(rng.chance(50))
@@ -166,7 +230,8 @@ fn threads_that_are_cut_off_lose_nothing_that_was_acknowledged() {
         for _ in 0..4 {
             let power = rng.chance(50);
             let durability = if power { Durability::Always } else { Durability::EverySecond };
-            let options = options(&mut rng, &fs, durability);
+            let process = Process::start(&fs);
+            let options = options(&mut rng, &process, durability);
             let db = open_free(&options, Path::new(DIR));
             writers.iter_mut().for_each(|writer| writer.read_back(&db));
             let running: Vec<_> = writers
@@ -183,11 +248,7 @@ fn threads_that_are_cut_off_lose_nothing_that_was_acknowledged() {
                 })
                 .collect();
             pause(Duration::from_micros(200 + rng.below(60_000)));
-            if power {
-                fs.crash();
-            } else {
-                fs.kill();
-            }
+            process.end(|fs| if power { fs.crash() } else { fs.kill() });
             for thread in running {
                 let (writer, done) = thread.join().expect("no panic");
                 writers.push(writer);
@@ -198,7 +259,10 @@ fn threads_that_are_cut_off_lose_nothing_that_was_acknowledged() {
             compacted.fetch_add(storage.segments_compacted, Relaxed);
             evicted.fetch_add(storage.values_evicted, Relaxed);
         }
-        let db = open_free(&options(&mut rng, &fs, Durability::No).manual_background(), Path::new(DIR));
+        let db = open_free(
+            &options(&mut rng, &Process::start(&fs), Durability::No).manual_background(),
+            Path::new(DIR),
+        );
         assert_eq!(db.verify(), Ok(()));
         writers.iter_mut().for_each(|writer| writer.read_back(&db));
     });
