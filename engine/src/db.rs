@@ -241,6 +241,10 @@ impl Db {
 
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
+        let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
+        let index_files = files.indexes.len();
+        let mut progress = recovery::Progress::new(Arc::clone(&options.clock), manifest.checkpoint.log_from);
+        progress.index(index_entries, index_files);
         let shard_count = options.tuning.shards.unwrap_or_else(shard_count);
         let shards = recovery::load(directory, &manifest, &files, &segments, shard_count, wall_ms, threads)?;
         let shard_bits = shard_count.trailing_zeros();
@@ -261,7 +265,9 @@ impl Db {
             .known_durable(Lsn::new(state.log_reached));
         // In a small directory the log must not take all there may be.
         let log_share = (options.disk_bytes_max / 16).clamp(LOG_FILE_BYTES_MIN, u64::MAX);
-        log_options.spare_bytes_max = log_options.spare_bytes_max.min(log_share);
+        // What one checkpoint releases is what the log needs until the next: kept, its files are never filled with zeros again.
+        log_options.spare_bytes_max =
+            log_options.spare_bytes_max.max(options.checkpoint_log_bytes).min(log_share);
         let file_bytes = options.log_file_bytes_max.unwrap_or(log_options.segment_bytes_max);
         log_options = log_options.segment_bytes_max(file_bytes.min(log_share));
         let log_clock = Arc::new(LogClock::new(Arc::clone(&options.clock)));
@@ -272,14 +278,15 @@ impl Db {
                 directory,
                 log_options,
                 Lsn::new(state.log_from),
-                &mut |lsn, record| dealer.record(lsn, record).map_err(Into::into),
+                &mut |lsn, record| {
+                    progress.record(lsn);
+                    dealer.record(lsn, record).map_err(Into::into)
+                },
             )
         });
         let (wal, log) = opened.map_err(Error::Log)?;
         replayed.map_err(|bad| Error::BadLog { path: directory.into(), reason: bad.to_string() })?;
         replay.read_twins().map_err(|reason| Error::BadLog { path: directory.into(), reason })?;
-        let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
-        let index_files = files.indexes.len();
         drop(files);
         let orphans = recovery::remove_orphans(&*fs, directory, &mut manifest)?;
         let high_water_ms = log.clock_high_water_ms.max(manifest.checkpoint.time_ms);
