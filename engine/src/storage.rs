@@ -395,6 +395,11 @@ impl Storage {
         }
     }
 
+    /// What the file system has left, in bytes; plenty, if it won't say.
+    pub(crate) fn available_bytes(&self) -> u64 {
+        self.fs.available_bytes(&self.dir).unwrap_or(u64::MAX)
+    }
+
     /// Whether space is so short that it is worth more work than usual.
     pub(crate) fn is_tight(&self) -> bool {
         let limit = self.disk_limit_bytes.load(Ordering::Relaxed);
