@@ -5,6 +5,7 @@ use crate::db::Db;
 use crate::expiry::{Expiry, Touch};
 use crate::key::Key;
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::segment::Scratch;
 use crate::txn::{Access, Txn};
 use crate::value::Value;
 use std::time::Duration;
@@ -81,7 +82,15 @@ impl Db {
     /// [`Error::DiskFull`], [`Error::LogFailed`], [`Error::TooLarge`], [`Error::Closed`].
     pub fn set(&self, key: &[u8], value: impl AsRef<[u8]>, expiry: impl Into<Expiry>) -> Result<(), Error> {
         let (value, expiry) = (value.as_ref(), expiry.into());
-        self.write(key, value.len(), Access::Write, |txn, key| txn.set(key, value, expiry))
+        let set = || self.write(key, value.len(), Access::Write, |txn, key| txn.set(key, value, expiry));
+        match set() {
+            // What it held does not matter.
+            Err(Error::DamagedValue { .. }) if expiry != Expiry::Keep => {
+                self.delete_damaged(&self.own_key(key))?;
+                set()
+            }
+            done => done,
+        }
     }
 
     /// Sets a key that does not exist; whether it did so.
@@ -118,7 +127,30 @@ impl Db {
     /// # Errors
     /// As [`set`](Self::set), but a full disk doesn't refuse it at once.
     pub fn delete(&self, key: &[u8]) -> Result<bool, Error> {
-        self.write(key, 0, Access::Delete, |txn, key| txn.delete(key))
+        match self.write(key, 0, Access::Delete, |txn, key| txn.delete(key)) {
+            Err(Error::DamagedValue { .. }) => self.delete_damaged(&self.own_key(key)),
+            done => done,
+        }
+    }
+
+    /// Deletes a key whose value is damaged on disk, which no transaction can look at; whether it was there, and damaged. ([`set`](Self::set) and
+    /// [`delete`](Self::delete) do so by themselves.)
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn delete_damaged(&self, key: &Key<'_>) -> Result<bool, Error> {
+        self.inner.admit(RECORD_OVERHEAD, Access::Delete)?;
+        let Some((location, segment)) = self.inner.cold_place(key) else { return Ok(false) };
+        let read = Scratch::of_thread(|scratch| segment.file.read(location.offset(), scratch).map(drop));
+        match read {
+            Ok(()) => return Ok(false),
+            Err(Error::DamagedValue { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut txn = Txn::begin(&self.inner, std::slice::from_ref(key), Access::Delete, self.now_ms());
+        let removed = txn.remove_damaged(key, location, &segment);
+        self.inner.acknowledge(txn.commit())?;
+        Ok(removed)
     }
 
     /// Whether the key exists.

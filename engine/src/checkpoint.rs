@@ -86,8 +86,9 @@ impl Checkpoint {
         let dead: Vec<_> =
             inner.segments.all().into_iter().filter(|s| inner.segments.live_records(s) == 0).collect();
         let log_from = inner.wal.appended();
+        let keys = inner.shards.iter().map(|shard| shard.lock().table().len() as u64).sum();
         let cleared = inner.shards.iter().any(|shard| shard.lock().is_cleared());
-        let full = storage.wants_snapshot(&manifest) || cleared;
+        let full = storage.wants_snapshot(&manifest, keys) || cleared;
         let now_ms = inner.clock.now_ms();
         let index_number = storage.next_index_number();
         let kind = if full { IndexKind::Snapshot } else { IndexKind::Delta };

@@ -12,12 +12,14 @@ use crate::idle_pass::IdlePass;
 use crate::key::{DATABASES, Key, KeyHasher};
 use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
-use crate::object::{Object, slab_bytes};
+use crate::location::Location;
+use crate::object::{Form, Object, slab_bytes};
 use crate::recovery::{self, Replay, Shards, shard_number};
-use crate::segments::Segments;
+use crate::segments::{Segment, Segments};
 use crate::stats::{RecoveryReport, Stats, StorageStats};
 use crate::storage::{self, Storage};
 use crate::tiering::{Held, Tiering};
+use crate::trim::Trim;
 use crate::txn::{Access, Txn};
 use crate::{Error, Eviction, Options};
 use parking_lot::Mutex;
@@ -49,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) reads: Arc<ReadCounts>,
     pub(crate) key_eviction: KeyEviction,
     pub(crate) idle_pass: IdlePass,
+    pub(crate) trim: Trim,
     background: bool,
     pub(crate) expired_keys: AtomicU64,
     pub(crate) expiry_lag_ms: AtomicU64,
@@ -97,6 +100,16 @@ impl Inner {
         shard_number(hash, self.shard_bits)
     }
 
+    /// Where the object of a key may be that is on disk only: that of the only entry with its hash and database.
+    pub(crate) fn cold_place(&self, key: &Key<'_>) -> Option<(Location, Arc<Segment>)> {
+        let shard = self.shards[self.shard_number(key.hash)].lock();
+        let place = shard.find_hash(key.hash, |entry| {
+            entry.handle().form() == Form::Cold && entry.handle().database() == key.database
+        })?;
+        let location = shard.entry(place).handle().location()?;
+        Some((location, self.segments.at(location)?))
+    }
+
     #[inline]
     pub(crate) fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
         self.hasher.key(database, bytes)
@@ -119,7 +132,10 @@ impl Inner {
     pub(crate) fn sample_memory(&self, now_ms: u64) {
         if now_ms >= self.memory_sample_due_ms.load(Ordering::Relaxed) {
             self.memory_sample_due_ms.store(now_ms + MEMORY_SAMPLE_MS, Ordering::Relaxed);
-            self.count_memory();
+            let used_bytes = self.count_memory();
+            if self.background {
+                self.trim.step(used_bytes, now_ms);
+            }
         }
     }
 
@@ -225,6 +241,10 @@ impl Db {
 
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
+        let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
+        let index_files = files.indexes.len();
+        let mut progress = recovery::Progress::new(Arc::clone(&options.clock), manifest.checkpoint.log_from);
+        progress.index(index_entries, index_files);
         let shard_count = options.tuning.shards.unwrap_or_else(shard_count);
         let shards = recovery::load(directory, &manifest, &files, &segments, shard_count, wall_ms, threads)?;
         let shard_bits = shard_count.trailing_zeros();
@@ -245,7 +265,9 @@ impl Db {
             .known_durable(Lsn::new(state.log_reached));
         // In a small directory the log must not take all there may be.
         let log_share = (options.disk_bytes_max / 16).clamp(LOG_FILE_BYTES_MIN, u64::MAX);
-        log_options.spare_bytes_max = log_options.spare_bytes_max.min(log_share);
+        // What one checkpoint releases is what the log needs until the next: kept, its files are never filled with zeros again.
+        log_options.spare_bytes_max =
+            log_options.spare_bytes_max.max(options.checkpoint_log_bytes).min(log_share);
         let file_bytes = options.log_file_bytes_max.unwrap_or(log_options.segment_bytes_max);
         log_options = log_options.segment_bytes_max(file_bytes.min(log_share));
         let log_clock = Arc::new(LogClock::new(Arc::clone(&options.clock)));
@@ -256,14 +278,15 @@ impl Db {
                 directory,
                 log_options,
                 Lsn::new(state.log_from),
-                &mut |lsn, record| dealer.record(lsn, record).map_err(Into::into),
+                &mut |lsn, record| {
+                    progress.record(lsn);
+                    dealer.record(lsn, record).map_err(Into::into)
+                },
             )
         });
         let (wal, log) = opened.map_err(Error::Log)?;
         replayed.map_err(|bad| Error::BadLog { path: directory.into(), reason: bad.to_string() })?;
         replay.read_twins().map_err(|reason| Error::BadLog { path: directory.into(), reason })?;
-        let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
-        let index_files = files.indexes.len();
         drop(files);
         let orphans = recovery::remove_orphans(&*fs, directory, &mut manifest)?;
         let high_water_ms = log.clock_high_water_ms.max(manifest.checkpoint.time_ms);
@@ -304,6 +327,7 @@ impl Db {
             reads: Arc::default(),
             key_eviction: KeyEviction::new(options.eviction),
             idle_pass: IdlePass::new(options.idle_compression),
+            trim: Trim::default(),
             background: options.background,
             expired_keys: AtomicU64::new(0),
             expiry_lag_ms: AtomicU64::new(0),

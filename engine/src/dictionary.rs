@@ -96,6 +96,7 @@ impl Dictionary {
     }
 
     /// Bytes of memory it takes: the bytes twice and zstd's tables.
+    #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> usize {
         size_of::<Dictionary>() + self.bytes.len() + self.decoder.sizeof()
     }
@@ -104,6 +105,7 @@ impl Dictionary {
     ///
     /// Of long objects it looks at the first 4 KiB, and of many at the first so many that 256 times the dictionary's length is full. The time
     /// it takes is bounded by that: some 0.2 s for 16 KiB and a megabyte or two of samples, half a second for twice or more that.
+    #[cfg(test)]
     pub(crate) fn train(id: u32, samples: &[&[u8]], bytes_max: usize) -> Option<(Dictionary, Gain)> {
         if samples.len() < SAMPLES_MIN { None } else { Dictionary::train_on_few(id, samples, bytes_max) }
     }
@@ -154,6 +156,7 @@ impl Dictionary {
     }
 
     /// Bytes of its file.
+    #[cfg(test)]
     pub(crate) fn file_bytes(&self) -> u64 {
         (file_header::BYTES + self.bytes.len()) as u64
     }

@@ -31,6 +31,7 @@ pub(crate) fn pack(dictionary: &Dictionary, flat: &[u8], compressor: &mut Compre
 }
 
 /// Whether an object in memory is in the compressed form.
+#[cfg(test)]
 pub(crate) fn is_packed(object: &[u8]) -> bool {
     object.first().is_some_and(|tag| tag & COMPRESSED != 0)
 }
@@ -60,6 +61,7 @@ pub(crate) fn dictionary_id(packed: &[u8]) -> Option<u32> {
 ///
 /// # Errors
 /// What is wrong: the dictionary is another one, or memory was damaged.
+#[cfg(test)]
 pub(crate) fn payload(
     dictionary: &Dictionary,
     packed: &[u8],
@@ -86,7 +88,7 @@ fn decompress<'p>(
 /// The flat form of a compressed object. `working` is memory to work in.
 ///
 /// # Errors
-/// As [`payload`].
+/// What is wrong: the dictionary is another one, or memory was damaged.
 pub(crate) fn unpack(
     dictionary: &Dictionary,
     packed: &[u8],

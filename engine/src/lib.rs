@@ -63,6 +63,7 @@ mod stats;
 mod storage;
 mod table;
 mod tiering;
+mod trim;
 mod tuning;
 mod txn;
 mod value;

@@ -125,3 +125,9 @@ pub(crate) const EVICTIONS_PER_HOLD: usize = 64;
 pub(crate) const EVICTION_SAMPLES: usize = 8;
 /// Space that writes leave free on the disk, for checkpoints and compaction; less on a small disk.
 pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
+/// Memory is given back to the system once so much of it has become free, in bytes …
+pub(crate) const TRIM_BYTES_MIN: u64 = 16 << 20;
+/// … and no sooner than this after the last time, in ms.
+pub(crate) const TRIM_PAUSE_MS: u64 = 1_000;
+/// Entries of keys that have died that index files may list beside four times those that live.
+pub(crate) const INDEX_ENTRIES_SLACK: u64 = 50_000;

@@ -26,7 +26,7 @@ impl Location {
     /// If the slot or the offset is out of range, the offset is not aligned, or zero: writers keep to all of that.
     pub(crate) fn new(slot: u32, offset: u64) -> Location {
         assert!(slot < SEGMENT_SLOTS && offset < OFFSET_END && offset.is_multiple_of(RECORD_ALIGNMENT));
-        let bits = u64::from(slot) << OFFSET_BITS | offset / RECORD_ALIGNMENT;
+        let bits = (u64::from(slot) << OFFSET_BITS) | (offset / RECORD_ALIGNMENT);
         Location(NonZeroU64::new(bits).expect("a record is behind its segment's header"))
     }
 

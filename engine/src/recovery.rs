@@ -7,6 +7,7 @@
 
 mod load;
 mod orphans;
+mod progress;
 mod replay;
 
 use crate::Error;
@@ -22,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 
 pub(crate) use load::{Shards, load};
 pub(crate) use orphans::remove_orphans;
+pub(crate) use progress::Progress;
 pub(crate) use replay::Replay;
 
 /// The directory's manifest, made if the directory is new.

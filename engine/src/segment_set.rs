@@ -47,7 +47,6 @@ struct Open<T> {
 
 /// A segment that is written and synced, with what is in it.
 pub(crate) struct Done<T> {
-    pub(crate) segment: Arc<Segment>,
     pub(crate) pushed: Vec<(T, Location)>,
 }
 
@@ -200,7 +199,7 @@ impl<T> SegmentSet<T> {
         match writer.finish() {
             Ok(finished) => {
                 let bytes = finished.segment.bytes();
-                let segment = inner.segments.open(Segment {
+                inner.segments.open(Segment {
                     file: Arc::new(finished.segment),
                     slot,
                     records: finished.records,
@@ -208,7 +207,7 @@ impl<T> SegmentSet<T> {
                     dies_ms,
                     damaged: AtomicBool::new(false),
                 });
-                Ok(Some(Done { segment, pushed }))
+                Ok(Some(Done { pushed }))
             }
             Err(error) => {
                 inner.segments.give_back(slot);

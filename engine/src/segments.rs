@@ -120,10 +120,6 @@ impl Segments {
         self.dictionaries.write().insert(dictionary.id(), dictionary);
     }
 
-    pub(crate) fn forget_dictionary(&self, id: u32) {
-        self.dictionaries.write().remove(&id);
-    }
-
     pub(crate) fn dictionary(&self, id: u32) -> Option<Arc<Dictionary>> {
         self.dictionaries.read().get(&id).cloned()
     }

@@ -8,7 +8,7 @@ use crate::db::Inner;
 use crate::dictionary::{Dictionary, Gain};
 use crate::index_file::IndexKind;
 use crate::limits::{
-    DICTIONARY_RETRY_CHECKPOINTS, RESERVE_BYTES, STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
+    DICTIONARY_RETRY_CHECKPOINTS, INDEX_ENTRIES_SLACK, STORAGE_BYTES_PER_SECOND, STORAGE_PAUSE_MAX,
 };
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
@@ -170,7 +170,7 @@ impl Storage {
             disk_limit_bytes: AtomicU64::new(options.disk_bytes_max),
             disk_used_bytes: AtomicU64::new(0),
             short_of_space: AtomicBool::new(false),
-            reserve_bytes: available_bytes.map_or(0, |bytes| bytes / 8).min(RESERVE_BYTES),
+            reserve_bytes: available_bytes.map_or(0, |bytes| bytes / 8).min(options.tuning.reserve_bytes),
             records_before: AtomicU64::new(0),
             tuning: options.tuning.clone(),
             manifest: Mutex::new(manifest),
@@ -195,13 +195,14 @@ impl Storage {
     }
 
     /// Whether the next index file is to stand alone: there is none, the marks don't say everything, or the deltas have grown as long as
-    /// the snapshot, so that all snapshots together cost as much as all deltas.
-    pub(crate) fn wants_snapshot(&self, manifest: &Manifest) -> bool {
+    /// the snapshot, so that all snapshots together cost as much as all deltas; or most of what they list has died since.
+    pub(crate) fn wants_snapshot(&self, manifest: &Manifest, keys: u64) -> bool {
         let files = &manifest.checkpoint.index_files;
         let bytes = |kind| files.iter().filter(|file| file.kind == kind).map(|file| file.bytes).sum::<u64>();
         self.force_snapshot.swap(false, Ordering::AcqRel)
             || files.is_empty()
             || bytes(IndexKind::Delta) > bytes(IndexKind::Snapshot)
+            || files.iter().map(|file| file.entries).sum::<u64>() > 4 * keys + INDEX_ENTRIES_SLACK
     }
 
     /// Whether a dictionary is to be trained: there is none, or what it saves has fallen by a quarter since.
@@ -424,6 +425,12 @@ pub(crate) fn step(inner: &Inner) -> Duration {
                 storage.has_ended(None);
                 Duration::ZERO
             }
+            // A delta can't say that everything is gone, but a snapshot can: it is no failure.
+            Err(Error::Cleared) => {
+                checkpoint.abandon(inner);
+                storage.force_snapshot.store(true, Ordering::Release);
+                begin_checkpoint(inner, &mut state, now_ms)
+            }
             Err(error) => {
                 fail_checkpoint(inner, &mut state, Some(checkpoint), &error, now_ms);
                 Duration::from_millis(10)
@@ -456,17 +463,9 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
     let storage = &inner.storage;
     if storage.requests.lock().wanted || wants_checkpoint(inner, state, now_ms) {
         storage.has_begun();
-        state.last_begun_ms = now_ms;
-        state.records_begun = inner.wal.stats().records;
-        state.moved = false;
-        match Checkpoint::begin(inner) {
-            Ok(checkpoint) => {
-                state.work = Work::Checkpoint(Box::new(checkpoint));
-                return Duration::ZERO;
-            }
-            Err(error) => fail_checkpoint(inner, state, None, &error, now_ms),
-        }
-    } else if now_ms >= state.compaction_look_at_ms {
+        return begin_checkpoint(inner, state, now_ms);
+    }
+    if now_ms >= state.compaction_look_at_ms {
         state.compaction_look_at_ms = now_ms + storage.tuning.compaction_look_ms;
         if let Some(compaction) = Compaction::begin(inner, now_ms) {
             state.work = Work::Compaction(Box::new(compaction));
@@ -474,6 +473,22 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
         }
     }
     STORAGE_PAUSE_MAX
+}
+
+fn begin_checkpoint(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
+    state.last_begun_ms = now_ms;
+    state.records_begun = inner.wal.stats().records;
+    state.moved = false;
+    match Checkpoint::begin(inner) {
+        Ok(checkpoint) => {
+            state.work = Work::Checkpoint(Box::new(checkpoint));
+            Duration::ZERO
+        }
+        Err(error) => {
+            fail_checkpoint(inner, state, None, &error, now_ms);
+            STORAGE_PAUSE_MAX
+        }
+    }
 }
 
 fn fail_checkpoint(

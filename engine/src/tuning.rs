@@ -33,6 +33,7 @@ pub struct StorageTuning {
     pub idle_bytes_min: usize,
     pub dictionary_samples_min: usize,
     pub dictionary_bytes_max: usize,
+    pub reserve_bytes: u64,
     pub dictionary_judged_bytes: u64,
     pub dictionary_worse_promille: u64,
 }
@@ -59,6 +60,7 @@ impl Default for StorageTuning {
             idle_bytes_min: IDLE_BYTES_MIN,
             dictionary_samples_min: crate::dictionary::SAMPLES_MIN,
             dictionary_bytes_max: crate::limits::DICTIONARY_TRAINED_BYTES_MAX,
+            reserve_bytes: crate::limits::RESERVE_BYTES,
             dictionary_judged_bytes: crate::limits::DICTIONARY_JUDGED_BYTES,
             dictionary_worse_promille: crate::limits::DICTIONARY_WORSE_PROMILLE,
         }

@@ -247,14 +247,14 @@ impl<'db> Txn<'db> {
             Object::Packed(packed) => {
                 let bytes = packed.bytes();
                 put_object(&mut self.record, (logged, grid, twin), bytes.len(), |out| {
-                    out.extend_from_slice(bytes)
+                    out.extend_from_slice(bytes);
                 });
             }
             Object::Structured(structured) => {
                 let mut flat = Vec::new();
                 structured.encode(&mut flat);
                 put_object(&mut self.record, (logged, grid, twin), flat.len(), |out| {
-                    out.extend_from_slice(&flat)
+                    out.extend_from_slice(&flat);
                 });
             }
             Object::Idle(_) | Object::Cold { .. } => unreachable!("what is put is readable"),

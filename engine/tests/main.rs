@@ -6,6 +6,7 @@ mod engine {
     mod clock;
     mod concurrency;
     mod damage;
+    mod damage_storage;
     mod expiry;
     mod golden;
     mod inspection;
@@ -17,4 +18,5 @@ mod engine {
     mod storage;
     mod stories;
     mod support;
+    mod tiers;
 }

@@ -5,6 +5,7 @@
 //! share *slabs* of 64 KiB, an object has no header of the allocator's, and an empty slab's pages go back to the system.
 //! Measured in `docs/decisions/0010-slabs-for-objects.md`.
 //!
+//! - `cache`: what a thread keeps for itself;
 //! - `class`: which sizes there are;
 //! - `region`: where slabs come from and their pages go;
 //! - `heap`: which slab an object comes from and goes to.
@@ -12,6 +13,7 @@
 //! What it must never do: allocate by way of itself, or panic when something is freed.
 #![allow(unsafe_code)] // The module exists for it: see above for what it pays.
 
+mod cache;
 mod class;
 mod heap;
 #[cfg(test)]
@@ -20,8 +22,10 @@ mod region;
 #[cfg(test)]
 mod tests;
 
+use cache::Cache;
 use heap::Heap;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
 /// What an object's address is a multiple of.
@@ -29,6 +33,20 @@ pub(super) const ALIGNMENT: usize = class::GRAIN;
 
 /// One for the process: it costs nothing until it is used, and databases share what they free.
 static HEAP: Heap = Heap::new();
+
+/// A cache that its thread leaves to the heap.
+struct CacheOfThread(UnsafeCell<Cache>);
+
+impl Drop for CacheOfThread {
+    fn drop(&mut self) {
+        // SAFETY: all that is in it came from there.
+        unsafe { self.0.get_mut().flush(&HEAP) };
+    }
+}
+
+thread_local! {
+    static CACHE: CacheOfThread = const { CacheOfThread(UnsafeCell::new(Cache::new())) };
+}
 
 /// Miri sees more in objects that have an allocation each. It looks at slabs in their own tests.
 const ON: bool = !cfg!(miri);
@@ -56,7 +74,10 @@ fn class_of(bytes: usize) -> Option<usize> {
 pub(super) fn allocate(bytes: usize) -> NonNull<u8> {
     assert!(bytes > 0);
     let object = match class_of(bytes) {
-        Some(class) => HEAP.allocate(class),
+        Some(class) => CACHE
+            // SAFETY: it is this thread's own, and neither cache nor heap come back here.
+            .try_with(|cache| unsafe { (*cache.0.get()).allocate(&HEAP, class) })
+            .unwrap_or_else(|_| HEAP.allocate(class)),
         // SAFETY: it is not empty.
         None => NonNull::new(unsafe { alloc(layout(bytes)) }),
     };
@@ -70,8 +91,15 @@ pub(super) fn allocate(bytes: usize) -> NonNull<u8> {
 #[inline]
 pub(super) unsafe fn free(object: NonNull<u8>, bytes: usize) {
     match class_of(bytes) {
-        // SAFETY: the caller's; the same number of bytes has the same class.
-        Some(class) => unsafe { HEAP.free(object, class) },
+        Some(class) => {
+            // SAFETY: the caller's; the same number of bytes has the same class. The cache is this thread's own, and neither cache
+            // nor heap come back here.
+            let freed = CACHE.try_with(|cache| unsafe { (*cache.0.get()).free(&HEAP, object, class) });
+            if freed.is_err() {
+                // SAFETY: the caller's, as above. The thread ends, and its cache is gone.
+                unsafe { HEAP.free(object, class) };
+            }
+        }
         // SAFETY: the caller's; the layout is that of `allocate`.
         None => unsafe { dealloc(object.as_ptr(), layout(bytes)) },
     }

@@ -36,7 +36,7 @@ pub(crate) fn remove_orphans(fs: &dyn Fs, dir: &Path, manifest: &mut Manifest) -
         orphans += 1;
         match fs.remove(&dir.join(&name)) {
             Ok(()) => {
-                tracing::info!(file = name, "removed what an interrupted checkpoint or compaction had left")
+                tracing::info!(file = name, "removed what an interrupted checkpoint or compaction had left");
             }
             Err(error) => tracing::warn!(file = name, %error, "an orphan can't be removed"),
         }

@@ -28,6 +28,15 @@ pub(crate) struct BadRecord {
     reason: String,
 }
 
+/// Why an object could not be read, and whether it is damaged.
+struct Unread(String, bool);
+
+impl From<Unread> for String {
+    fn from(unread: Unread) -> String {
+        unread.0
+    }
+}
+
 /// Bytes of operations that a thread gets at a time.
 const BATCH_BYTES: usize = 128 << 10;
 /// Batches that wait for a thread at most.
@@ -161,29 +170,36 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// As [`find`](Self::find), in memory, and the key holds that kind.
-    fn find_of(&self, shard: &mut Shard, name: Name<'_>, kind: Kind) -> Result<Place, String> {
+    /// As [`find`](Self::find), in memory, and the key holds that kind. `None` if the value is damaged on disk: nothing can be changed in it, and
+    /// whoever asks for it will be told.
+    fn find_of(&self, shard: &mut Shard, name: Name<'_>, kind: Kind) -> Result<Option<Place>, String> {
         let missing = || "its key isn't there".to_string();
         let place = self.find(shard, name)?.ok_or_else(missing)?;
         if !shard.entry(place).handle().is_readable() {
             let hash = self.hash_of(name)?;
-            self.read_all(shard, hash)?;
+            match self.read_all(shard, hash) {
+                Err(Unread(reason, true)) => {
+                    tracing::error!(reason, "the log changes a value that can't be read");
+                    return Ok(None);
+                }
+                read => read?,
+            }
         }
         let place = self.find(shard, name)?.ok_or_else(missing)?;
         if shard.entry(place).view().kind() == kind {
-            Ok(place)
+            Ok(Some(place))
         } else {
             Err("its key holds another kind".into())
         }
     }
 
     /// Reads the objects of all entries with a hash.
-    fn read_all(&self, shard: &mut Shard, hash: u64) -> Result<(), String> {
+    fn read_all(&self, shard: &mut Shard, hash: u64) -> Result<(), Unread> {
         while let Some(place) = shard.find_hash(hash, |entry| !entry.handle().is_readable()) {
             let location = shard.entry(place).handle().location();
             let segment = location.and_then(|location| self.segments.at(location));
             let (Some(location), Some(segment)) = (location, segment) else {
-                return Err("its object is in no segment".into());
+                return Err(Unread("its object is in no segment".into(), false));
             };
             let object = Scratch::of_thread(|scratch| {
                 segment
@@ -191,7 +207,10 @@ impl<'a> Replay<'a> {
                     .read(location.offset(), scratch)
                     .map(|record| object::from_flat(layout::kind(record.object), record.object, self.hasher))
             });
-            drop(shard.reshape(place, object.map_err(|error| error.to_string())?));
+            let object = object.map_err(|error| {
+                Unread(error.to_string(), matches!(error, crate::Error::DamagedValue { .. }))
+            })?;
+            drop(shard.reshape(place, object));
         }
         Ok(())
     }
@@ -243,7 +262,7 @@ impl<'a> Replay<'a> {
                 let hash = self.hash_of(name)?;
                 if !self.is_collected(hash, lsn) {
                     let mut shard = self.shard(hash);
-                    let place = self.find_of(&mut shard, name, Kind::Hash)?;
+                    let Some(place) = self.find_of(&mut shard, name, Kind::Hash)? else { return Ok(()) };
                     hash::apply_set(&mut shard, place, hasher, field, value);
                 }
             }
@@ -251,7 +270,7 @@ impl<'a> Replay<'a> {
                 let hash = self.hash_of(name)?;
                 if !self.is_collected(hash, lsn) {
                     let mut shard = self.shard(hash);
-                    let place = self.find_of(&mut shard, name, Kind::Hash)?;
+                    let Some(place) = self.find_of(&mut shard, name, Kind::Hash)? else { return Ok(()) };
                     hash::apply_remove(&mut shard, place, hasher, field);
                 }
             }
@@ -259,7 +278,7 @@ impl<'a> Replay<'a> {
                 let hash = self.hash_of(name)?;
                 if !self.is_collected(hash, lsn) {
                     let mut shard = self.shard(hash);
-                    let place = self.find_of(&mut shard, name, Kind::String)?;
+                    let Some(place) = self.find_of(&mut shard, name, Kind::String)? else { return Ok(()) };
                     let offset = usize::try_from(offset).map_err(|_| "its offset is too large")?;
                     if offset.saturating_add(bytes.len()) > crate::limits::VALUE_BYTES_MAX {
                         return Err("its offset is too large".into());

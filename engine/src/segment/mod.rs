@@ -28,4 +28,4 @@ mod tests;
 pub(crate) use format::{Record, Stored, file_name, id_of_name};
 pub(crate) use reader::{Scratch, SegmentFile};
 pub(crate) use scan::{Found, Scan};
-pub(crate) use writer::{Finished, SegmentWriter};
+pub(crate) use writer::SegmentWriter;

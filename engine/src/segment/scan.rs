@@ -71,11 +71,6 @@ impl Scan {
         Scan { over_unreadable: true, ..self }
     }
 
-    /// The segment.
-    pub(crate) fn segment(&self) -> &Arc<SegmentFile> {
-        &self.segment
-    }
-
     /// How far it has come, in bytes from the segment's beginning.
     pub(crate) fn offset(&self) -> u64 {
         self.at

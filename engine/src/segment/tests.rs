@@ -1,6 +1,7 @@
 //! What a segment must hold to: what was written comes back, and nothing else ever does.
 
 use super::format::{ALIGNMENT, RECORDS_AT};
+use super::writer::Finished;
 use super::*;
 use crate::Error;
 use crate::compression::Compressor;

@@ -13,6 +13,16 @@ impl Entry {
         let database = self.handle.database();
         Some(self.handle.replace(Object::Cold { location, database }))
     }
+
+    /// Copies a flat object that lies among free memory to where that is not so, so that the memory around it can be given back.
+    fn rehouse(&mut self) {
+        let location = self.handle.location();
+        let Some(packed) = self.handle.share().filter(Packed::is_in_sparse) else { return };
+        let copy = Packed::concat(&[packed.bytes()]);
+        let copy = if self.handle.form() == Form::Idle { Object::Idle(copy) } else { Object::Packed(copy) };
+        drop(self.handle.replace(copy));
+        self.handle.set_location(location);
+    }
 }
 
 impl Shard {
@@ -29,6 +39,7 @@ impl Shard {
         for entry in visit.entries() {
             if entry.handle.is_accessed() {
                 entry.handle.set_accessed(false);
+                entry.rehouse();
                 continue;
             }
             weight.sub(Weight::of(&entry.handle));

@@ -7,10 +7,14 @@ use super::Txn;
 use crate::Error;
 use crate::fetch::{Fetch, Source};
 use crate::key::Key;
+use crate::location::Location;
 use crate::object::{self, Form, Object, Packed, layout};
+use crate::record::{Name, Operation};
+use crate::segments::Segment;
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::txn::Access;
+use std::sync::Arc;
 
 /// An object that goes back to where it was when the transaction ends.
 pub(super) struct Visitor {
@@ -109,6 +113,23 @@ impl Txn<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Removes a key whose object is at that place, and can't be read there; whether it was alive. Not if another key has its hash: without the
+    /// object there is no telling which is which.
+    pub(crate) fn remove_damaged(&mut self, key: &Key<'_>, at: Location, segment: &Arc<Segment>) -> bool {
+        let same_segment = self.inner.segments.at(at).is_some_and(|now| Arc::ptr_eq(&now, segment));
+        let position = self.position(key);
+        let shard = &mut self.shards[position].1;
+        let place = shard.find_hash(key.hash, |entry| {
+            entry.handle().form() == Form::Cold && entry.handle().location() == Some(at)
+        });
+        let Some(place) = place.filter(|&place| same_segment && !shard.has_twin(place)) else { return false };
+        let alive = shard.entry(place).deadline_ms() > self.now_ms;
+        Operation::Delete { name: Name::Hash(key.hash) }.encode(&mut self.record);
+        let object = self.shards[position].1.remove(place);
+        self.discard(object);
+        alive
     }
 
     fn install(&mut self, position: usize, place: Place, hash: u64, flat: Packed) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 fn open(fs: &SimFs) -> Result<Db, Error> {
     Options::new()
@@ -27,7 +27,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// All files but the lock.
-fn files(fs: &SimFs) -> Files {
+pub(crate) fn files(fs: &SimFs) -> Files {
     let names = fs.list(DIR.as_ref()).expect("a directory");
     let read = |name: &String| {
         let file = fs.open(&path(name), OpenMode::Read).expect("listed");
@@ -39,7 +39,7 @@ fn files(fs: &SimFs) -> Files {
 }
 
 /// A disk with just these files.
-fn disk(files: &Files) -> SimFs {
+pub(crate) fn disk(files: &Files) -> SimFs {
     let fs = SimFs::new(7);
     fs.create_dir_all(DIR.as_ref()).expect("made");
     for (name, bytes) in files {
@@ -90,7 +90,7 @@ fn make(closed: bool) -> (Files, Vec<Values>) {
 }
 
 /// Whether the error says which file it is about.
-fn names_a_file(error: &Error) -> bool {
+pub(crate) fn names_a_file(error: &Error) -> bool {
     error.to_string().contains(DIR)
 }
 

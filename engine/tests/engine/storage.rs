@@ -71,6 +71,7 @@ impl Profile {
             idle_bytes_min: pick(rng, &[1, 1, 128]),
             dictionary_samples_min: pick(rng, &[8, 8, 8, 16, usize::MAX]),
             dictionary_bytes_max: pick(rng, &[300, 512, 2_000]),
+            reserve_bytes: pick(rng, &[0, 0, 20_000, 64 << 20]),
             dictionary_judged_bytes: pick(rng, &[1_000, 10_000, 4 << 20]),
             dictionary_worse_promille: pick(rng, &[0, 900, 1_250]),
         };

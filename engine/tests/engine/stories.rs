@@ -67,7 +67,9 @@ impl Machine {
 }
 
 fn steps(db: &Db, count: usize) {
-    (0..count).for_each(|_| drop(db.step().expect("steps")));
+    (0..count).for_each(|_| {
+        db.step().expect("steps");
+    });
 }
 
 /// A key was new when a checkpoint began, was changed and deleted before its range was collected, and nothing else was in the range. The log
@@ -200,5 +202,32 @@ fn of_two_keys_with_the_same_hash_neither_loses_its_timer() {
             steps(&db, 2);
         }
         assert_eq!(db.len(), 1);
+    }
+}
+
+/// All keys were removed while a checkpoint was collecting what had changed, which it can't say of all keys: it failed, and whoever had asked for
+/// it was told so. Now it begins anew.
+#[test]
+fn removing_all_keys_does_not_fail_a_checkpoint() {
+    for held in 0..20 {
+        let machine = Machine::new();
+        let db = machine.open();
+        for number in 0..20u8 {
+            db.set(&[number], [1; 100], Expiry::Never).expect("set");
+        }
+        db.checkpoint().expect("made");
+        db.set(b"dirty", b"", Expiry::Never).expect("set");
+        db.request_checkpoint();
+        steps(&db, held);
+        db.clear(None).expect("cleared");
+        db.push_log().expect("written");
+        db.set(b"after", b"", Expiry::Never).expect("set");
+        while db.stats().storage.checkpoint_running || db.stats().storage.checkpoint_requested {
+            steps(&db, 1);
+        }
+        assert_eq!(db.stats().storage.checkpoints_failed, 0);
+        assert_eq!(db.verify(), Ok(()));
+        let db = machine.kill(db);
+        assert_eq!(db.keys().map(|key| key.expect("readable")).collect::<Vec<_>>(), [b"after"]);
     }
 }

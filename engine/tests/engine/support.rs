@@ -86,6 +86,11 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
+/// Whether whoever runs the tests has asked for more of them than usual.
+pub(crate) fn is_thorough() -> bool {
+    variable("SESSILE_SEEDS").is_some()
+}
+
 /// Says what happens if `SESSILE_TRACE` is set.
 pub(crate) fn trace(what: impl FnOnce() -> String) {
     static ON: std::sync::OnceLock<bool> = std::sync::OnceLock::new();

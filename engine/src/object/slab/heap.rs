@@ -2,14 +2,15 @@
 //!
 //! A thread allocates from one arena; an object goes back to the slab that it came from, whoever frees it. In each arena a class has one
 //! slab that objects are taken from and lists of those with room, by how full they are. When the first is full, the fullest of the others is next:
-//! so sparse slabs are left alone and become empty, and an empty one can serve any class, or leave memory.
+//! so sparse slabs are left alone and become empty, and an empty one can serve any class, or leave memory. An arena that has no slab with
+//! room takes one over from another arena before it asks for a new one.
 //!
-//! Locks: a class's, held for nanoseconds; under it, when a slab is needed, the arena's reserve or the regions'. Pages are given back
-//! under no lock.
+//! Locks: a class's in an arena, held for nanoseconds; under it, when a slab is needed, the same class's in other arenas (tried, never
+//! waited for), the arena's reserve, the regions'. Pages are given back under no lock.
 
 use super::class::{self, CLASSES, GRAIN};
 use super::region::{Link, Regions, SLAB_BYTES, Slab, first_byte, slab_of};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,52 +112,45 @@ impl Heap {
     }
 
     /// An object of a class, aligned to eight bytes, its contents anything; `None` if the system has no memory.
-    #[inline]
     pub(super) fn allocate(&self, class: usize) -> Option<NonNull<u8>> {
-        self.allocate_in(arena_of_thread(), class)
+        let mut object = [NonNull::dangling()];
+        (self.allocate_several(class, &mut object) == 1).then_some(object[0])
     }
 
-    #[inline]
-    fn allocate_in(&self, number: usize, class: usize) -> Option<NonNull<u8>> {
-        let arena = &self.arenas[number % ARENAS];
-        let mut lists = arena.classes[class].0.lock();
+    /// Objects of a class from one slab, as many as it has and are wanted; how many. 0 if the system has no memory.
+    pub(super) fn allocate_several(&self, class: usize, objects: &mut [NonNull<u8>]) -> usize {
+        let number = arena_of_thread();
+        let mut lists = self.arenas[number].classes[class].0.lock();
         let slab = match lists.current {
             Some(slab) => slab,
-            None => self.next_current(&mut lists, number, class)?,
+            None => match self.next_current(&mut lists, number, class) {
+                Some(slab) => slab,
+                None => return 0,
+            },
         };
         // SAFETY: the slab is of this class, whose lock we hold, and has room: `current` is unset with its last object.
-        unsafe {
-            let state = state_of(slab);
-            let object = state.take(slab, class);
-            if state.used == state.capacity {
-                lists.current = None;
-            }
-            Some(object)
+        let state = unsafe { state_of(slab) };
+        let count = objects.len().min(usize::from(state.capacity - state.used));
+        for object in &mut objects[..count] {
+            // SAFETY: there is room for so many.
+            *object = unsafe { state.take(slab, class) };
         }
+        if state.used == state.capacity {
+            lists.current = None;
+        }
+        count
     }
 
-    /// Makes the fullest slab with room, or a new one, the current one.
+    /// Makes the fullest slab with room the current one; if the arena has none, another arena's, or a new one.
     #[cold]
     fn next_current(&self, lists: &mut Class, number: usize, class: usize) -> Link {
-        let fullest = lists.levels.iter().rev().find_map(|&first| first);
-        let slab = match fullest {
+        let slab = match lists.levels.iter().rev().find_map(|&first| first) {
             Some(slab) => {
                 // SAFETY: it is on a list of this class, whose lock is held.
                 unsafe { lists.unlink(slab) };
                 slab
             }
-            None => {
-                let slab = self.arenas[number % ARENAS].take_reserved().or_else(|| self.regions.take())?;
-                let capacity = (SLAB_BYTES / class::bytes_of(class)) as u16;
-                // SAFETY: the slab is free and ours; its header is valid, and nobody else refers to it.
-                unsafe {
-                    // Below `ARENAS`.
-                    (*slab.as_ptr()).arena.store((number % ARENAS) as u8, Ordering::Relaxed);
-                    (*slab.as_ptr()).fullness.store(UNLISTED, Ordering::Relaxed);
-                    *state_of(slab) = State::new(capacity);
-                }
-                slab
-            }
+            None => self.take_over(number, class).or_else(|| self.new_slab(number, class))?,
         };
         // SAFETY: it is of this class, and on no list. As for any full slab, the first object that is freed in it gives it a level.
         unsafe { state_of(slab).floor = state_of(slab).capacity };
@@ -164,18 +158,63 @@ impl Heap {
         Some(slab)
     }
 
+    /// Takes a slab with much room from another arena, whose threads free more than they allocate.
+    fn take_over(&self, number: usize, class: usize) -> Link {
+        (1..ARENAS).find_map(|other| {
+            // Waiting, with a lock held, might be for someone who waits for us.
+            let mut theirs = self.arenas[(number + other) % ARENAS].classes[class].0.try_lock()?;
+            let slab = theirs.levels.iter().find_map(|&first| first)?;
+            // SAFETY: it is on a list of that class, whose lock is held: so nobody relies on its arena.
+            unsafe {
+                theirs.unlink(slab);
+                // Below `ARENAS`.
+                (*slab.as_ptr()).arena.store(number as u8, Ordering::Relaxed);
+            }
+            Some(slab)
+        })
+    }
+
+    fn new_slab(&self, number: usize, class: usize) -> Link {
+        let slab = self.arenas[number].take_reserved().or_else(|| self.regions.take())?;
+        // Fewer than its bytes.
+        let capacity = (SLAB_BYTES / class::bytes_of(class)) as u16;
+        // SAFETY: the slab is free and ours; its header is valid, and nobody else refers to it.
+        unsafe {
+            // Below `ARENAS`.
+            (*slab.as_ptr()).arena.store(number as u8, Ordering::Relaxed);
+            (*slab.as_ptr()).fullness.store(UNLISTED, Ordering::Relaxed);
+            *state_of(slab) = State::new(capacity);
+        }
+        Some(slab)
+    }
+
+    /// Locks the class that a slab is in, in the arena that it belongs to.
+    ///
+    /// # Safety
+    /// An object of this class is in use in the slab.
+    #[inline]
+    unsafe fn lock_of(&self, slab: NonNull<Slab>, class: usize) -> (&Arena, MutexGuard<'_, Class>) {
+        loop {
+            // SAFETY: headers are never unmapped.
+            let number = || usize::from(unsafe { (*slab.as_ptr()).arena.load(Ordering::Relaxed) });
+            let arena = &self.arenas[number() % ARENAS];
+            let lists = arena.classes[class].0.lock();
+            // It changes under this lock only.
+            if std::ptr::eq(arena, &self.arenas[number() % ARENAS]) {
+                return (arena, lists);
+            }
+        }
+    }
+
     /// Takes an object back.
     ///
     /// # Safety
     /// It comes from [`allocate`](Self::allocate) of the same heap and class, and is not used any more.
-    #[inline]
     pub(super) unsafe fn free(&self, object: NonNull<u8>, class: usize) {
         // SAFETY: the object is in a slab of ours.
         let slab = unsafe { slab_of(object) };
-        // SAFETY: headers are never unmapped, and the slab keeps its arena while this object is in it.
-        let number = usize::from(unsafe { (*slab.as_ptr()).arena.load(Ordering::Relaxed) });
-        let arena = &self.arenas[number % ARENAS];
-        let mut lists = arena.classes[class].0.lock();
+        // SAFETY: the object is in use in it until we put it back.
+        let (arena, mut lists) = unsafe { self.lock_of(slab, class) };
         // SAFETY: the slab is of this class, whose lock we hold, and the object is in use and in it.
         let (used, floor) = unsafe {
             let state = state_of(slab);

@@ -28,7 +28,7 @@ const _: () = assert!(SLABS_PER_REGION * size_of::<Slab>() <= SLAB_BYTES && REGI
 /// The header of a slab; valid when all its bytes are zero.
 #[repr(C, align(64))]
 pub(super) struct Slab {
-    /// The arena it belongs to. Changes only while no object is in it.
+    /// The arena it belongs to. Changes under its class's lock in that arena, or while no object is in it.
     pub(super) arena: AtomicU8,
     /// How full it is about, for those without the lock: see [`heap`](super::heap).
     pub(super) fullness: AtomicU8,

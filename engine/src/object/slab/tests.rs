@@ -1,5 +1,6 @@
 //! Slabs against a model, with threads, and against the system's own figures.
 
+use super::cache::Cache;
 use super::class::{BYTES_MAX, CLASSES, bytes_of, class_of};
 use super::heap::Heap;
 use super::region::SLAB_BYTES;
@@ -169,6 +170,65 @@ fn the_fullest_slab_is_filled_first_and_moving_out_of_sparse_ones_empties_them()
     // It comes to rest.
     assert!(live.iter().filter(|one| one.is_in_sparse(heap)).count() * 20 <= live.len());
     live.into_iter().for_each(|one| one.free(heap));
+}
+
+#[test]
+fn a_cache_keeps_few_and_gives_them_back() {
+    let (heap, mut cache, mut random) = (heap(), Cache::new(), Random(3));
+    let mut live = Vec::new();
+    for step in 0..if cfg!(miri) { 1_000 } else { 100_000 } {
+        if live.is_empty() || random.below(1000) < 510 - step % 20 {
+            let bytes = [20, 100, 352, 380, 384][random.below(5)];
+            let class = class_of(bytes).expect("not too large");
+            let object = cache.allocate(heap, class).expect("memory");
+            // SAFETY: the object has so many bytes.
+            unsafe { object.write_bytes(step as u8, bytes) };
+            live.push(Filled { object, bytes, fill: step as u8 });
+        } else {
+            let old = live.swap_remove(random.below(live.len()));
+            old.check();
+            // SAFETY: it was allocated above with this class, and is gone.
+            unsafe { cache.free(heap, old.object, old.class()) };
+        }
+    }
+    let mut ranges: Vec<_> = live.iter().map(Filled::range).collect();
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "objects overlap");
+    live.into_iter().for_each(|one| one.free(heap));
+    // SAFETY: all that is in it came from there.
+    unsafe { cache.flush(heap) };
+    assert!(heap.slab_bytes() <= KEPT_BYTES, "{} bytes stay", heap.slab_bytes());
+}
+
+#[test]
+fn an_arena_without_room_takes_over_what_another_has() {
+    let heap = heap();
+    let count = if cfg!(miri) { 1_000 } else { 10_000 };
+    let fill = || (0..count).map(|n| Filled::new(heap, 512, n as u8)).collect::<Vec<_>>();
+    let mut mine = fill();
+    // Every other one goes, so no slab is empty.
+    let mut number = 0;
+    mine.retain(|one| {
+        number += 1;
+        let stays = number % 2 == 0;
+        if !stays {
+            Filled { ..*one }.free(heap);
+        }
+        stays
+    });
+    let before = heap.slab_bytes();
+    // New threads: none of them is in this one's arena until all arenas were given out.
+    let theirs = (0..count / 10)
+        .step_by(100)
+        .flat_map(|_| {
+            let thread = std::thread::spawn(move || {
+                (0..100).map(|n| Filled::new(heap, 512, n as u8)).collect::<Vec<_>>()
+            });
+            thread.join().expect("no panic")
+        })
+        .collect::<Vec<_>>();
+    assert_eq!(heap.slab_bytes(), before, "there was room for them");
+    mine.into_iter().chain(theirs).for_each(|one| one.free(heap));
 }
 
 #[test]
