@@ -23,8 +23,8 @@ impl ColdKey {
         Some(ColdKey { location, segment: inner.segments.at(location)? })
     }
 
-    /// Reads key and kind. A damaged record has no key to speak of: it is counted, and `None`.
-    fn read<R>(&self, inner: &Inner, then: impl FnOnce(&[u8], Kind) -> R) -> Result<Option<R>, Error> {
+    /// Reads key and kind. A damaged record, which has no key to speak of, is counted.
+    fn read<R>(&self, inner: &Inner, then: impl FnOnce(&[u8], Kind) -> R) -> Result<R, Error> {
         let reads = &inner.reads;
         reads.reads.fetch_add(1, Ordering::Relaxed);
         let read = Scratch::of_thread(|scratch| {
@@ -33,15 +33,11 @@ impl ColdKey {
                 .read(self.location.offset(), scratch)
                 .map(|record| then(layout::parts(record.object).key, layout::kind(record.object)))
         });
-        match read {
-            Ok(result) => Ok(Some(result)),
-            Err(error @ Error::DamagedValue { .. }) => {
-                reads.damaged.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "a key can't be listed");
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        if let Err(error @ Error::DamagedValue { .. }) = &read {
+            reads.damaged.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%error, "a key can't be listed");
         }
+        read
     }
 }
 
@@ -73,7 +69,10 @@ impl Db {
         let mut cold = Vec::new();
         let next = self.scan_index(database, cursor, count, each, &mut cold);
         for key in cold {
-            key.read(&self.inner, &mut *each)?;
+            match key.read(&self.inner, &mut *each) {
+                Err(Error::DamagedValue { .. }) => {}
+                read => read?,
+            }
         }
         Ok(next)
     }
@@ -125,19 +124,19 @@ impl Db {
     /// A live key of a numbered database, drawn by `random`, nearly uniformly; `None` if there is none.
     ///
     /// # Errors
-    /// As [`scan`](Self::scan).
+    /// [`Error::Io`]; [`Error::DamagedValue`] if most keys are damaged.
     pub fn random_key(&self, database: u8, mut random: u64) -> Result<Option<Vec<u8>>, Error> {
+        let mut tries = 0;
         loop {
             match self.random_in_index(database, random) {
                 None => return Ok(None),
                 Some(Ok(key)) => return Ok(Some(key)),
-                Some(Err(cold)) => {
-                    if let Some(key) = cold.read(&self.inner, |key, _| key.to_vec())? {
-                        return Ok(Some(key));
-                    }
-                    random = another(random);
-                }
+                Some(Err(cold)) => match cold.read(&self.inner, |key, _| key.to_vec()) {
+                    Err(Error::DamagedValue { .. }) if tries < RANDOM_TRIES => tries += 1,
+                    read => return read.map(Some),
+                },
             }
+            random = another(random);
         }
     }
 

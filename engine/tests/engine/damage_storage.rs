@@ -264,3 +264,26 @@ fn a_damaged_key_can_be_deleted_and_set_again() {
         assert_eq!(db.get(key).expect("readable").map(|value| value.to_vec()), expected);
     }
 }
+
+/// All values of a directory are damaged: nothing hangs, and no key is made up.
+#[test]
+fn with_every_value_damaged_nothing_hangs() {
+    let (sound, values) = make();
+    let mut damaged = sound;
+    for (_, bytes) in damaged.iter_mut().filter(|(name, _)| name.starts_with("seg-")) {
+        bytes[64..].fill(0xA5);
+    }
+    let fs = disk(&damaged);
+    let db = open(&fs).expect("opens");
+    for random in 0..20 {
+        match db.random_key(0, random << 59) {
+            Err(Error::DamagedValue { .. }) => {}
+            Ok(Some(key)) => assert!(values.contains_key(&key), "{}", key.escape_ascii()),
+            other => panic!("{other:?}"),
+        }
+    }
+    served("all damaged", &db, &values);
+    db.clear(None).expect("cleared");
+    db.checkpoint().expect("made");
+    assert!(db.is_empty() && db.random_key(0, 7).expect("readable").is_none());
+}
