@@ -36,6 +36,8 @@ struct Simulation {
     met: Met,
     /// Whether a call was ordered to fail in this life.
     faulty: bool,
+    /// This life is over: what is in memory is not known.
+    is_over: bool,
     /// As last seen.
     keys_evicted: u64,
     /// A death and the step that saw it, when the log may not know the time yet. (An earlier step may have reclaimed the key: the one in the
@@ -70,6 +72,7 @@ impl Simulation {
             profile,
             met: Met::default(),
             faulty: false,
+            is_over: false,
             keys_evicted: 0,
             reclaimed_ms: None,
         }
@@ -94,7 +97,7 @@ impl Simulation {
                 Ok(db) if self.sim.is_down() => drop(db),
                 Ok(db) => {
                     self.sim.clear_faults();
-                    self.faulty = false;
+                    (self.faulty, self.is_over) = (false, false);
                     self.keys_evicted = 0;
                     assert_eq!(db.verify(), Ok(()));
                     let seen = look_at_all(&db);
@@ -262,6 +265,13 @@ impl Simulation {
     fn operate(&mut self, db: &Db) {
         let now_ms = db.now_ms();
         let operation = self.any_operation(now_ms);
+        // Here, and not while it waits to be admitted: a step may delete keys.
+        while matches!(db.admit_now(64, Access::Write), Ok(false)) {
+            self.step(db);
+        }
+        if self.is_over {
+            return;
+        }
         let mut after = self.model.world.clone();
         let expected = operation.apply(&mut after, now_ms);
         let log = db.stats().log;
@@ -311,6 +321,7 @@ impl Simulation {
     /// All keys, unless the disk refuses.
     fn look(&self, db: &Db) -> Option<BTreeMap<Id, Seen>> {
         match try_look_at_all(db) {
+            _ if self.is_over => None,
             Ok(seen) => Some(seen),
             Err(Error::Io { .. }) if self.may_fail() => None,
             Err(error) => panic!("{error}"),
@@ -337,6 +348,9 @@ impl Simulation {
         });
         self.note_evictions(db);
         let log = db.stats().log;
+        if self.is_over {
+            return;
+        }
         // Expiry comes first and cannot fail.
         let mut after = self.model.world.clone();
         let mut reclaimed = None;
@@ -413,8 +427,11 @@ impl Simulation {
             return;
         }
         let now_ms = db.now_ms();
-        // If the disk is down, none of it ever reaches it.
-        let Some(seen) = self.look(db) else { return };
+        // A call that was ordered to fail does so once. If the disk is down, none of it ever reaches it.
+        let Some(seen) = self.look(db).or_else(|| self.look(db)) else {
+            self.is_over = true;
+            return;
+        };
         let alive = self.model.world.iter().filter(|(_, item)| item.deadline_ms > now_ms);
         let gone: Vec<Id> = alive.map(|(id, _)| id.clone()).filter(|id| !seen.contains_key(id)).collect();
         self.model.evict(&gone, stats.log.appended.get(), now_ms);
@@ -557,7 +574,8 @@ impl Simulation {
         self.sim.clear_faults();
         self.clock.advance_ms(pick(&mut self.rng, &[0, 0, 10, 2_000, 100_000]));
         self.set_wall_clock();
-        if self.rng.chance(3) {
+        // Threads that delete keys do so at once.
+        if self.rng.chance(3) && !self.profile.evicts_keys {
             self.open_with_threads();
         }
     }
