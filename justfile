@@ -29,6 +29,10 @@ build-server:
 bench-engine *arguments:
     cargo run --release -p sessile-benches --bin engine -- {{arguments}}
 
+# Memory, disk, restart, and latency while the background works: `just bench-storage memory wave --quick`
+bench-storage *arguments: build-server
+    cargo run --release -p sessile-benches --bin storage -- {{arguments}}
+
 # Each fuzz target for some seconds, on the stable compiler: `just fuzz 600 request`
 fuzz seconds="60" *targets:
     fuzz/run {{seconds}} {{targets}}

@@ -65,10 +65,13 @@ fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
     worth.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut victims: Vec<Arc<Segment>> = worth.into_iter().map(|(_, segment)| segment).collect();
     victims.extend(small.into_values().filter(|group| group.len() >= tuning.small_segments).flatten());
+    // The copies need room before the victims give any back.
+    let room = inner.storage.available_bytes() / 4 * 3;
     let mut bytes = 0;
     victims.retain(|segment| {
-        let fits = bytes < COMPACTION_BYTES_MAX;
-        bytes += inner.segments.live_bytes(segment);
+        let live = inner.segments.live_bytes(segment);
+        let fits = bytes < COMPACTION_BYTES_MAX && bytes + live <= room;
+        bytes += if fits { live } else { 0 };
         fits
     });
     victims

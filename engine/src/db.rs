@@ -188,6 +188,10 @@ impl Inner {
         let Some(admit) = access.admit() else { return Ok(()) };
         self.check_open()?;
         self.check_limits(access)?;
+        while access == Access::Write && self.background && self.tiering.is_overfull() {
+            self.tiering.wait_for_relief();
+            self.check_open()?;
+        }
         self.wal.admit(bytes, admit).map_err(Error::of_log)
     }
 
@@ -397,7 +401,7 @@ impl Db {
         self.inner.memory_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether a write of about `bytes` is welcome. `Ok(false)`: not now, the log's buffer is over its limit; come back after a turn. Never
+    /// Whether a write of about `bytes` is welcome. `Ok(false)`: not now, the log's buffer or memory is over its limit; come back after a turn. Never
     /// blocks; for event loops, before [`begin`](Self::begin).
     ///
     /// # Errors
@@ -407,6 +411,9 @@ impl Db {
         let Some(admit) = access.admit() else { return Ok(true) };
         self.inner.check_open()?;
         self.inner.check_limits(access)?;
+        if access == Access::Write && self.inner.tiering.is_overfull() {
+            return Ok(false);
+        }
         let welcome = self.inner.wal.admit_now(bytes, admit).map_err(Error::of_log)?;
         if !welcome {
             self.inner.wake_log_if_wanted();

@@ -131,3 +131,7 @@ pub(crate) const TRIM_BYTES_MIN: u64 = 16 << 20;
 pub(crate) const TRIM_PAUSE_MS: u64 = 1_000;
 /// Entries of keys that have died that index files may list beside four times those that live.
 pub(crate) const INDEX_ENTRIES_SLACK: u64 = 50_000;
+/// Bytes of objects beyond the limit at which writes wait for values to leave, however low the limit.
+pub(crate) const OVERFULL_BYTES: u64 = 2 << 20;
+/// How long they wait before they look again.
+pub(crate) const RELIEF_WAIT: std::time::Duration = std::time::Duration::from_millis(2);

@@ -174,6 +174,14 @@ impl Options {
         self
     }
 
+    /// Takes [`manual_background`](Self::manual_background) back.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn threads(mut self) -> Options {
+        self.background = true;
+        self
+    }
+
     /// Other limits than the storage has, for tests.
     #[doc(hidden)]
     #[must_use]

@@ -302,6 +302,11 @@ impl Storage {
         }
     }
 
+    /// Whether the last checkpoint that ended failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.requests.lock().failure.is_some()
+    }
+
     /// Whoever waits for a checkpoint waits no longer.
     pub(crate) fn close(&self) {
         self.requests.lock().closed = true;
@@ -388,6 +393,11 @@ impl Storage {
                 tracing::info!(available, "the disk has space again: writes go on");
             }
         }
+    }
+
+    /// What the file system has left, in bytes; plenty, if it won't say.
+    pub(crate) fn available_bytes(&self) -> u64 {
+        self.fs.available_bytes(&self.dir).unwrap_or(u64::MAX)
     }
 
     /// Whether space is so short that it is worth more work than usual.

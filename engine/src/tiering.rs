@@ -5,9 +5,9 @@
 //! checkpoint instead. (Second chance: Corbató, 1968.) It works in bounded steps under the shard locks, and never does I/O.
 
 use crate::db::Inner;
-use crate::limits::HAND_RANGES_PER_HOLD;
+use crate::limits::{HAND_RANGES_PER_HOLD, OVERFULL_BYTES, RELIEF_WAIT};
 use crate::object::Object;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -26,6 +26,11 @@ pub(crate) struct Tiering {
     /// Whether some value may be on disk only, or compressed.
     away: AtomicBool,
     dirty_bytes: AtomicU64,
+    /// Whether writes have to wait for values to leave.
+    overfull: AtomicBool,
+    /// Where they wait.
+    waiting: Mutex<()>,
+    relieved: Condvar,
     hand: Mutex<Hand>,
     pub(crate) evicted: AtomicU64,
 }
@@ -57,6 +62,9 @@ impl Tiering {
             pressed: AtomicBool::new(false),
             away: AtomicBool::new(false),
             dirty_bytes: AtomicU64::new(0),
+            overfull: AtomicBool::new(false),
+            waiting: Mutex::new(()),
+            relieved: Condvar::new(),
             hand: Mutex::default(),
             evicted: AtomicU64::new(0),
         }
@@ -72,6 +80,7 @@ impl Tiering {
         if bytes == u64::MAX {
             self.tight.store(false, Ordering::Relaxed);
             self.pressed.store(false, Ordering::Relaxed);
+            self.set_overfull(false);
         }
     }
 
@@ -112,6 +121,27 @@ impl Tiering {
         self.away.store(away, Ordering::Relaxed);
     }
 
+    /// Whether so much was written lately that writes have to wait for values to leave memory.
+    #[inline]
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.overfull.load(Ordering::Relaxed)
+    }
+
+    /// Waits a moment for that to change.
+    pub(crate) fn wait_for_relief(&self) {
+        let mut waiting = self.waiting.lock();
+        if self.is_overfull() {
+            self.relieved.wait_for(&mut waiting, RELIEF_WAIT);
+        }
+    }
+
+    fn set_overfull(&self, overfull: bool) {
+        if self.overfull.swap(overfull, Ordering::Relaxed) && !overfull {
+            let _waiting = self.waiting.lock();
+            self.relieved.notify_all();
+        }
+    }
+
     /// Whether memory is over its limit, and a checkpoint is what helps.
     pub(crate) fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
@@ -150,18 +180,21 @@ pub(crate) fn step(inner: &Inner) -> Duration {
     }
     let held = inner.held();
     let max = tiering.object_bytes_max(held, inner.storage.tuning.objects_bytes_min);
-    tiering.tight.store(held.object_bytes >= max / 100 * 90, Ordering::Relaxed);
+    tiering.tight.store(held.object_bytes >= max / 100 * 85, Ordering::Relaxed);
     // Dirty values can't leave. Before they fill half of what there is, they are written.
-    let pressed = held.object_bytes >= max / 100 * 90 && held.dirty_bytes > max / 4;
+    let pressed = held.object_bytes >= max / 100 * 75 && held.dirty_bytes > max / 4;
     let was_pressed = tiering.pressed.swap(pressed, Ordering::Relaxed);
     if pressed && !was_pressed {
         inner.pauses.storage.wake();
     }
-    if held.object_bytes <= max / 100 * 95 {
+    // Waiting helps only as long as checkpoints make values clean.
+    let beyond = held.object_bytes > max / 100 * 97 + OVERFULL_BYTES;
+    tiering.set_overfull(pressed && beyond && !inner.storage.has_failed());
+    if held.object_bytes <= max / 100 * 90 {
         return Duration::from_millis(5);
     }
     tiering.note_away(true);
-    let excess = held.object_bytes - max / 100 * 92;
+    let excess = held.object_bytes - max / 100 * 87;
     let freed = turn(inner, excess);
     if freed == 0 { Duration::from_millis(2) } else { Duration::ZERO }
 }

@@ -5,9 +5,11 @@
 mod engine {
     mod clock;
     mod concurrency;
+    mod crash_threads;
     mod damage;
     mod damage_storage;
     mod expiry;
+    mod full_disk;
     mod golden;
     mod inspection;
     mod limits;

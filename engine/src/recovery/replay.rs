@@ -39,6 +39,8 @@ impl From<Unread> for String {
 
 /// Bytes of operations that a thread gets at a time.
 const BATCH_BYTES: usize = 128 << 10;
+/// Operations whose entries are fetched from memory together.
+const PREFETCHED: usize = 16;
 /// Batches that wait for a thread at most.
 const BATCHES_WAITING: usize = 16;
 
@@ -54,11 +56,20 @@ pub(crate) struct Replay<'a> {
     pub(crate) reached: u64,
 }
 
-/// Operations for one thread: position, number in its record, length, bytes.
+/// Operations for one thread.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    operations: Vec<(Lsn, u32, u32)>,
+    operations: Vec<Dealt>,
+}
+
+/// An operation of a batch: the hash of its key, its record's position, its number in the record, and its length in bytes.
+#[derive(Clone, Copy)]
+struct Dealt {
+    hash: u64,
+    lsn: Lsn,
+    number: u32,
+    length: u32,
 }
 
 /// What the dealer and the threads share.
@@ -110,19 +121,22 @@ impl<'a> Replay<'a> {
         scope.spawn(move || {
             for batch in receiver {
                 let mut bytes = &batch.bytes[..];
-                for &(lsn, operation, length) in &batch.operations {
-                    let (mut own, rest) = bytes.split_at(length as usize);
-                    bytes = rest;
+                for group in batch.operations.chunks(PREFETCHED) {
                     if shared.failed.load(Ordering::Relaxed) {
                         break;
                     }
-                    // The dealer has taken it off a record before.
-                    if let Some(next) = record::take(&mut own)
-                        && let Err(reason) = self.apply(lsn.get(), next)
-                    {
-                        shared.failed.store(true, Ordering::Relaxed);
-                        let operation = operation as usize;
-                        shared.failure.lock().get_or_insert(BadRecord { operation, reason });
+                    self.prefetch(group);
+                    for &Dealt { lsn, number, length, .. } in group {
+                        let (mut own, rest) = bytes.split_at(length as usize);
+                        bytes = rest;
+                        // The dealer has taken it off a record before.
+                        if let Some(next) = record::take(&mut own)
+                            && let Err(reason) = self.apply(lsn.get(), next)
+                        {
+                            shared.failed.store(true, Ordering::Relaxed);
+                            let operation = number as usize;
+                            shared.failure.lock().get_or_insert(BadRecord { operation, reason });
+                        }
                     }
                 }
                 let mut open = shared.open.lock();
@@ -133,6 +147,16 @@ impl<'a> Replay<'a> {
             }
         });
         sender
+    }
+
+    /// Has what the lookups of these operations read fetched from memory together: most of replay is waiting for that.
+    fn prefetch(&self, group: &[Dealt]) {
+        for dealt in group {
+            self.shard(dealt.hash).table().prefetch_slot(dealt.hash);
+        }
+        for dealt in group {
+            self.shard(dealt.hash).table().prefetch_entry(dealt.hash);
+        }
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -422,7 +446,7 @@ impl Dealer<'_, '_> {
         let (_, batch) = &mut self.lanes[lane];
         batch.bytes.extend_from_slice(bytes);
         // A record is below 4 GiB.
-        batch.operations.push((lsn, number as u32, bytes.len() as u32));
+        batch.operations.push(Dealt { hash, lsn, number: number as u32, length: bytes.len() as u32 });
         if batch.bytes.len() >= BATCH_BYTES {
             self.deal(lane);
         }

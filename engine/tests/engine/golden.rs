@@ -2,7 +2,7 @@
 
 use super::support::{Content, Id, NEVER, Seen, fixed_manifest, look_at_all, open_free};
 use proptest::prelude::*;
-use sessile::{Db, Durability, Expiry, Fs, Options, Touch};
+use sessile::{Db, Durability, Expiry, Fs, Options, StorageTuning, Touch};
 use sessile_wal::sim::SimClock;
 use sessile_wal::{OpenMode, RealFs};
 use std::collections::BTreeMap;
@@ -12,12 +12,15 @@ use std::time::Duration;
 
 const START_MS: u64 = 1_800_000_000_000;
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/version-1")
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn open(dir: &Path, after_ms: u64) -> Db {
+    let tuning =
+        StorageTuning { dictionary_samples_min: 16, dictionary_bytes_max: 512, ..StorageTuning::default() };
     let options = Options::new()
+        .storage_tuning(tuning)
         .clock(Arc::new(SimClock::new(START_MS + after_ms)))
         .durability(Durability::No)
         .manual_background()
@@ -82,6 +85,45 @@ fn expected() -> BTreeMap<Id, Seen> {
     .collect()
 }
 
+fn session(number: u64, version: u64) -> Vec<u8> {
+    format!(
+        "{{\"user\":{number},\"version\":{version},\"roles\":[\"reader\",\"writer\"],\"theme\":\"dark\"}}"
+    )
+    .into_bytes()
+}
+
+/// What the files of checkpoints hold: a snapshot, a delta, segments with a dictionary and without; and a log behind them.
+fn fill_checkpoints(db: &Db) {
+    fill(db);
+    let third = db.database(3);
+    for number in 0..100 {
+        third.set(&session(number, 0), session(number, 1), Expiry::Never).expect("set");
+    }
+    db.checkpoint().expect("made");
+    for number in 0..10 {
+        third.set(&session(number, 0), session(number, 2), Expiry::Never).expect("set");
+    }
+    assert!(third.delete(&session(50, 0)).expect("deleted"));
+    db.expire_at_ms(b"forever", Some(START_MS + 2_000_000)).expect("moved");
+    db.checkpoint().expect("made");
+    assert!(third.delete(&session(51, 0)).expect("deleted"));
+    db.expire_at_ms(b"forever", None).expect("moved");
+    db.transaction(&[b"written"], |txn, keys| txn.write_string_at(&keys[0], 0, b"abc").expect("a string"))
+        .expect("ok");
+}
+
+/// What [`fill_checkpoints`] leaves.
+fn expected_of_checkpoints() -> BTreeMap<Id, Seen> {
+    let mut all = expected();
+    let string = |content: &[u8]| Content::String(content.to_vec());
+    for number in (0..100).filter(|number| ![50, 51].contains(number)) {
+        let content = string(&session(number, if number < 10 { 2 } else { 1 }));
+        all.insert((3, session(number, 0)), Seen { content, deadline_ms: NEVER, absolute_ms: NEVER });
+    }
+    all.get_mut(&(0, b"written".to_vec())).expect("there").content = string(b"abc3456789\0\0XY");
+    all
+}
+
 fn copy(from: &Path, to: &Path) {
     for name in RealFs.list(from).expect("a directory") {
         std::fs::copy(from.join(&name), to.join(&name)).expect("copied");
@@ -91,7 +133,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_directory_of_version_1_holds_what_was_put_into_it() {
     let dir = tempfile::tempdir().expect("a directory");
-    copy(&golden(), dir.path());
+    copy(&golden("version-1"), dir.path());
     for _ in 0..2 {
         let db = open(dir.path(), 0);
         assert_eq!(look_at_all(&db), expected());
@@ -106,7 +148,7 @@ proptest! {
     #[test]
     fn a_directory_of_version_1_opens_at_any_time(after_ms in 0u64..3_000_000, value: Vec<u8>) {
         let dir = tempfile::tempdir().expect("a directory");
-        copy(&golden(), dir.path());
+        copy(&golden("version-1"), dir.path());
         let mut expected = expected();
         expected.retain(|_, seen| seen.deadline_ms > START_MS + after_ms);
         let db = open(dir.path(), after_ms);
@@ -119,11 +161,36 @@ proptest! {
     }
 }
 
-/// Writes the directory anew: for a new format version, into a directory of its own name.
 #[test]
-#[ignore = "makes the golden directory"]
+fn a_directory_with_checkpoints_holds_what_was_put_into_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    copy(&golden("checkpoint-1"), dir.path());
+    for _ in 0..2 {
+        let db = open(dir.path(), 0);
+        assert_eq!(look_at_all(&db), expected_of_checkpoints());
+        let recovery = db.recovery();
+        assert!(recovery.index_files == 2 && recovery.segments >= 2 && recovery.orphans == 0, "{recovery:?}");
+        assert_eq!(db.verify(), Ok(()));
+    }
+    let db = open(dir.path(), 0);
+    db.checkpoint().expect("made");
+    assert_eq!(look_at_all(&db), expected_of_checkpoints());
+}
+
+/// Writes the directories anew: for a new format version, into directories of their own names.
+#[test]
+#[ignore = "makes the golden directories"]
 fn make() {
-    let dir = golden();
+    make_one("version-1", fill);
+    make_one("checkpoint-1", fill_checkpoints);
+}
+
+/// Makes a directory, unless it is there.
+fn make_one(name: &str, fill: fn(&Db)) {
+    let dir = golden(name);
+    if RealFs.exists(&dir).expect("a path") {
+        return;
+    }
     RealFs.create_dir_all(&dir).expect("made");
     let manifest = RealFs.open(&dir.join("MANIFEST"), OpenMode::CreateNew).expect("new");
     manifest.write_at(&fixed_manifest(), 0).expect("written");

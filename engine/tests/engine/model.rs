@@ -270,6 +270,8 @@ struct Commit {
     /// When the log was first seen to have written it, on the engine's clock.
     written_at_ms: u64,
     durable: bool,
+    /// It was several records, each of which takes a key away.
+    in_parts: bool,
 }
 
 /// The model with its commits since the last time it was read back.
@@ -304,7 +306,16 @@ impl Model {
             acknowledged,
             written_at_ms: u64::MAX,
             durable: false,
+            in_parts: false,
         });
+    }
+
+    /// The database has deleted keys because memory was full, each by itself.
+    pub(crate) fn evict(&mut self, gone: &[Id], lsn: u64, now_ms: u64) {
+        let mut after = self.world.clone();
+        after.retain(|id, _| !gone.contains(id));
+        self.commit(after, lsn, now_ms, false);
+        self.commits.last_mut().expect("just made").in_parts = true;
     }
 
     /// Notes what the log says about itself.
@@ -370,6 +381,20 @@ impl Model {
             if number < promised {
                 continue;
             }
+            // Some of the keys that the next commit takes away.
+            let next = self.commits.get(number).filter(|commit| commit.in_parts);
+            let world = match next {
+                Some(next) => {
+                    let gone = |id: &Id| next.changes.iter().any(|(changed, _)| changed == id);
+                    let there = |id: &Id| !gone(id) || seen.contains_key(id);
+                    world
+                        .iter()
+                        .filter(|(id, _)| there(id))
+                        .map(|(id, item)| (id.clone(), item.clone()))
+                        .collect()
+                }
+                None => world.clone(),
+            };
             match matches(&world, seen, now_ms) {
                 Ok(()) => {
                     found = true;

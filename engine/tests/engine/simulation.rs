@@ -13,7 +13,7 @@
 //!   key back that had died of its exact deadline.
 
 use super::model::{Answer, Model, Operation};
-use super::storage::{Met, Profile, memory_limit, pick};
+use super::storage::{Met, Profile, memory_limit, pick, policy};
 use super::support::{
     Content, DIR, Id, NEVER, Seen, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
     try_look_at_all,
@@ -36,6 +36,8 @@ struct Simulation {
     met: Met,
     /// Whether a call was ordered to fail in this life.
     faulty: bool,
+    /// As last seen.
+    keys_evicted: u64,
     /// A death and the step that saw it, when the log may not know the time yet. (An earlier step may have reclaimed the key: the one in the
     /// tick of its deadline.)
     reclaimed_ms: Option<(u64, u64)>,
@@ -68,6 +70,7 @@ impl Simulation {
             profile,
             met: Met::default(),
             faulty: false,
+            keys_evicted: 0,
             reclaimed_ms: None,
         }
     }
@@ -92,6 +95,7 @@ impl Simulation {
                 Ok(db) => {
                     self.sim.clear_faults();
                     self.faulty = false;
+                    self.keys_evicted = 0;
                     assert_eq!(db.verify(), Ok(()));
                     let seen = look_at_all(&db);
                     trace(|| format!("opened at {}: {:?}", db.now_ms(), db.recovery()));
@@ -127,6 +131,27 @@ impl Simulation {
             self.sim.crash();
             self.model.power_was_cut();
         }
+    }
+
+    /// What a copy of the disk holds does not depend on how many threads read it back, nor into how many shards.
+    fn open_with_threads(&mut self) {
+        let open = |sim: SimFs, rng: &mut Rng, threads: bool, profile: &Profile| {
+            let options = profile.options(rng, Durability::No, &sim, &self.clock);
+            let options = if threads { options.threads() } else { options };
+            let db = options.open(DIR).expect("nothing fails");
+            let seen = look_at_all(&db);
+            // Dropping it waits for the threads, which write to the copy.
+            (seen, db.recovery().keys)
+        };
+        // One after the other: the first may not be changed by it.
+        let copy = |seed| {
+            let sim = self.sim.fork(seed);
+            sim.set_space_bytes(None);
+            sim
+        };
+        let alone = open(copy(1), &mut self.rng, false, &self.profile);
+        let together = open(copy(1), &mut self.rng, true, &self.profile);
+        assert_eq!(alone, together, "read back by one thread, and by many");
     }
 
     fn set_wall_clock(&mut self) {
@@ -239,7 +264,8 @@ impl Simulation {
         let operation = self.any_operation(now_ms);
         let mut after = self.model.world.clone();
         let expected = operation.apply(&mut after, now_ms);
-        let before_lsn = db.stats().log.appended;
+        let log = db.stats().log;
+        let (before_lsn, before_records) = (log.appended, log.records);
         let outcome = run(db, &operation);
         let at = db.stats().log.appended.get();
         trace(|| {
@@ -260,7 +286,8 @@ impl Simulation {
             Err(Error::DiskFull(_) | Error::LogFailed(_)) => {
                 // Refused before it happened, or not acknowledged after it did: memory says which.
                 let Some(seen) = self.look(db) else {
-                    if logged_at_ms > 0 {
+                    // Memory can't be looked at. The log's own marks are no records.
+                    if log.records > before_records {
                         self.model.commit(after, log.appended.get(), logged_at_ms, false);
                     }
                     return;
@@ -272,7 +299,7 @@ impl Simulation {
             }
             // Refused before it happened: a value can't be read, or the directory is full.
             Err(Error::Io { .. }) if self.may_fail() => {}
-            Err(Error::DiskLimit { .. }) => {}
+            Err(Error::DiskLimit { .. } | Error::MemoryLimit { .. }) => {}
             Err(error) => panic!("{operation:?}: {error}"),
         }
     }
@@ -308,6 +335,7 @@ impl Simulation {
                 storage.checkpoints
             )
         });
+        self.note_evictions(db);
         let log = db.stats().log;
         // Expiry comes first and cannot fail.
         let mut after = self.model.world.clone();
@@ -378,7 +406,26 @@ impl Simulation {
         }
     }
 
+    /// Finds out which keys were deleted because memory is full.
+    fn note_evictions(&mut self, db: &Db) {
+        let stats = db.stats();
+        if std::mem::replace(&mut self.keys_evicted, stats.storage.keys_evicted) == self.keys_evicted {
+            return;
+        }
+        let now_ms = db.now_ms();
+        // If the disk is down, none of it ever reaches it.
+        let Some(seen) = self.look(db) else { return };
+        let alive = self.model.world.iter().filter(|(_, item)| item.deadline_ms > now_ms);
+        let gone: Vec<Id> = alive.map(|(id, _)| id.clone()).filter(|id| !seen.contains_key(id)).collect();
+        self.model.evict(&gone, stats.log.appended.get(), now_ms);
+    }
+
     fn checkpoint(&mut self, db: &Db) {
+        // It takes many steps, each of which may delete keys.
+        if self.profile.evicts_keys {
+            db.request_checkpoint();
+            return;
+        }
         trace(|| "checkpoint".into());
         match db.checkpoint() {
             Ok(()) => self.model.all_durable(),
@@ -388,8 +435,9 @@ impl Simulation {
     }
 
     fn settings(&mut self, db: &Db) {
-        match self.rng.below(4) {
-            0 => db.set_memory_bytes_max(memory_limit(&mut self.rng)),
+        match self.rng.below(5) {
+            0 if !self.profile.evicts_keys => db.set_memory_bytes_max(memory_limit(&mut self.rng)),
+            4 if self.profile.evicts_keys => db.set_eviction(policy(&mut self.rng)),
             1 => db.set_idle_compression(self.rng.chance(50)),
             2 => db.set_disk_bytes_max(pick(&mut self.rng, &[1, 50_000, NEVER, NEVER])),
             _ => db.set_checkpoint_trigger(
@@ -442,6 +490,7 @@ impl Simulation {
             }
         }
         assert_eq!(db.verify(), Ok(()));
+        self.met.look(db);
         let log = db.stats().log;
         self.model.note(log.written.get(), log.durable.get(), db.now_ms());
     }
@@ -508,6 +557,9 @@ impl Simulation {
         self.sim.clear_faults();
         self.clock.advance_ms(pick(&mut self.rng, &[0, 0, 10, 2_000, 100_000]));
         self.set_wall_clock();
+        if self.rng.chance(3) {
+            self.open_with_threads();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! time, and hashes so short that keys share them.
 
 use super::support::{DIR, NEVER};
-use sessile::{Durability, Options, StorageTuning};
+use sessile::{Durability, Eviction, Options, StorageTuning};
 use sessile_wal::sim::{Rng, SimClock, SimFs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub(crate) struct Profile {
     bounded: bool,
     /// Whether idle values are compressed, mostly.
     idle: bool,
+    /// Whether keys are deleted when memory is full.
+    pub(crate) evicts_keys: bool,
     /// How often checkpoints come by themselves.
     log_bytes: &'static [u64],
 }
@@ -39,6 +41,7 @@ impl Profile {
             ),
             bounded: rng.chance(70),
             idle: rng.chance(50),
+            evicts_keys: rng.chance(10),
             log_bytes: if rng.chance(80) { NOW_AND_THEN } else { &[NEVER] },
         }
     }
@@ -75,7 +78,14 @@ impl Profile {
             dictionary_judged_bytes: pick(rng, &[1_000, 10_000, 4 << 20]),
             dictionary_worse_promille: pick(rng, &[0, 900, 1_250]),
         };
-        let memory = if self.bounded { memory_limit(rng) } else { u64::MAX };
+        let eviction = if self.evicts_keys { policy(rng) } else { Eviction::None };
+        let memory = if self.evicts_keys {
+            pick(rng, &[20_000, 50_000, 100_000, 400_000])
+        } else if self.bounded {
+            memory_limit(rng)
+        } else {
+            u64::MAX
+        };
         Options::new()
             .durability(durability)
             .file_system(Arc::new(sim.clone()))
@@ -83,6 +93,7 @@ impl Profile {
             .manual_background()
             .log_file_bytes_max(pick(rng, &[8 << 10, 8 << 10, 12 << 10, 64 << 10]))
             .memory_bytes_max(memory)
+            .eviction(eviction)
             .idle_compression(self.idle && rng.chance(80))
             .checkpoint_log_bytes(pick(rng, self.log_bytes))
             .checkpoint_interval(Duration::from_millis(pick(rng, &[50, 900_000, 900_000])))
@@ -115,6 +126,7 @@ pub(crate) struct Met {
     index_files: u64,
     cold_at_open: u64,
     orphans: u64,
+    keys_evicted: u64,
 }
 
 impl Met {
@@ -128,10 +140,15 @@ impl Met {
         self.dictionaries += storage.dictionaries;
         self.values_evicted += storage.values_evicted;
         self.cold_reads += storage.cold_reads;
-        self.compressed += storage.values_compressed;
         self.index_files += recovery.index_files as u64;
         self.cold_at_open += recovery.index_entries;
         self.orphans += recovery.orphans as u64;
+        self.keys_evicted += storage.keys_evicted;
+    }
+
+    /// Notes what is in memory compressed at this moment.
+    pub(crate) fn look(&mut self, db: &sessile::Db) {
+        self.compressed += db.stats().storage.values_compressed;
     }
 
     pub(crate) fn join(&mut self, other: Met) {
@@ -147,6 +164,7 @@ impl Met {
             index_files,
             cold_at_open,
             orphans,
+            keys_evicted,
         } = other;
         self.checkpoints += checkpoints;
         self.checkpoints_failed += checkpoints_failed;
@@ -159,6 +177,7 @@ impl Met {
         self.index_files += index_files;
         self.cold_at_open += cold_at_open;
         self.orphans += orphans;
+        self.keys_evicted += keys_evicted;
     }
 
     /// Whether there was some of everything.
@@ -175,9 +194,16 @@ impl Met {
             self.index_files,
             self.cold_at_open,
             self.orphans,
+            self.keys_evicted,
         ];
         all.iter().all(|&figure| figure > 0)
     }
+}
+
+/// One of Redis's policies for a full memory.
+pub(crate) fn policy(rng: &mut Rng) -> Eviction {
+    use Eviction::{AllKeysLru, AllKeysRandom, None, VolatileLru, VolatileRandom, VolatileTtl};
+    pick(rng, &[None, AllKeysLru, AllKeysRandom, VolatileLru, VolatileRandom, VolatileTtl])
 }
 
 /// A limit below which hardly any value has room.

@@ -257,3 +257,49 @@ fn clearing_everything_during_checkpoints_fails_neither() {
     }
     assert_eq!(db.stats().storage.checkpoints_failed, 0);
 }
+
+/// A value may be longer than a segment: it has one of its own.
+#[test]
+fn a_value_longer_than_a_segment_goes_to_disk_and_comes_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options::new().durability(Durability::No).memory_bytes_max(1 << 20).manual_background();
+    let db = options.clone().open(dir.path()).expect("opens");
+    let mut noise = Rng::new(1);
+    let long: Vec<u8> = (0..(66 << 20) / 8).flat_map(|_| noise.next_u64().to_le_bytes()).collect();
+    db.set(b"long", &long, Expiry::Never).expect("set");
+    for field in 0..30u8 {
+        db.hash_set(b"hash", &[field], &long[..1 << 20]).expect("set");
+    }
+    db.set(b"short", b"value", Expiry::Never).expect("set");
+    let check = |db: &Db| {
+        assert!(*db.get(b"long").expect("readable").expect("there") == *long);
+        let fields = db.hash_get_all(b"hash").expect("readable");
+        assert_eq!(fields.len(), 30);
+        assert!(fields.iter().all(|(_, value)| *value == long[..1 << 20]));
+        assert_eq!(db.get(b"short").expect("readable").expect("there"), *b"value");
+    };
+    db.checkpoint().expect("made");
+    for _ in 0..500 {
+        db.step().expect("steps");
+    }
+    assert_eq!(db.stats().storage.values_cold, 3, "{:?}", db.stats().storage);
+    check(&db);
+    drop(db);
+    let db = open_free(&options, dir.path());
+    assert_eq!(db.recovery().log_records, 0);
+    check(&db);
+    // Changed in part, and once more.
+    let key = db.key(0, b"long");
+    let mut txn = db.begin(&[key], sessile::Access::Write, db.now_ms()).expect("readable");
+    txn.write_string_at(&key, 5, &long[5..9]).expect("a string");
+    txn.commit();
+    db.delete(b"hash").expect("deleted");
+    db.checkpoint().expect("made");
+    db.checkpoint().expect("made");
+    assert!(db.stats().storage.segment_bytes < 68 << 20, "{:?}", db.stats().storage);
+    drop(db);
+    let db = open_free(&options, dir.path());
+    assert!(*db.get(b"long").expect("readable").expect("there") == *long);
+    assert!(!db.contains(b"hash").expect("readable"));
+    assert_eq!(db.verify(), Ok(()));
+}
