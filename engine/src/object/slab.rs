@@ -48,8 +48,9 @@ thread_local! {
     static CACHE: CacheOfThread = const { CacheOfThread(UnsafeCell::new(Cache::new())) };
 }
 
-/// Miri sees more in objects that have an allocation each. It looks at slabs in their own tests.
-const ON: bool = !cfg!(miri);
+/// Miri and a sanitizer (with `--cfg sessile_system_allocator`) see more in objects that have an allocation each. Slabs are looked at in their
+/// own tests.
+const ON: bool = !cfg!(any(miri, sessile_system_allocator));
 
 /// Bytes that the slabs of this process take, freed objects among them included, objects too large for slabs not.
 pub(crate) fn slab_bytes() -> usize {

@@ -4,6 +4,7 @@ use super::cache::Cache;
 use super::class::{BYTES_MAX, CLASSES, bytes_of, class_of};
 use super::heap::Heap;
 use super::region::SLAB_BYTES;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::mpsc;
@@ -25,7 +26,11 @@ impl Random {
 
 /// A heap of its own, so that tests don't see each other. Its address space stays mapped.
 fn heap() -> &'static Heap {
-    Box::leak(Box::new(Heap::new()))
+    /// Where a leak checker finds them.
+    static HEAPS: Mutex<Vec<&'static Heap>> = Mutex::new(Vec::new());
+    let heap = Box::leak(Box::new(Heap::new()));
+    HEAPS.lock().push(heap);
+    heap
 }
 
 /// An object filled with a byte of its own, which it checks when it is freed.
