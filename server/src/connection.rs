@@ -6,7 +6,7 @@
 //! receive(bytes) ─▶ execute every complete request ─▶ replies ─▶ [ parked until the log has acknowledged ] ─▶ output() … sent(n)
 //! ```
 //!
-//! A request that needs what may wait for a disk stays where it is: the connection hands out an [`Errand`](crate::errand::Errand)
+//! A request that needs what may wait for a disk stays where it is: the connection hands out an [`Errand`]
 //! ([`take_errand`](Connection::take_errand)), *waits*, which means that it executes nothing, and goes on when it gets it back, done
 //! ([`errand_done`](Connection::errand_done)).
 //!
