@@ -172,6 +172,9 @@ fn main() -> ExitCode {
         eprintln!("{}: {:.0} s", benchmark.name, begun.elapsed().as_secs_f64());
     }
     println!("{met} of {aims} aims met");
+    if setting.scale == Scale::Quick {
+        println!("(--quick: with so few sessions, what a process and a log cost anyway weighs most)");
+    }
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
