@@ -35,7 +35,7 @@ pub(crate) struct Compaction {
 }
 
 /// Which segments are worth it.
-fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
+fn victims(inner: &Inner, now_ms: u64, at_leisure: bool) -> Vec<Arc<Segment>> {
     let tuning = &inner.storage.tuning;
     let tight = inner.storage.is_tight();
     let segments = inner.segments.all();
@@ -54,8 +54,9 @@ fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
             && segment.dies_ms > now_ms;
         let old_form =
             serial.is_some() && segment.file.dictionary().map(|dictionary| dictionary.serial()) != serial;
-        // Where space is short, a quarter that is dead is worth copying the rest.
-        let worth_it = if tight { dead * 4 >= live } else { dead >= live && !dies_soon };
+        // Otherwise half of it has to be dead; where space is short or time is plenty, a sixth.
+        let worth_it = if tight || at_leisure { dead * 5 >= live } else { dead >= live };
+        let worth_it = worth_it && (tight || !dies_soon);
         if worth_it || (old_form && !dies_soon) {
             worth.push((dead as f64 / live as f64, segment));
         } else if segment.bytes < tuning.small_segment_bytes {
@@ -79,8 +80,10 @@ fn victims(inner: &Inner, now_ms: u64) -> Vec<Arc<Segment>> {
 
 impl Compaction {
     /// Begins one, if any segment is worth it.
-    pub(crate) fn begin(inner: &Inner, now_ms: u64) -> Option<Compaction> {
-        let mut victims = victims(inner, now_ms);
+    ///
+    /// `at_leisure`: nothing is being written, so that less gain is worth the copying.
+    pub(crate) fn begin(inner: &Inner, now_ms: u64, at_leisure: bool) -> Option<Compaction> {
+        let mut victims = victims(inner, now_ms, at_leisure);
         if victims.is_empty() {
             return None;
         }

@@ -92,6 +92,8 @@ struct State {
     /// The log's position when the last one began.
     last_log: u64,
     compaction_look_at_ms: u64,
+    /// The log's position at the last look for segments to compact.
+    log_at_look: u64,
     /// Compaction has moved records: the next checkpoint gives the old ones up.
     moved: bool,
 }
@@ -477,7 +479,10 @@ fn begin(inner: &Inner, state: &mut State, now_ms: u64) -> Duration {
     }
     if now_ms >= state.compaction_look_at_ms {
         state.compaction_look_at_ms = now_ms + storage.tuning.compaction_look_ms;
-        if let Some(compaction) = Compaction::begin(inner, now_ms) {
+        // The log stands still: nobody writes.
+        let log = inner.wal.appended().get();
+        let at_leisure = std::mem::replace(&mut state.log_at_look, log) == log;
+        if let Some(compaction) = Compaction::begin(inner, now_ms, at_leisure) {
             state.work = Work::Compaction(Box::new(compaction));
             return Duration::ZERO;
         }
