@@ -9,7 +9,7 @@ use crate::checkpoint::Progress;
 use crate::compression::Compressor;
 use crate::db::Inner;
 use crate::expiry::NEVER;
-use crate::limits::COMPACTION_BYTES_MAX;
+use crate::limits::{COMPACTION_BYTES_MAX, COMPACTION_LEISURE_MS};
 use crate::location::Location;
 use crate::object::layout;
 use crate::segment::{Found, Record, Scan};
@@ -55,6 +55,7 @@ fn victims(inner: &Inner, now_ms: u64, at_leisure: bool) -> Vec<Arc<Segment>> {
         let old_form =
             serial.is_some() && segment.file.dictionary().map(|dictionary| dictionary.serial()) != serial;
         // Otherwise half of it has to be dead; where space is short or time is plenty, a sixth.
+        let at_leisure = at_leisure && segment.dies_ms > now_ms + COMPACTION_LEISURE_MS;
         let worth_it = if tight || at_leisure { dead * 5 >= live } else { dead >= live };
         let worth_it = worth_it && (tight || !dies_soon);
         if worth_it || (old_form && !dies_soon) {

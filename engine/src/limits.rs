@@ -135,3 +135,5 @@ pub(crate) const INDEX_ENTRIES_SLACK: u64 = 50_000;
 pub(crate) const OVERFULL_BYTES: u64 = 2 << 20;
 /// How long they wait before they look again.
 pub(crate) const RELIEF_WAIT: std::time::Duration = std::time::Duration::from_millis(2);
+/// A segment that lives no longer than this is not compacted for want of anything else to do, in ms: it is soon gone whole.
+pub(crate) const COMPACTION_LEISURE_MS: u64 = 15 * 60_000;
