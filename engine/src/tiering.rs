@@ -176,6 +176,7 @@ impl Tiering {
 pub(crate) fn step(inner: &Inner) -> Duration {
     let tiering = &inner.tiering;
     if tiering.limit_bytes() == u64::MAX || inner.evicts_keys() {
+        tiering.set_overfull(false);
         return Duration::MAX;
     }
     let held = inner.held();
@@ -189,7 +190,8 @@ pub(crate) fn step(inner: &Inner) -> Duration {
     }
     // Waiting helps only as long as checkpoints make values clean.
     let beyond = held.object_bytes > max / 100 * 97 + OVERFULL_BYTES;
-    tiering.set_overfull(pressed && beyond && !inner.storage.has_failed());
+    let helps = !inner.storage.has_failed() && !inner.wal.is_poisoned();
+    tiering.set_overfull(pressed && beyond && helps);
     if held.object_bytes <= max / 100 * 90 {
         return Duration::from_millis(5);
     }

@@ -231,3 +231,41 @@ fn removing_all_keys_does_not_fail_a_checkpoint() {
         assert_eq!(db.keys().map(|key| key.expect("readable")).collect::<Vec<_>>(), [b"after"]);
     }
 }
+
+/// More is dirty than memory has room for: writes wait for a checkpoint.
+fn overfull(machine: &Machine) -> Db {
+    let db = machine.open();
+    for number in 0..4_000u32 {
+        db.set(&number.to_le_bytes(), [7; 1_000], Expiry::Never).expect("set");
+    }
+    for _ in 0..3 {
+        drop(db.step());
+        if matches!(db.admit_now(100, Access::Write), Ok(false)) {
+            return db;
+        }
+    }
+    panic!("it is not overfull: {:?}", db.stats().storage);
+}
+
+/// Writes waited for values to leave memory, which they do no more when keys are deleted instead: for ever.
+#[test]
+fn writes_go_on_when_keys_may_be_deleted_instead() {
+    let db = overfull(&Machine::new().without_memory());
+    db.set_eviction(sessile::Eviction::AllKeysLru);
+    steps(&db, 3);
+    assert!(db.admit_now(100, Access::Write).expect("no error"));
+}
+
+/// Writes waited for a checkpoint, which is not made any more when the log has failed: for ever, instead of answering that it has.
+#[test]
+fn writes_that_wait_for_memory_are_refused_when_the_log_fails() {
+    let machine = Machine::new().without_memory();
+    let db = overfull(&machine);
+    machine.fs.fail_after(1, sessile_wal::sim::Fault::Io);
+    db.flush().expect_err("the log fails");
+    assert!(db.log_failed());
+    for _ in 0..100 {
+        drop(db.step());
+    }
+    assert!(matches!(db.admit_now(100, Access::Write), Err(sessile::Error::LogFailed(_))));
+}
