@@ -266,7 +266,8 @@ impl Simulation {
         let now_ms = db.now_ms();
         let operation = self.any_operation(now_ms);
         // Here, and not while it waits to be admitted: a step may delete keys.
-        while matches!(db.admit_now(64, Access::Write), Ok(false)) {
+        // On a disk that is down it never will be.
+        while !self.sim.is_down() && matches!(db.admit_now(64, Access::Write), Ok(false)) {
             self.step(db);
         }
         if self.is_over {
@@ -607,6 +608,7 @@ fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
             let ids = operation.ids();
             let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
             while !db.admit_now(64, Access::Write)? {
+                // The error of a disk that is down ends it.
                 db.step()?;
             }
             let mut txn = db.begin(&keys, Access::Write, db.now_ms())?;
