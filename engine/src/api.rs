@@ -8,6 +8,7 @@ use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::segment::Scratch;
 use crate::txn::{Access, Txn};
 use crate::value::Value;
+use sessile_wal::Lsn;
 use std::time::Duration;
 
 /// Bytes of a record beside key and value, generously.
@@ -128,29 +129,32 @@ impl Db {
     /// As [`set`](Self::set), but a full disk doesn't refuse it at once.
     pub fn delete(&self, key: &[u8]) -> Result<bool, Error> {
         match self.write(key, 0, Access::Delete, |txn, key| txn.delete(key)) {
-            Err(Error::DamagedValue { .. }) => self.delete_damaged(&self.own_key(key)),
+            Err(Error::DamagedValue { .. }) => match self.delete_damaged(&self.own_key(key))? {
+                Some(lsn) => self.inner.acknowledge(lsn).map(|()| true),
+                None => Ok(false),
+            },
             done => done,
         }
     }
 
-    /// Deletes a key whose value is damaged on disk, which no transaction can look at; whether it was there, and damaged. ([`set`](Self::set) and
-    /// [`delete`](Self::delete) do so by themselves.)
+    /// Deletes a key whose value is damaged on disk, which no transaction can look at: the position to be acknowledged, or `None` if the key
+    /// is not there, or not damaged. ([`set`](Self::set) and [`delete`](Self::delete) do so by themselves.)
     ///
     /// # Errors
-    /// As [`delete`](Self::delete).
-    pub fn delete_damaged(&self, key: &Key<'_>) -> Result<bool, Error> {
+    /// As [`admit_now`](Self::admit_now); [`Error::Io`].
+    pub fn delete_damaged(&self, key: &Key<'_>) -> Result<Option<Lsn>, Error> {
         self.inner.admit(RECORD_OVERHEAD, Access::Delete)?;
-        let Some((location, segment)) = self.inner.cold_place(key) else { return Ok(false) };
+        let Some((location, segment)) = self.inner.cold_place(key) else { return Ok(None) };
         let read = Scratch::of_thread(|scratch| segment.file.read(location.offset(), scratch).map(drop));
         match read {
-            Ok(()) => return Ok(false),
+            Ok(()) => return Ok(None),
             Err(Error::DamagedValue { .. }) => {}
             Err(error) => return Err(error),
         }
         let mut txn = Txn::begin(&self.inner, std::slice::from_ref(key), Access::Delete, self.now_ms());
         let removed = txn.remove_damaged(key, location, &segment);
-        self.inner.acknowledge(txn.commit())?;
-        Ok(removed)
+        let lsn = txn.commit();
+        Ok(removed.then_some(lsn))
     }
 
     /// Whether the key exists.

@@ -175,3 +175,40 @@ fn a_repair_of_a_sound_directory_loses_nothing() {
         "{said}"
     );
 }
+
+/// A session whose record is damaged answers an error; it can be deleted, and a login may replace it.
+#[test]
+fn a_damaged_session_answers_an_error_until_it_is_deleted_or_replaced() {
+    let mut server = killed_server();
+    let segment = file_of(&server.directory(), "seg-");
+    let bytes = usize::try_from(fs::metadata(&segment).expect("is there").len()).expect("is small");
+    (1..=20).for_each(|part| flip(&segment, part * bytes / 21));
+    server.restart();
+    let mut client = server.client();
+    let key = |number: u64| format!("sess:{number:032}");
+    let is_damaged = |value: &Value| matches!(value, Value::Error(text) if text.contains("damaged"));
+    let mut damaged: Vec<u64> = (DELETED..SESSIONS + TAIL)
+        .filter(|&number| is_damaged(&client.command(&format!("GET {}", key(number)))))
+        .collect();
+    assert!((10..=20).contains(&damaged.len()), "{damaged:?}");
+    let keys = SESSIONS - DELETED + TAIL;
+    let dbsize = |client: &mut support::Client| client.command("DBSIZE");
+    assert_eq!(dbsize(&mut client), Value::Integer(keys.cast_signed()));
+    for command in ["GETDEL", "TTL", "STRLEN", "EXISTS"] {
+        assert!(is_damaged(&client.command(&format!("{command} {}", key(damaged[0])))), "{command}");
+    }
+    assert!(is_damaged(&client.command(&format!("SET {} x KEEPTTL", key(damaged[0])))));
+    let [one, two, three, four] = std::array::from_fn(|_| damaged.pop().expect("there are ten"));
+    assert_eq!(client.command(&format!("DEL {} {} nothing", key(one), key(two))), Value::Integer(2));
+    assert_eq!(client.command(&format!("SETEX {} 100 again", key(three))), Value::ok());
+    assert_eq!(client.command(&format!("SET {} again", key(four))), Value::ok());
+    for _ in 0..2 {
+        assert_eq!(client.command(&format!("EXISTS {} {}", key(one), key(two))), Value::Integer(0));
+        assert_eq!(client.command(&format!("GET {}", key(three))).text(), "again");
+        assert_eq!(client.command(&format!("GET {}", key(four))).text(), "again");
+        assert_eq!(dbsize(&mut client), Value::Integer((keys - 2).cast_signed()));
+        server.kill();
+        server.restart();
+        client = server.client();
+    }
+}

@@ -218,6 +218,7 @@ fn run_data(
         _ => None,
     };
     let mut cache_reads = 0;
+    let mut deleted = None;
     let mut txn = loop {
         match db.try_begin(&keys, access, worker.now_ms, fetched.take()) {
             Ok(Begun::Ready(txn)) => break txn,
@@ -228,9 +229,17 @@ fn run_data(
                 }
                 fetched = Some(fetch);
             }
+            // Once: each key is damaged no more then.
+            Err(sessile::Error::DamagedValue { .. }) if deleted.is_none() && replaces_keys(command, args) => {
+                match delete_damaged(db, &keys) {
+                    Ok(done) => deleted = Some(done),
+                    Err(error) => return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO),
+                }
+            }
             Err(error) => return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO),
         }
     };
+    let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
     let mut call = Call {
         args,
         keys: &keys,
@@ -239,6 +248,7 @@ fn run_data(
         random: &mut worker.random,
         settings: &worker.live.settings,
         lookups: Lookups::default(),
+        damaged,
     };
     let result = run(&mut call);
     let Lookups { hits, misses } = call.lookups;
@@ -249,7 +259,28 @@ fn run_data(
         worker.figures.misses.add(u64::from(misses));
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    Ran::Done(result, txn.commit())
+    Ran::Done(result, txn.commit().max(deleted))
+}
+
+/// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
+fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
+    let looks: [&[u8]; 4] = [b"get", b"nx", b"xx", b"keepttl"];
+    match command.name {
+        "del" | "unlink" | "setex" | "psetex" | "mset" => true,
+        "set" => !args.iter().skip(3).any(|arg| looks.iter().any(|look| arg.eq_ignore_ascii_case(look))),
+        _ => false,
+    }
+}
+
+/// Deletes those keys whose values are damaged; how many, and up to where that must be acknowledged.
+fn delete_damaged(db: &sessile::Db, keys: &[Key<'_>]) -> Result<(usize, Lsn), sessile::Error> {
+    let (mut count, mut last) = (0, Lsn::ZERO);
+    for key in keys {
+        if let Some(lsn) = db.delete_damaged(key)? {
+            (count, last) = (count + 1, last.max(lsn));
+        }
+    }
+    Ok((count, last))
 }
 
 /// Calls `each` with the database and the argument's index of every key of a command.

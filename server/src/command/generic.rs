@@ -122,7 +122,7 @@ const NO_SUCH_KEY: &str = "ERR no such key";
 
 fn del(call: &mut Call<'_, '_>) -> CommandResult {
     let deleted = call.keys.iter().filter(|key| call.txn.delete(key)).count();
-    call.reply.integer(deleted as i64);
+    call.reply.integer((deleted + call.damaged) as i64);
     Ok(())
 }
 

@@ -182,6 +182,8 @@ pub struct Call<'a, 'db> {
     pub settings: &'a Settings,
     /// What commands that read values report: `GET`, `GETEX`, `MGET`, `HGET`, `HMGET`, `HGETALL`, `EXISTS`.
     pub lookups: Lookups,
+    /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
+    pub damaged: usize,
 }
 
 /// A keyspace command's surroundings.

@@ -109,6 +109,7 @@ impl InProcess {
                     random: &mut self.random,
                     settings: &self.settings,
                     lookups: Default::default(),
+                    damaged: 0,
                 })
                 .map_err(error)?;
                 assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
