@@ -524,6 +524,7 @@ impl Db {
     /// [`Options::memory_bytes_max`] bounds what the allocator holds and not only what was asked of it. Call it about ten times a second.
     pub fn note_resident_bytes(&self, resident_bytes: u64) {
         self.inner.tiering.note_resident(resident_bytes, self.memory_bytes());
+        self.inner.trim.note_resident(resident_bytes);
     }
 
     /// Says that `keys` will be asked for in a moment: what their lookups read is fetched from memory for all at once instead of one after

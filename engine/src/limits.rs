@@ -129,6 +129,8 @@ pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
 pub(crate) const TRIM_BYTES_MIN: u64 = 16 << 20;
 /// … and no sooner than this after the last time, in ms.
 pub(crate) const TRIM_PAUSE_MS: u64 = 1_000;
+/// The same for what is merely held beyond what is in use, in ms: it may be that nothing of it can be given back.
+pub(crate) const TRIM_PAUSE_LONG_MS: u64 = 5_000;
 /// Entries of keys that have died that index files may list beside four times those that live.
 pub(crate) const INDEX_ENTRIES_SLACK: u64 = 50_000;
 /// Bytes of objects beyond the limit at which writes wait for values to leave, however low the limit.

@@ -5,12 +5,17 @@
 //! when much has become free, and not often. Other allocators do so by themselves, or not at all.
 #![allow(unsafe_code)] // See above for what it pays.
 
-use crate::limits::{TRIM_BYTES_MIN, TRIM_PAUSE_MS};
+use crate::limits::{TRIM_BYTES_MIN, TRIM_PAUSE_LONG_MS, TRIM_PAUSE_MS};
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// When memory is given back.
 #[derive(Default)]
-pub(crate) struct Trim(Mutex<State>);
+pub(crate) struct Trim {
+    state: Mutex<State>,
+    /// What the process holds, as its owner has said last; 0 if it has not.
+    resident_bytes: AtomicU64,
+}
 
 #[derive(Default)]
 struct State {
@@ -20,12 +25,27 @@ struct State {
 }
 
 impl Trim {
+    /// Notes what the process holds.
+    pub(crate) fn note_resident(&self, resident_bytes: u64) {
+        self.resident_bytes.store(resident_bytes, Ordering::Relaxed);
+    }
+
     /// Gives free memory back if much has become free since the last time. `used_bytes`: what is in use now, as the engine counts it.
     pub(crate) fn step(&self, used_bytes: u64, now_ms: u64) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.peak_bytes = state.peak_bytes.max(used_bytes);
         let freed = state.peak_bytes - used_bytes;
-        if freed < TRIM_BYTES_MIN.max(used_bytes / 8) || now_ms < state.last_ms + TRIM_PAUSE_MS {
+        let much = TRIM_BYTES_MIN.max(used_bytes / 8);
+        // Growth and checkpoints leave pieces behind, too, whatever is in use.
+        let held_back = self.resident_bytes.load(Ordering::Relaxed).saturating_sub(used_bytes);
+        let pause_ms = if freed >= much {
+            TRIM_PAUSE_MS
+        } else if held_back >= much {
+            TRIM_PAUSE_LONG_MS
+        } else {
+            return;
+        };
+        if now_ms < state.last_ms + pause_ms {
             return;
         }
         (state.peak_bytes, state.last_ms) = (used_bytes, now_ms);
