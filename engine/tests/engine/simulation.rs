@@ -12,19 +12,27 @@
 //! - What has been reclaimed stays dead: time does not go back behind what the log has seen, and a sparsely logged touch does not bring a
 //!   key back that had died of its exact deadline.
 
-use super::model::{Answer, Model, Operation};
+use super::model::{Model, Operation};
+use super::run::run;
 use super::storage::{Met, Profile, memory_limit, pick, policy};
 use super::support::{
-    Content, DIR, Id, NEVER, Seen, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
+    Content, DIR, Id, NEVER, Seen, cases, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
     try_look_at_all,
 };
-use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Key, Touch, Txn};
+use proptest::prelude::*;
+use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Touch};
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+/// Kinds of turns.
+const KINDS: u64 = 48;
+
+/// A turn: its kind, and the seed of what is drawn in it.
+type Act = (u64, u64);
 
 struct Simulation {
     rng: Rng,
@@ -266,8 +274,15 @@ impl Simulation {
         let now_ms = db.now_ms();
         let operation = self.any_operation(now_ms);
         // Here, and not while it waits to be admitted: a step may delete keys.
-        // On a disk that is down it never will be.
-        while !self.sim.is_down() && matches!(db.admit_now(64, Access::Write), Ok(false)) {
+        let mut waits = 0;
+        while matches!(db.admit_now(64, Access::Write), Ok(false)) && !self.sim.is_down() {
+            waits += 1;
+            assert!(
+                waits < 1_000,
+                "a write is never admitted: {:?} {:?}",
+                db.stats().storage,
+                db.stats().log
+            );
             self.step(db);
         }
         if self.is_over {
@@ -342,7 +357,7 @@ impl Simulation {
         trace(|| {
             format!(
                 "{now_ms} {}: step {outcome:?} {} {}",
-                log_of(db),
+                db.stats().log.appended.get(),
                 storage.checkpoint_running,
                 storage.checkpoints
             )
@@ -465,8 +480,8 @@ impl Simulation {
         }
     }
 
-    fn turn(&mut self, db: &Db) {
-        match self.rng.below(48) {
+    fn turn(&mut self, db: &Db, kind: u64) {
+        match kind {
             40..=41 => self.wait_for_a_death(db),
             0..=25 => self.operate(db),
             26..=33 => {
@@ -513,7 +528,8 @@ impl Simulation {
         self.model.note(log.written.get(), log.durable.get(), db.now_ms());
     }
 
-    fn live(&mut self) {
+    /// One life of the process, or what the disk leaves of it. `acts`: what to do, and a seed for how; else that is drawn too.
+    fn live(&mut self, acts: Option<&[Act]>) {
         let db = self.open();
         match self.rng.below(10) {
             0..=3 => self.sim.crash_after(1 + self.rng.below(400)),
@@ -524,8 +540,16 @@ impl Simulation {
             }
             _ => {}
         }
-        for _ in 0..self.rng.below(80) {
-            self.turn(&db);
+        let count = acts.map_or_else(|| self.rng.below(80), |acts| acts.len() as u64);
+        for number in 0..count {
+            let kind = match acts.and_then(|acts| acts.get(number as usize)) {
+                Some(&(kind, seed)) => {
+                    self.rng = Rng::new(seed);
+                    kind
+                }
+                None => self.rng.below(KINDS),
+            };
+            self.turn(&db, kind);
             if self.sim.is_down() {
                 break;
             }
@@ -587,96 +611,13 @@ fn exact(world: &super::model::World) -> super::model::World {
     world.iter().map(|(id, item)| (id.clone(), exact(item))).collect()
 }
 
-/// Runs an operation through the typed API where there is one, else as a transaction.
-fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
-    let own = |id: &Id| db.database(id.0);
-    let answer = match operation {
-        Operation::Set(id, bytes, expiry) => own(id).set(&id.1, bytes, *expiry).map(|()| Answer::Done),
-        Operation::SetNew(id, bytes, expiry) => own(id).set_new(&id.1, bytes, *expiry).map(Answer::Bool),
-        Operation::GetAndTouch(id, touch) => {
-            own(id).get_and_touch(&id.1, *touch).map(|value| Answer::Value(value.map(|v| v.to_vec())))
-        }
-        Operation::Touch(id, touch) => own(id).touch(&id.1, *touch).map(Answer::Bool),
-        Operation::Delete(id) => own(id).delete(&id.1).map(Answer::Bool),
-        Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
-        Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
-        Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
-        Operation::Clear(database) => {
-            db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
-        }
-        Operation::WriteAt(..) | Operation::Rename(..) | Operation::Copy(..) | Operation::Transaction(_) => {
-            let ids = operation.ids();
-            let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
-            while !db.admit_now(64, Access::Write)? {
-                // The error of a disk that is down ends it.
-                db.step()?;
-            }
-            let mut txn = db.begin(&keys, Access::Write, db.now_ms())?;
-            let answer = within(&mut txn, operation);
-            let lsn = txn.commit();
-            if lsn == sessile::Lsn::ZERO { Ok(answer) } else { acknowledge(db).map(|()| answer) }
-        }
-    };
-    match answer {
-        Err(Error::WrongKind(_)) => Ok(Answer::WrongKind),
-        other => other,
-    }
-}
-
-fn acknowledge(db: &Db) -> Result<(), Error> {
-    if db.durability() == Durability::Always { db.flush() } else { db.push_log() }
-}
-
-fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
-    let wrong = |_| Answer::WrongKind;
-    let keys: Vec<Id> = operation.ids();
-    let Some(first) = keys.first() else { return Answer::Many(Vec::new()) };
-    let key = txn.key(first.0, &first.1);
-    match operation {
-        Operation::Set(_, bytes, expiry) => {
-            txn.set(&key, bytes, *expiry);
-            Answer::Done
-        }
-        Operation::SetNew(_, bytes, expiry) => {
-            let new = !txn.exists(&key);
-            if new {
-                txn.set(&key, bytes, *expiry);
-            }
-            Answer::Bool(new)
-        }
-        Operation::GetAndTouch(_, touch) => match txn.value(&key) {
-            Err(_) => Answer::WrongKind,
-            Ok(value) => {
-                txn.touch(&key, *touch);
-                Answer::Value(value.map(|value| value.to_vec()))
-            }
-        },
-        Operation::Touch(_, touch) => Answer::Bool(txn.touch(&key, *touch).is_some()),
-        Operation::Delete(_) => Answer::Bool(txn.delete(&key)),
-        Operation::ExpireAt(_, at) => Answer::Bool(txn.set_deadline(&key, *at)),
-        Operation::HashSet(_, field, value) => {
-            txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
-        }
-        Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
-        Operation::WriteAt(_, offset, bytes) => {
-            txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
-        }
-        Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
-        Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
-        Operation::Transaction(all) => {
-            Answer::Many(all.iter().map(|operation| within(txn, operation)).collect())
-        }
-        Operation::Clear(_) => unreachable!("no transaction of keys clears"),
-    }
-}
-
 #[test]
 fn what_comes_back_is_what_was_promised() {
     let (met, seeds) = (Mutex::new(Met::default()), AtomicU64::new(0));
     for_each_seed(250, |seed| {
         let mut simulation = Simulation::new(seed);
         for _ in 0..5 {
-            simulation.live();
+            simulation.live(None);
         }
         met.lock().expect("nobody panics with it").join(simulation.met);
         seeds.fetch_add(1, Relaxed);
@@ -684,6 +625,25 @@ fn what_comes_back_is_what_was_promised() {
     let met = met.into_inner().expect("nobody panics with it");
     println!("{met:?}");
     assert!(met.everything() || seeds.into_inner() < 100, "something was never met: {met:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(24), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The same by proptest, which looks for the fewest turns that fail.
+    #[test]
+    fn any_interleaving_of_operations_and_background_work_and_crashes_equals_the_model(
+        seed in any::<u64>(),
+        lives in prop::collection::vec(prop::collection::vec((0..KINDS, any::<u64>()), 0..60), 1..5),
+    ) {
+        trace(|| format!("case {seed} {lives:?}"));
+        let mut simulation = Simulation::new(seed);
+        for acts in &lives {
+            simulation.live(Some(acts));
+        }
+        // And what is left.
+        simulation.live(Some(&[]));
+    }
 }
 
 /// The model itself, where it must say no.
@@ -708,8 +668,4 @@ fn the_model_notices_a_lost_write_and_a_risen_key() {
         model.read_back(&[(id, item)].into_iter().collect(), 2_000);
     });
     assert!(risen.is_err());
-}
-
-fn log_of(db: &Db) -> u64 {
-    db.stats().log.appended.get()
 }

@@ -1,0 +1,87 @@
+//! The operations of the [model](super::model), done to a database.
+
+use super::model::{Answer, Operation};
+use super::support::Id;
+use sessile::{Access, Db, Durability, Error, Key, Txn};
+
+/// Runs an operation through the typed API where there is one, else as a transaction.
+pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
+    let own = |id: &Id| db.database(id.0);
+    let answer = match operation {
+        Operation::Set(id, bytes, expiry) => own(id).set(&id.1, bytes, *expiry).map(|()| Answer::Done),
+        Operation::SetNew(id, bytes, expiry) => own(id).set_new(&id.1, bytes, *expiry).map(Answer::Bool),
+        Operation::GetAndTouch(id, touch) => {
+            own(id).get_and_touch(&id.1, *touch).map(|value| Answer::Value(value.map(|v| v.to_vec())))
+        }
+        Operation::Touch(id, touch) => own(id).touch(&id.1, *touch).map(Answer::Bool),
+        Operation::Delete(id) => own(id).delete(&id.1).map(Answer::Bool),
+        Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
+        Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
+        Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
+        Operation::Clear(database) => {
+            db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
+        }
+        Operation::WriteAt(..) | Operation::Rename(..) | Operation::Copy(..) | Operation::Transaction(_) => {
+            let ids = operation.ids();
+            let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
+            while !db.admit_now(64, Access::Write)? {
+                db.step()?;
+            }
+            let mut txn = db.begin(&keys, Access::Write, db.now_ms())?;
+            let answer = within(&mut txn, operation);
+            let lsn = txn.commit();
+            if lsn == sessile::Lsn::ZERO { Ok(answer) } else { acknowledge(db).map(|()| answer) }
+        }
+    };
+    match answer {
+        Err(Error::WrongKind(_)) => Ok(Answer::WrongKind),
+        other => other,
+    }
+}
+
+fn acknowledge(db: &Db) -> Result<(), Error> {
+    if db.durability() == Durability::Always { db.flush() } else { db.push_log() }
+}
+
+fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
+    let wrong = |_| Answer::WrongKind;
+    let keys: Vec<Id> = operation.ids();
+    let Some(first) = keys.first() else { return Answer::Many(Vec::new()) };
+    let key = txn.key(first.0, &first.1);
+    match operation {
+        Operation::Set(_, bytes, expiry) => {
+            txn.set(&key, bytes, *expiry);
+            Answer::Done
+        }
+        Operation::SetNew(_, bytes, expiry) => {
+            let new = !txn.exists(&key);
+            if new {
+                txn.set(&key, bytes, *expiry);
+            }
+            Answer::Bool(new)
+        }
+        Operation::GetAndTouch(_, touch) => match txn.value(&key) {
+            Err(_) => Answer::WrongKind,
+            Ok(value) => {
+                txn.touch(&key, *touch);
+                Answer::Value(value.map(|value| value.to_vec()))
+            }
+        },
+        Operation::Touch(_, touch) => Answer::Bool(txn.touch(&key, *touch).is_some()),
+        Operation::Delete(_) => Answer::Bool(txn.delete(&key)),
+        Operation::ExpireAt(_, at) => Answer::Bool(txn.set_deadline(&key, *at)),
+        Operation::HashSet(_, field, value) => {
+            txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
+        Operation::WriteAt(_, offset, bytes) => {
+            txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
+        }
+        Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
+        Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
+        Operation::Transaction(all) => {
+            Answer::Many(all.iter().map(|operation| within(txn, operation)).collect())
+        }
+        Operation::Clear(_) => unreachable!("no transaction of keys clears"),
+    }
+}
