@@ -16,7 +16,7 @@ use super::model::{Model, Operation};
 use super::run::run;
 use super::storage::{Met, Profile, memory_limit, pick, policy};
 use super::support::{
-    Content, DIR, Id, NEVER, Seen, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
+    Content, DIR, Id, NEVER, Seen, cases, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
     try_look_at_all,
 };
 use proptest::prelude::*;
@@ -628,7 +628,7 @@ fn what_comes_back_is_what_was_promised() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(24), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The same by proptest, which looks for the fewest turns that fail.
     #[test]
@@ -636,6 +636,7 @@ proptest! {
         seed in any::<u64>(),
         lives in prop::collection::vec(prop::collection::vec((0..KINDS, any::<u64>()), 0..60), 1..5),
     ) {
+        trace(|| format!("case {seed} {lives:?}"));
         let mut simulation = Simulation::new(seed);
         for acts in &lives {
             simulation.live(Some(acts));
