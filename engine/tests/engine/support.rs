@@ -91,6 +91,11 @@ pub(crate) fn is_thorough() -> bool {
     variable("SESSILE_SEEDS").is_some()
 }
 
+/// How many cases proptest tries: as many as `PROPTEST_CASES` says, or `default`.
+pub(crate) fn cases(default: u32) -> u32 {
+    variable("PROPTEST_CASES").map_or(default, |cases| cases as u32)
+}
+
 /// Says what happens if `SESSILE_TRACE` is set.
 pub(crate) fn trace(what: impl FnOnce() -> String) {
     static ON: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
