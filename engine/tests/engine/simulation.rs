@@ -20,10 +20,13 @@ use super::support::{
     try_look_at_all,
 };
 use proptest::prelude::*;
+use sessile::check::{check, repair};
 use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Touch};
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -142,6 +145,33 @@ impl Simulation {
             self.sim.crash();
             self.model.power_was_cut();
         }
+    }
+
+    /// What is on the disk is sound, whatever has happened, and a repair of it is the same database.
+    fn inspect(&mut self) {
+        let sim = self.sim.fork(2);
+        sim.set_space_bytes(None);
+        if !sim.exists(&manifest_path()).expect("nothing fails") {
+            return;
+        }
+        let fs: Arc<dyn Fs> = Arc::new(sim.clone());
+        let mut wrong = Vec::new();
+        let report = check(Arc::clone(&fs), DIR.as_ref(), &mut |finding| {
+            if !finding.is_sound() {
+                wrong.push(finding.clone());
+            }
+        });
+        assert!(report.expect("checks").is_sound(), "{wrong:#?}");
+        let into = Path::new("/repaired");
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        let saved = repair(fs, clock, DIR.as_ref(), into, &mut |loss| panic!("{loss:?}")).expect("repairs");
+        assert!(saved.is_complete(), "{saved:?}");
+        let mut look = |dir: &Path| {
+            let options = self.profile.options(&mut self.rng, Durability::No, &sim, &self.clock);
+            look_at_all(&options.open(dir).expect("nothing fails"))
+        };
+        let (original, saved) = (look(DIR.as_ref()), look(into));
+        assert_eq!(original, saved, "a repair of what is sound is the same database");
     }
 
     /// What a copy of the disk holds does not depend on how many threads read it back, nor into how many shards.
@@ -602,6 +632,9 @@ impl Simulation {
         // Threads that delete keys do so at once.
         if self.rng.chance(3) && !self.profile.evicts_keys {
             self.open_with_threads();
+        }
+        if self.rng.chance(4) && self.profile.has_whole_hashes() {
+            self.inspect();
         }
     }
 }

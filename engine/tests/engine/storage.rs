@@ -46,6 +46,11 @@ impl Profile {
         }
     }
 
+    /// Whether keys have the hashes that they have in any database.
+    pub(crate) fn has_whole_hashes(&self) -> bool {
+        self.hash_mask == u64::MAX
+    }
+
     /// Options of one life of it.
     pub(crate) fn options(
         &self,
