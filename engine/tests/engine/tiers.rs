@@ -303,3 +303,80 @@ fn a_value_longer_than_a_segment_goes_to_disk_and_comes_back() {
     assert!(!db.contains(b"hash").expect("readable"));
     assert_eq!(db.verify(), Ok(()));
 }
+
+/// Fewer in a build without optimisation, unless `SESSILE_KEYS` says otherwise.
+fn many() -> u64 {
+    let asked = std::env::var("SESSILE_KEYS").ok().and_then(|value| value.parse().ok());
+    asked.unwrap_or(if cfg!(debug_assertions) { 40_000 } else { 300_000 })
+}
+
+/// What the keys of [`the_index_grows_while_checkpoints_are_made`] hold at the end.
+fn last_version(number: u64) -> Option<u64> {
+    match number % 6 {
+        0 => None,
+        1 | 2 => Some(2),
+        _ => Some(1),
+    }
+}
+
+/// Keys are added as fast as they can be, so that the index splits under the checkpoints; then many are changed, touched and deleted.
+#[test]
+fn the_index_grows_while_checkpoints_are_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = options().memory_bytes_max(many() * 80).checkpoint_log_bytes(many() * 4);
+    let db = options.clone().open(dir.path()).expect("opens");
+    let half_an_hour = Duration::from_secs(1800);
+    let loaders: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let db = db.clone();
+            std::thread::spawn(move || {
+                let own = || (writer..many()).step_by(WRITERS as usize);
+                for number in own() {
+                    let key = key(0, number);
+                    let idle = Expiry::Idle { idle: half_an_hour, absolute: None };
+                    db.set(&key, value(&key, 1), idle).expect("set");
+                }
+                for number in own() {
+                    let key = key(0, number);
+                    match (number % 6, last_version(number)) {
+                        (_, None) => assert!(db.delete(&key).expect("deleted")),
+                        (_, Some(2)) => db.set(&key, value(&key, 2), half_an_hour).expect("set"),
+                        (3, _) => assert!(db.touch(&key, half_an_hour * 2).expect("touched")),
+                        _ => {
+                            let found = db.get(&key).expect("readable").expect("there");
+                            assert_eq!(version_of(&key, &found), 1);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    loaders.into_iter().for_each(|loader| loader.join().expect("no panic"));
+    db.checkpoint().expect("made");
+    let storage = db.stats().storage;
+    assert!(storage.checkpoints_failed == 0 && storage.values_evicted > 0, "{storage:?}");
+    let check = |db: &Db| {
+        let mut living = 0;
+        for number in 0..many() {
+            let key = key(0, number);
+            let found = db.get(&key).expect("readable").map(|found| version_of(&key, &found));
+            assert_eq!(found, last_version(number), "{}", key.escape_ascii());
+            living += usize::from(found.is_some());
+        }
+        assert_eq!(db.len(), living);
+        let mut listed: Vec<Vec<u8>> = db.keys().map(|key| key.expect("readable")).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        assert_eq!(listed.len(), living);
+    };
+    check(&db);
+    drop(db);
+    let db = open_free(&options.clone().manual_background(), dir.path());
+    assert_eq!(db.verify(), Ok(()));
+    check(&db);
+    db.checkpoint().expect("made");
+    drop(db);
+    let db = open_free(&options, dir.path());
+    assert_eq!(db.recovery().log_records, 0);
+    check(&db);
+}
