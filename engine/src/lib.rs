@@ -29,6 +29,7 @@
 
 mod api;
 mod background;
+mod change;
 pub mod check;
 mod checkpoint;
 mod clock;

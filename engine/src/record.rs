@@ -5,6 +5,7 @@
 //!
 //! A key is named by its 64-bit hash (8 bytes) where the index held no other key with that hash, else by database and bytes.
 
+use crate::change::Change;
 use crate::expiry::NEVER;
 use crate::varint;
 
@@ -25,12 +26,8 @@ pub(crate) enum Operation<'a> {
     Delete { name: Name<'a> },
     /// A new deadline.
     Deadline { name: Name<'a>, deadline_ms: u64, grid: u16 },
-    /// One field of a hash that exists.
-    SetField { name: Name<'a>, field: &'a [u8], value: &'a [u8] },
-    /// A field is gone, and the key with the last one.
-    RemoveField { name: Name<'a>, field: &'a [u8] },
-    /// Bytes inside or behind a string that exists.
-    WriteAt { name: Name<'a>, offset: u64, bytes: &'a [u8] },
+    /// The value of a key that exists is changed.
+    Change { name: Name<'a>, change: Change<'a> },
     /// The object and deadline of a key that exists, under another key.
     Copy { name: Name<'a>, database: u8, key: &'a [u8] },
     /// All keys of a database are gone, or of all.
@@ -40,9 +37,6 @@ pub(crate) enum Operation<'a> {
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const DEADLINE: u8 = 3;
-const SET_FIELD: u8 = 4;
-const REMOVE_FIELD: u8 = 5;
-const WRITE_AT: u8 = 6;
 const CLEAR: u8 = 7;
 const COPY: u8 = 8;
 const CODE_MASK: u8 = 0x0F;
@@ -105,22 +99,10 @@ impl Operation<'_> {
                 put_name(out, name);
                 put_deadline(out, deadline_ms, grid);
             }
-            Operation::SetField { name, field, value } => {
-                out.push(SET_FIELD | name_flag(name));
+            Operation::Change { name, change } => {
+                out.push(change.code() | name_flag(name));
                 put_name(out, name);
-                varint::put_slice(out, field);
-                varint::put_slice(out, value);
-            }
-            Operation::RemoveField { name, field } => {
-                out.push(REMOVE_FIELD | name_flag(name));
-                put_name(out, name);
-                varint::put_slice(out, field);
-            }
-            Operation::WriteAt { name, offset, bytes } => {
-                out.push(WRITE_AT | name_flag(name));
-                put_name(out, name);
-                varint::put(out, offset);
-                varint::put_slice(out, bytes);
+                change.encode(out);
             }
             Operation::Copy { name, database, key } => {
                 out.push(COPY | name_flag(name));
@@ -173,19 +155,6 @@ pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
             let (deadline_ms, grid) = take_deadline(rest, flags)?;
             Operation::Deadline { name, deadline_ms, grid }
         }
-        SET_FIELD => Operation::SetField {
-            name: take_name(rest, flags)?,
-            field: varint::take_slice(rest)?,
-            value: varint::take_slice(rest)?,
-        },
-        REMOVE_FIELD => {
-            Operation::RemoveField { name: take_name(rest, flags)?, field: varint::take_slice(rest)? }
-        }
-        WRITE_AT => Operation::WriteAt {
-            name: take_name(rest, flags)?,
-            offset: take_number(rest)?,
-            bytes: varint::take_slice(rest)?,
-        },
         COPY => Operation::Copy {
             name: take_name(rest, flags)?,
             database: take_byte(rest)?,
@@ -195,7 +164,10 @@ pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
             let database = take_byte(rest)?;
             Operation::Clear { database: (database != ALL).then_some(database) }
         }
-        _ => return None,
+        code => {
+            let name = take_name(rest, flags)?;
+            Operation::Change { name, change: Change::take(code, rest)? }
+        }
     };
     *record = rest;
     Some(operation)
@@ -205,12 +177,6 @@ fn take_byte(rest: &mut &[u8]) -> Option<u8> {
     let (&byte, after) = rest.split_first()?;
     *rest = after;
     Some(byte)
-}
-
-fn take_number(rest: &mut &[u8]) -> Option<u64> {
-    let (number, used) = varint::get(rest)?;
-    *rest = &rest[used..];
-    Some(number)
 }
 
 fn take_name<'a>(rest: &mut &'a [u8], flags: u8) -> Option<Name<'a>> {
@@ -223,7 +189,7 @@ fn take_name<'a>(rest: &mut &'a [u8], flags: u8) -> Option<Name<'a>> {
 }
 
 fn take_deadline(rest: &mut &[u8], flags: u8) -> Option<(u64, u16)> {
-    let deadline_ms = if flags & HAS_DEADLINE != 0 { take_number(rest)? } else { NEVER };
+    let deadline_ms = if flags & HAS_DEADLINE != 0 { varint::take(rest)? } else { NEVER };
     let grid = if flags & HAS_GRID != 0 { u16::from(take_byte(rest)?) } else { 0 };
     (grid <= crate::expiry::GRID_MAX).then_some((deadline_ms, grid))
 }
@@ -258,9 +224,10 @@ mod tests {
             Operation::Delete { name: by_key },
             Operation::Deadline { name: Name::Hash(u64::MAX), deadline_ms: 5, grid: 0 },
             Operation::Deadline { name: by_key, deadline_ms: NEVER, grid: 0 },
-            Operation::SetField { name: by_key, field: b"f", value: b"" },
-            Operation::RemoveField { name: Name::Hash(1), field: b"" },
-            Operation::WriteAt { name: Name::Hash(1), offset: 1 << 29, bytes: b"tail" },
+            Operation::Change { name: by_key, change: Change::SetField { field: b"f", value: b"" } },
+            Operation::Change { name: Name::Hash(1), change: Change::RemoveField { field: b"" } },
+            Operation::Change { name: by_key, change: Change::WriteAt { offset: 1 << 29, bytes: b"tail" } },
+            Operation::Change { name: by_key, change: Change::Truncate { length: 1 << 29 } },
             Operation::Copy { name: Name::Hash(1), database: 3, key: b"" },
             Operation::Copy { name: by_key, database: 3, key: b"copy" },
             Operation::Clear { database: Some(3) },

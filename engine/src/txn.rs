@@ -11,11 +11,12 @@ mod bring;
 pub(crate) mod hash;
 pub(crate) mod string;
 
+use crate::change::{self, Change};
 use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
 use crate::key::Key;
 use crate::object::{self, Kind, Object, Policy, View};
-use crate::record::{Name, Operation, put_object};
+use crate::record::{Operation, put_object};
 use crate::shard::{Cleared, Entry, Shard};
 use bring::Visitor;
 use parking_lot::MutexGuard;
@@ -197,15 +198,6 @@ impl<'db> Txn<'db> {
         }
     }
 
-    /// The name of a key that is in the index.
-    fn name_of<'a>(&self, key: &Key<'a>) -> Name<'a> {
-        let shard = self.shard(key);
-        match shard.find(key) {
-            Some(place) => shard.name(place, key.database, key.bytes),
-            None => Name::Key { database: key.database, key: key.bytes },
-        }
-    }
-
     /// Adds an operation to the record; before it is applied, so that one too many changes nothing.
     ///
     /// # Panics
@@ -223,6 +215,18 @@ impl<'db> Txn<'db> {
             self.record.truncate(before);
             panic!("a transaction of {bytes} bytes is over the limit of {RECORD_BYTES_MAX}");
         }
+    }
+
+    /// Logs and applies a change of a key that lives and holds the change's kind; whether it added an element.
+    fn change(&mut self, key: &Key<'_>, change: &Change<'_>) -> bool {
+        let (inner, now_ms) = (self.inner, self.now_ms);
+        let Some(place) = self.shard(key).live(key, now_ms) else { return false };
+        debug_assert!(self.shard(key).entry(place).view().kind() == change.kind());
+        let name = self.shard(key).name(place, key.database, key.bytes);
+        self.log(Operation::Change { name, change: *change });
+        let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
+        self.garbage.extend(applied.garbage);
+        applied.new
     }
 
     fn discard(&mut self, object: Object) {

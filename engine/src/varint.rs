@@ -43,6 +43,14 @@ impl std::ops::Deref for Bytes {
     }
 }
 
+/// Takes a number off the front of bytes from outside.
+#[inline]
+pub(crate) fn take(rest: &mut &[u8]) -> Option<u64> {
+    let (number, used) = get(rest)?;
+    *rest = &rest[used..];
+    Some(number)
+}
+
 /// A number and how many bytes it took; `None` if the bytes end within it, or it has more than 64 bits.
 #[inline]
 pub(crate) fn get(bytes: &[u8]) -> Option<(u64, usize)> {

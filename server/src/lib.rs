@@ -13,6 +13,7 @@ pub mod errand;
 pub mod inspect;
 pub mod log;
 pub mod net;
+pub mod notify;
 pub mod process;
 pub mod resp;
 pub mod serve;

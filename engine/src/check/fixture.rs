@@ -1,5 +1,6 @@
 //! A data directory made by hand, with one of everything: for the tests of check, inventory and repair.
 
+use crate::change::Change;
 use crate::compression::Compressor;
 use crate::dictionary::Dictionary;
 use crate::expiry::NEVER;
@@ -241,7 +242,10 @@ pub(super) fn fixture() -> Fixture {
     let copy_name = Name::Hash(hash_of(TAIL_NEW));
     log(&[
         Operation::Put { deadline_ms: deadline_ms(TAIL_NEW), grid: 0, twin: false, object: &new },
-        Operation::WriteAt { name: Name::Hash(hash_of(TAIL_CHANGED)), offset: 0, bytes: b"<changed>" },
+        Operation::Change {
+            name: Name::Hash(hash_of(TAIL_CHANGED)),
+            change: Change::WriteAt { offset: 0, bytes: b"<changed>" },
+        },
         Operation::Copy { name: copy_name, database: 1, key: b"copy" },
     ]);
     wal.close().expect("closes");

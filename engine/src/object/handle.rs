@@ -333,6 +333,7 @@ impl Drop for Handle {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Body;
     use super::*;
 
     #[test]
@@ -358,7 +359,7 @@ mod tests {
 
     #[test]
     fn holds_structured_objects_too() {
-        let structured = Structured::string(0, b"key", None, b"value".to_vec());
+        let structured = Structured::new(0, b"key", None, Body::String(b"value".to_vec()));
         let mut handle = Handle::new(Object::Structured(Box::new(structured)));
         handle.set_timer(3);
         assert!(handle.share().is_none());

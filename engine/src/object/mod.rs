@@ -78,7 +78,7 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         return None;
     }
     let fields = FieldTable::of(parts.payload, hasher);
-    let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
+    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, Body::Hash(fields));
     Some(Object::Structured(Box::new(grown)))
 }
 

@@ -126,9 +126,9 @@ impl FieldTable {
 }
 
 impl Structured {
-    /// A growable string.
-    pub(crate) fn string(database: u8, key: &[u8], policy: Option<Policy>, value: Vec<u8>) -> Structured {
-        Structured { database, policy, key: key.into(), body: Body::String(value), location: None }
+    /// An object that no segment holds yet.
+    pub(crate) fn new(database: u8, key: &[u8], policy: Option<Policy>, body: Body) -> Structured {
+        Structured { database, policy, key: key.into(), body, location: None }
     }
 
     /// A copy under another key.
@@ -143,12 +143,7 @@ impl Structured {
                 Body::Hash(copy)
             }
         };
-        Structured { database, policy: self.policy, key: key.into(), body, location: None }
-    }
-
-    /// A large hash.
-    pub(crate) fn hash(database: u8, key: &[u8], policy: Option<Policy>, fields: FieldTable) -> Structured {
-        Structured { database, policy, key: key.into(), body: Body::Hash(fields), location: None }
+        Structured::new(database, key, self.policy, body)
     }
 
     pub(crate) fn database(&self) -> u8 {

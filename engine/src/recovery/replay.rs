@@ -4,6 +4,7 @@
 //! effect is in there. Everything an operation needs of a value that is on disk is read then, which is rare: puts and touches need nothing.
 
 use super::{Shards, shard_number};
+use crate::change;
 use crate::expiry::logged_deadline;
 use crate::index_file::Cuts;
 use crate::key::{DATABASES, Key, KeyHasher};
@@ -13,7 +14,6 @@ use crate::segment::Scratch;
 use crate::segments::Segments;
 use crate::shard::Shard;
 use crate::table::Place;
-use crate::txn::{hash, string};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sessile_wal::Lsn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -282,32 +282,15 @@ impl<'a> Replay<'a> {
                     shard.set_deadline(place, deadline_ms, sound_grid(deadline_ms, grid));
                 }
             }
-            Operation::SetField { name, field, value } => {
+            Operation::Change { name, change } => {
                 let hash = self.hash_of(name)?;
                 if !self.is_collected(hash, lsn) {
-                    let mut shard = self.shard(hash);
-                    let Some(place) = self.find_of(&mut shard, name, Kind::Hash)? else { return Ok(()) };
-                    hash::apply_set(&mut shard, place, hasher, field, value);
-                }
-            }
-            Operation::RemoveField { name, field } => {
-                let hash = self.hash_of(name)?;
-                if !self.is_collected(hash, lsn) {
-                    let mut shard = self.shard(hash);
-                    let Some(place) = self.find_of(&mut shard, name, Kind::Hash)? else { return Ok(()) };
-                    hash::apply_remove(&mut shard, place, hasher, field);
-                }
-            }
-            Operation::WriteAt { name, offset, bytes } => {
-                let hash = self.hash_of(name)?;
-                if !self.is_collected(hash, lsn) {
-                    let mut shard = self.shard(hash);
-                    let Some(place) = self.find_of(&mut shard, name, Kind::String)? else { return Ok(()) };
-                    let offset = usize::try_from(offset).map_err(|_| "its offset is too large")?;
-                    if offset.saturating_add(bytes.len()) > crate::limits::VALUE_BYTES_MAX {
-                        return Err("its offset is too large".into());
+                    if let Some(reason) = change.refusal() {
+                        return Err(reason.into());
                     }
-                    string::apply_write_at(&mut shard, place, offset, bytes);
+                    let mut shard = self.shard(hash);
+                    let Some(place) = self.find_of(&mut shard, name, change.kind())? else { return Ok(()) };
+                    change::apply(&mut shard, place, hasher, &change);
                 }
             }
             Operation::Copy { name, database, key } => self.copy(name, database, key)?,
@@ -433,9 +416,7 @@ impl Dealer<'_, '_> {
             }
             Operation::Delete { name }
             | Operation::Deadline { name, .. }
-            | Operation::SetField { name, .. }
-            | Operation::RemoveField { name, .. }
-            | Operation::WriteAt { name, .. } => self.replay.hash_of(name)?,
+            | Operation::Change { name, .. } => self.replay.hash_of(name)?,
             Operation::Copy { .. } | Operation::Clear { .. } => {
                 // They concern several threads: all of them wait.
                 self.wait_for_all();

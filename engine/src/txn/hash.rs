@@ -1,78 +1,11 @@
 //! Hashes: flat up to a size, then a table of fields.
 
 use super::{Txn, WrongKind};
+use crate::change::{Change, hash::set_flat};
 use crate::expiry::NEVER;
-use crate::key::{Key, KeyHasher};
-use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX, SCAN_IGNORED_BITS};
-use crate::object::{Body, FieldTable, Kind, Object, Packed, Structured, View, layout, packed_hash};
-use crate::record::Operation;
-use crate::shard::Shard;
-use crate::table::Place;
-use crate::varint;
-
-/// Sets a field of a hash that exists; whether it is new, and what to free. Replay does the same.
-pub(crate) fn apply_set(
-    shard: &mut Shard,
-    place: Place,
-    hasher: &KeyHasher,
-    field: &[u8],
-    value: &[u8],
-) -> (bool, Option<Object>) {
-    let View::Packed(flat) = shard.entry(place).view() else {
-        let new = change_fields(shard, place, |fields| fields.set(hasher.field(field), field, value));
-        return (new, None);
-    };
-    let (object, new) = set_flat(flat, hasher, field, value);
-    (new, Some(shard.replace(place, object)))
-}
-
-/// Removes a field, which is not the last one; what to free. Replay does the same.
-pub(crate) fn apply_remove(
-    shard: &mut Shard,
-    place: Place,
-    hasher: &KeyHasher,
-    field: &[u8],
-) -> Option<Object> {
-    let View::Packed(flat) = shard.entry(place).view() else {
-        change_fields(shard, place, |fields| fields.remove(hasher.field(field), field));
-        return None;
-    };
-    let head = layout::head_bytes(flat);
-    let found = packed_hash::find(&flat[head..], field)?;
-    let object = Object::Packed(Packed::concat(&[&flat[..head + found.start], &flat[head + found.end..]]));
-    Some(shard.replace(place, object))
-}
-
-fn change_fields(shard: &mut Shard, place: Place, change: impl FnOnce(&mut FieldTable) -> bool) -> bool {
-    shard.change(place, |handle| match handle.structured_mut() {
-        Some(Structured { body: Body::Hash(fields), .. }) => change(fields),
-        _ => false,
-    })
-}
-
-/// The object that a flat hash becomes when a field is set, and whether the field is new.
-fn set_flat(flat: &[u8], hasher: &KeyHasher, field: &[u8], value: &[u8]) -> (Object, bool) {
-    let head = layout::head_bytes(flat);
-    let payload = &flat[head..];
-    let found = packed_hash::find(payload, field);
-    let (start, end) =
-        found.as_ref().map_or((payload.len(), payload.len()), |found| (found.start, found.end));
-    let new = found.is_none();
-    if flat.len() - (end - start) + field.len() + value.len() + 10 <= PACKED_BYTES_MAX
-        && (!new || packed_hash::len(payload) < PACKED_FIELDS_MAX)
-    {
-        let (field_bytes, value_bytes) = (varint::Bytes::of(field.len()), varint::Bytes::of(value.len()));
-        let element = [&field_bytes[..], field, &value_bytes[..], value];
-        let [a, b, c, d] = element;
-        let parts = [&flat[..head + start], a, b, c, d, &payload[end..]];
-        return (Object::Packed(Packed::concat(&parts)), new);
-    }
-    let mut fields = FieldTable::of(payload, hasher);
-    fields.set(hasher.field(field), field, value);
-    let parts = layout::parts(flat);
-    let grown = Structured::hash(layout::database(flat), parts.key, parts.policy, fields);
-    (Object::Structured(Box::new(grown)), new)
-}
+use crate::key::Key;
+use crate::limits::SCAN_IGNORED_BITS;
+use crate::object::{Body, Kind, Structured, View, layout, packed_hash};
 
 /// How many fields a hash has.
 pub(crate) fn len(view: View<'_>) -> usize {
@@ -175,15 +108,7 @@ impl Txn<'_> {
             self.put(key, object, NEVER, 0);
             return Ok(true);
         }
-        let name = self.name_of(key);
-        self.log(Operation::SetField { name, field, value });
-        let (inner, now_ms) = (self.inner, self.now_ms);
-        let shard = self.shard_mut(key);
-        // `hash_view` has just found it.
-        let Some(place) = shard.live(key, now_ms) else { return Ok(false) };
-        let (new, garbage) = apply_set(shard, place, &inner.hasher, field, value);
-        self.garbage.extend(garbage);
-        Ok(new)
+        Ok(self.change(key, &Change::SetField { field, value }))
     }
 
     /// Removes a field, and the key with its last one; whether it was there.
@@ -197,14 +122,7 @@ impl Txn<'_> {
         if self.hash_len(key)? == 1 {
             return Ok(self.delete(key));
         }
-        let name = self.name_of(key);
-        self.log(Operation::RemoveField { name, field });
-        let (inner, now_ms) = (self.inner, self.now_ms);
-        let shard = self.shard_mut(key);
-        // `hash_get` has just found it.
-        let Some(place) = shard.live(key, now_ms) else { return Ok(false) };
-        let garbage = apply_remove(shard, place, &inner.hasher, field);
-        self.garbage.extend(garbage);
+        self.change(key, &Change::RemoveField { field });
         Ok(true)
     }
 }

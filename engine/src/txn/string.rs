@@ -1,13 +1,11 @@
 //! Strings.
 
 use super::{Txn, WrongKind};
+use crate::change::Change;
 use crate::expiry::{Expiry, NEVER, grid_for, ms};
 use crate::key::Key;
-use crate::limits::{PACKED_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::VALUE_BYTES_MAX;
 use crate::object::{Body, Kind, Object, Packed, Policy, Structured, View, layout};
-use crate::record::Operation;
-use crate::shard::Shard;
-use crate::table::Place;
 use crate::value::Value;
 use smallvec::SmallVec;
 
@@ -112,55 +110,7 @@ impl Txn<'_> {
             return Ok(end);
         };
         let length = old.len().max(end);
-        let name = self.name_of(key);
-        self.log(Operation::WriteAt { name, offset: offset as u64, bytes });
-        let now_ms = self.now_ms;
-        let shard = self.shard_mut(key);
-        // `string` has just found it.
-        let Some(place) = shard.live(key, now_ms) else { return Ok(length) };
-        let garbage = apply_write_at(shard, place, offset, bytes);
-        self.garbage.extend(garbage);
+        self.change(key, &Change::WriteAt { offset: offset as u64, bytes });
         Ok(length)
     }
-}
-
-/// Writes into a string that exists; what to free. Replay does the same.
-pub(crate) fn apply_write_at(shard: &mut Shard, place: Place, offset: usize, bytes: &[u8]) -> Option<Object> {
-    let View::Packed(flat) = shard.entry(place).view() else {
-        shard.change(place, |handle| {
-            if let Some(Structured { body: Body::String(value), .. }) = handle.structured_mut() {
-                overwrite(value, offset, bytes);
-            }
-        });
-        return None;
-    };
-    let object = write_flat_at(flat, offset, bytes);
-    Some(shard.replace(place, object))
-}
-
-fn overwrite(value: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if value.len() < end {
-        value.resize(end, 0);
-    }
-    value[offset..end].copy_from_slice(bytes);
-}
-
-/// The object that a flat string becomes when `bytes` are written at `offset`.
-fn write_flat_at(flat: &[u8], offset: usize, bytes: &[u8]) -> Object {
-    let head = layout::head_bytes(flat);
-    let old = &flat[head..];
-    let end = offset + bytes.len();
-    if flat.len().max(head + end) <= PACKED_BYTES_MAX {
-        let kept = &old[..offset.min(old.len())];
-        let gap = [0; PACKED_BYTES_MAX];
-        let rest = old.get(end..).unwrap_or_default();
-        let parts = [&flat[..head], kept, &gap[..offset - kept.len()], bytes, rest];
-        return Object::Packed(Packed::concat(&parts));
-    }
-    let parts = layout::parts(flat);
-    let mut value = Vec::with_capacity(old.len().max(end));
-    value.extend_from_slice(old);
-    overwrite(&mut value, offset, bytes);
-    Object::Structured(Box::new(Structured::string(layout::database(flat), parts.key, parts.policy, value)))
 }

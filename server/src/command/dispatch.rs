@@ -4,9 +4,10 @@
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
 use super::table::{Entry, table};
-use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, flags};
+use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
+use crate::notify::Events;
 use crate::resp::Reply;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
@@ -135,10 +136,12 @@ pub fn execute(
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
-        Run::Data(run) => match run_data(worker, client, reply, entry.command, run, access, args, brought) {
-            Ran::Done(result, lsn) => (result, lsn),
-            Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
-        },
+        Run::Data(_) | Run::Blocking(_) => {
+            match run_data(worker, client, reply, entry.command, access, args, brought) {
+                Ran::Done(result, lsn) => (result, lsn),
+                Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
+            }
+        }
         Run::Keyspace(run) | Run::Walk(run) => {
             let server = &worker.server;
             let mut call = KeyspaceCall {
@@ -195,13 +198,11 @@ enum Ran {
     Cold(Fetch),
 }
 
-#[expect(clippy::too_many_arguments, reason = "the one call of it has all of them at hand")]
 fn run_data(
     worker: &mut Worker,
     client: &Client,
     reply: &mut Reply,
     command: &Command,
-    run: fn(&mut Call<'_, '_>) -> CommandResult,
     access: Access,
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
@@ -248,9 +249,23 @@ fn run_data(
         random: &mut worker.random,
         settings: &worker.live.settings,
         lookups: Lookups::default(),
+        events: Events::default(),
         damaged,
     };
-    let result = run(&mut call);
+    let result = match command.run {
+        Run::Data(run) => run(&mut call),
+        Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
+            Ok(Served::Yes) => Ok(()),
+            Ok(Served::NotYet) => {
+                (blocking.expired)(call.reply);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        Run::Keyspace(_) | Run::Walk(_) | Run::Server(_) | Run::Container => {
+            unreachable!("only commands on keys come here")
+        }
+    };
     let Lookups { hits, misses } = call.lookups;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));

@@ -25,6 +25,7 @@ mod glob;
 pub mod hash;
 pub mod hash_pick;
 pub mod info;
+pub mod keys;
 pub mod lcs;
 pub mod memory;
 mod number;
@@ -39,6 +40,7 @@ pub mod table;
 pub use dispatch::ServerCall;
 pub use error::CommandError;
 
+use crate::notify::Events;
 use crate::resp::Reply;
 use sessile::{Db, Key, Txn};
 
@@ -138,6 +140,8 @@ pub mod flags {
 pub enum Run {
     /// Works on its keys only, inside a transaction that the dispatcher opened.
     Data(fn(&mut Call<'_, '_>) -> CommandResult),
+    /// As `Data`, but may have to wait for an element to come.
+    Blocking(Blocking),
     /// Works on the keyspace as a whole (`SCAN`, `DBSIZE`, `FLUSHALL`), with no transaction open.
     Keyspace(fn(&mut KeyspaceCall<'_>) -> CommandResult),
     /// As `Keyspace`, but looks at keys, which may be on disk (`SCAN`, `KEYS`, `RANDOMKEY`): then it runs where it may wait.
@@ -146,6 +150,35 @@ pub enum Run {
     Container,
     /// Works on the connection or the server.
     Server(fn(&mut ServerCall<'_>) -> CommandResult),
+}
+
+/// A command that waits for an element (`BLPOP`). In a transaction or a script it never waits, but answers as if its time were up.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// Takes an element and replies, or does neither.
+    pub attempt: fn(&mut Call<'_, '_>) -> Result<Served, CommandError>,
+    /// How long it waits, given its arguments.
+    pub timeout: fn(&[&[u8]]) -> Result<Timeout, CommandError>,
+    /// The reply when its time is up.
+    pub expired: fn(&mut Reply),
+}
+
+/// Whether a blocking command got what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// It has its reply.
+    Yes,
+    /// There was nothing for it, and nothing was written.
+    NotYet,
+}
+
+/// How long a blocking command waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Until there is something for it.
+    Never,
+    /// So many milliseconds at most; at least one.
+    Ms(u64),
 }
 
 /// How often a read found its key, and how often not.
@@ -182,8 +215,21 @@ pub struct Call<'a, 'db> {
     pub settings: &'a Settings,
     /// What commands that read values report: `GET`, `GETEX`, `MGET`, `HGET`, `HMGET`, `HGETALL`, `EXISTS`.
     pub lookups: Lookups,
+    /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
+    pub events: Events,
     /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
     pub damaged: usize,
+}
+
+impl Call<'_, '_> {
+    /// Notes for `notify-keyspace-events` what happened to the key with this index among [`keys`](Self::keys): `event` of a `class` of
+    /// [`notify`](crate::notify).
+    #[inline]
+    pub fn notify(&mut self, class: u32, event: &'static str, key: usize) {
+        if self.settings.notify_events & class != 0 {
+            self.events.push(class, event, &self.keys[key]);
+        }
+    }
 }
 
 /// A keyspace command's surroundings.
@@ -215,6 +261,8 @@ pub struct Settings {
     pub hash_max_listpack_entries: usize,
     /// `hash-max-listpack-value`.
     pub hash_max_listpack_value: usize,
+    /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
+    pub notify_events: u32,
 }
 
 impl Default for Settings {
@@ -223,6 +271,7 @@ impl Default for Settings {
             proto_max_bulk_len: 512 << 20,
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
+            notify_events: 0,
         }
     }
 }

@@ -156,6 +156,7 @@ impl Live {
                 proto_max_bulk_len: size("proto-max-bulk-len"),
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
+                notify_events: 0,
             },
             storage: StorageLimits::from_config(config),
             password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),

@@ -5,7 +5,6 @@ use crate::Error;
 use crate::Lsn;
 use crate::check::directory::Directory;
 use crate::key::{DATABASES, KeyHasher};
-use crate::limits::VALUE_BYTES_MAX;
 use crate::object::{Kind, layout};
 use crate::record::{self, Name, Operation};
 use sessile_wal::WalOptions;
@@ -186,17 +185,10 @@ impl Tail {
                 None => Applied::Known,
             },
             Operation::Deadline { name, .. } => mentioned.needs(name, None),
-            Operation::SetField { name, .. } | Operation::RemoveField { name, .. } => {
-                mentioned.needs(name, Some(Kind::Hash))
-            }
-            Operation::WriteAt { name, offset, bytes } => {
-                let end = offset.saturating_add(bytes.len() as u64);
-                if end > VALUE_BYTES_MAX as u64 {
-                    Applied::Lost
-                } else {
-                    mentioned.needs(name, Some(Kind::String))
-                }
-            }
+            Operation::Change { name, change } => match change.refusal() {
+                Some(_) => Applied::Lost,
+                None => mentioned.needs(name, Some(change.kind())),
+            },
             Operation::Copy { name, database, key } => {
                 let from = mentioned.find(name).and_then(|at| mentioned.present.get(at));
                 // A key in a segment can't be copied by the log.
@@ -295,11 +287,9 @@ fn hashes(hasher: &KeyHasher, operation: &Operation<'_>) -> [Option<u64>; 2] {
             let key = layout::check(object).and_then(|(_, database, parts)| of_key(database, parts.key));
             [key, None]
         }
-        Operation::Delete { name }
-        | Operation::Deadline { name, .. }
-        | Operation::SetField { name, .. }
-        | Operation::RemoveField { name, .. }
-        | Operation::WriteAt { name, .. } => [of(name), None],
+        Operation::Delete { name } | Operation::Deadline { name, .. } | Operation::Change { name, .. } => {
+            [of(name), None]
+        }
         Operation::Copy { name, database, key } => [of(name), of_key(database, key)],
         Operation::Clear { .. } => [None, None],
     }

@@ -1,0 +1,152 @@
+//! Changes of a value that exists, other than replacing it as a whole: what the log holds of them, and how they are made.
+//!
+//! A transaction, the replay of the log and the rollback of a transaction all change values through [`apply`], so that what is in memory is
+//! what a replay would make. Each kind of value has a file with its changes: their bytes, what applying them does to the flat and to the
+//! structured form, and what undoes them. A change is deterministic: it holds chosen members, absolute positions and times, results where
+//! the input could be read differently later. It never removes the last element: that is a deletion of the key.
+
+pub(crate) mod hash;
+pub(crate) mod string;
+
+use crate::key::KeyHasher;
+use crate::object::{Kind, Object, Structured};
+use crate::shard::Shard;
+use crate::table::Place;
+use crate::varint;
+
+/// A change of one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    /// One field of a hash.
+    SetField { field: &'a [u8], value: &'a [u8] },
+    /// A field is gone; it was not the last.
+    RemoveField { field: &'a [u8] },
+    /// Bytes inside or behind a string.
+    WriteAt { offset: u64, bytes: &'a [u8] },
+    /// A string loses what is behind this length.
+    Truncate { length: u64 },
+}
+
+/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 9 to 13 and 15 are to come.)
+const SET_FIELD: u8 = 4;
+const REMOVE_FIELD: u8 = 5;
+const WRITE_AT: u8 = 6;
+const TRUNCATE: u8 = 14;
+
+/// What applying a change did.
+pub(crate) struct Applied {
+    /// Whether it added an element rather than replacing one.
+    pub(crate) new: bool,
+    /// What was in its place, to be freed after the lock.
+    pub(crate) garbage: Option<Object>,
+}
+
+impl<'a> Change<'a> {
+    /// The kind of value that it is for.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Change::SetField { .. } | Change::RemoveField { .. } => Kind::Hash,
+            Change::WriteAt { .. } | Change::Truncate { .. } => Kind::String,
+        }
+    }
+
+    /// The code of its operation.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Change::SetField { .. } => SET_FIELD,
+            Change::RemoveField { .. } => REMOVE_FIELD,
+            Change::WriteAt { .. } => WRITE_AT,
+            Change::Truncate { .. } => TRUNCATE,
+        }
+    }
+
+    /// Appends what follows code and name.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match *self {
+            Change::SetField { field, value } => {
+                varint::put_slice(out, field);
+                varint::put_slice(out, value);
+            }
+            Change::RemoveField { field } => varint::put_slice(out, field),
+            Change::WriteAt { offset, bytes } => {
+                varint::put(out, offset);
+                varint::put_slice(out, bytes);
+            }
+            Change::Truncate { length } => varint::put(out, length),
+        }
+    }
+
+    /// Takes what follows code and name off the front of `rest`, bytes from outside; `None` if they are none, or make no sense for any value.
+    pub(crate) fn take(code: u8, rest: &mut &'a [u8]) -> Option<Change<'a>> {
+        Some(match code {
+            SET_FIELD => {
+                Change::SetField { field: varint::take_slice(rest)?, value: varint::take_slice(rest)? }
+            }
+            REMOVE_FIELD => Change::RemoveField { field: varint::take_slice(rest)? },
+            WRITE_AT => Change::WriteAt { offset: varint::take(rest)?, bytes: varint::take_slice(rest)? },
+            TRUNCATE => Change::Truncate { length: varint::take(rest)? },
+            _ => return None,
+        })
+    }
+
+    /// Why it can't be applied to any value, if it can't: for changes from outside.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match *self {
+            Change::WriteAt { offset, bytes } => string::refusal(offset, bytes),
+            _ => None,
+        }
+    }
+}
+
+/// Applies a change to an object that is in memory and of its [`kind`](Change::kind).
+///
+/// Bytes from outside were checked for what they are, not for whether they fit this value: a change that does not (a field to be removed that is
+/// not there, a position behind the end) does nothing.
+pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change: &Change<'_>) -> Applied {
+    match *change {
+        Change::SetField { field, value } => hash::apply_set(shard, place, hasher, field, value),
+        Change::RemoveField { field } => hash::apply_remove(shard, place, hasher, field),
+        Change::WriteAt { offset, bytes } => string::apply_write_at(shard, place, offset as usize, bytes),
+        Change::Truncate { length } => string::apply_truncate(shard, place, length as usize),
+    }
+}
+
+/// Appends the changes that undo `change`, which is about to be applied to `object`. They are applied in the reverse of the order in which they
+/// were appended. (A flat object needs none: the whole of it is kept.)
+#[allow(dead_code)]
+pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_>, inverse: &mut Inverse) {
+    match *change {
+        Change::SetField { field, .. } | Change::RemoveField { field } => {
+            hash::invert(object, hasher, field, inverse);
+        }
+        Change::WriteAt { offset, bytes } => string::invert_write_at(object, offset as usize, bytes, inverse),
+        Change::Truncate { length } => string::invert_truncate(object, length as usize, inverse),
+    }
+}
+
+/// Changes that undo others, as bytes.
+#[derive(Default)]
+#[allow(dead_code)]
+pub(crate) struct Inverse {
+    bytes: Vec<u8>,
+    /// Where each change begins.
+    begins: Vec<usize>,
+}
+
+#[allow(dead_code)]
+impl Inverse {
+    /// Appends one.
+    pub(crate) fn push(&mut self, change: &Change<'_>) {
+        self.begins.push(self.bytes.len());
+        self.bytes.push(change.code());
+        change.encode(&mut self.bytes);
+    }
+
+    /// The changes, last first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Change<'_>> {
+        self.begins.iter().rev().filter_map(|&begin| {
+            let (&code, mut rest) = self.bytes.get(begin..)?.split_first()?;
+            Change::take(code, &mut rest)
+        })
+    }
+}
