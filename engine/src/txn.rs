@@ -60,6 +60,15 @@ thread_local! {
 /// A buffer that has grown beyond this is not kept.
 const RECORD_BYTES_KEPT: usize = 64 << 10;
 
+/// A key that a transaction has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChangedKey {
+    /// The number of its database.
+    pub database: u8,
+    /// The key.
+    pub key: Box<[u8]>,
+}
+
 /// An atomic step; see the module's page.
 pub struct Txn<'db> {
     inner: &'db Inner,
@@ -72,6 +81,8 @@ pub struct Txn<'db> {
     garbage: SmallVec<[Object; 2]>,
     /// Objects that are in memory for this transaction only.
     visitors: Vec<Visitor>,
+    /// Which keys were changed, if that is asked for.
+    changed: Option<Vec<ChangedKey>>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -105,6 +116,7 @@ impl<'db> Txn<'db> {
             record: RECORD.take(),
             garbage: SmallVec::new(),
             visitors: Vec::new(),
+            changed: None,
         }
     }
 
@@ -119,6 +131,7 @@ impl<'db> Txn<'db> {
             record: RECORD.take(),
             garbage: SmallVec::new(),
             visitors: Vec::new(),
+            changed: None,
         }
     }
 
@@ -198,6 +211,24 @@ impl<'db> Txn<'db> {
         }
     }
 
+    /// Has the keys noted that are changed from here on: for those who wait for elements, or hold copies.
+    pub fn note_changes(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The keys that were changed since they are noted, each perhaps several times, in order.
+    pub fn take_changes(&mut self) -> Vec<ChangedKey> {
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The one place that every change of a key passes, whether of its value or its deadline.
+    #[inline]
+    fn note_changed(&mut self, key: &Key<'_>) {
+        if let Some(changed) = &mut self.changed {
+            changed.push(ChangedKey { database: key.database, key: key.bytes.into() });
+        }
+    }
+
     /// Adds an operation to the record; before it is applied, so that one too many changes nothing.
     ///
     /// # Panics
@@ -224,6 +255,7 @@ impl<'db> Txn<'db> {
         debug_assert!(self.shard(key).entry(place).view().kind() == change.kind());
         let name = self.shard(key).name(place, key.database, key.bytes);
         self.log(Operation::Change { name, change: *change });
+        self.note_changed(key);
         let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
         self.garbage.extend(applied.garbage);
         applied.new
@@ -264,6 +296,7 @@ impl<'db> Txn<'db> {
             Object::Idle(_) | Object::Cold { .. } => unreachable!("what is put is readable"),
         }
         self.check_record(before);
+        self.note_changed(key);
         if let Some(old) = self.shard_mut(key).put(key, object, deadline_ms, grid) {
             self.discard(old);
         }
@@ -337,6 +370,7 @@ impl<'db> Txn<'db> {
             let name = shard.name(place, key.database, key.bytes);
             self.log(Operation::Deadline { name, deadline_ms: after.1, grid });
         }
+        self.note_changed(key);
         self.shard_mut(key).set_deadline(place, deadline_ms, grid);
         Some(deadline_ms)
     }
@@ -348,6 +382,7 @@ impl<'db> Txn<'db> {
         let Some(place) = shard.live(key, now_ms) else { return false };
         let name = shard.name(place, key.database, key.bytes);
         self.log(Operation::Delete { name });
+        self.note_changed(key);
         let object = self.shard_mut(key).remove(place);
         self.discard(object);
         true

@@ -3,9 +3,23 @@
 //! A line has words (sent as they are, in either case), `<places>` filled by [`super::values`], `{a|b c}` for one of several, and `?`,
 //! `*`, `+` behind a group for none or one, any number, at least one.
 
+pub mod fields;
+pub mod keys;
+pub mod lists;
+pub mod sets;
+pub mod sorted_sets;
+
 use crate::support::draw::Draw;
 
-/// The lines. A test fails when a row of the table has none.
+/// All lines. A test fails when a row of the table has none.
+pub fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [LINES, lists::LINES, sets::LINES, sorted_sets::LINES, fields::LINES, keys::LINES]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// The lines of strings, hashes and keys in general.
 pub const LINES: &[(&str, &str)] = &[
     ("get", "<key>"),
     (

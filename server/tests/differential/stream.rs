@@ -1,6 +1,6 @@
 //! Rounds of commands drawn from a seed.
 
-use super::grammar::{self, LINES, Part, SERVER_LINES};
+use super::grammar::{self, Part, SERVER_LINES};
 use super::values::{self, Taste};
 use crate::support::draw::Draw;
 use crate::support::in_process::rows;
@@ -97,7 +97,7 @@ const PAUSE_MS: u64 = 60;
 
 impl Stream {
     pub fn new(seed: u64, what: What) -> Stream {
-        let line = |name: &str| LINES.iter().find(|(of, _)| *of == name).map(|(_, line)| *line);
+        let line = |name: &str| grammar::lines().find(|(of, _)| *of == name).map(|(_, line)| line);
         let mut entries: Vec<Entry> = rows()
             .filter_map(|row| {
                 let weight = match row.name {

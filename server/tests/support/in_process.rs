@@ -93,7 +93,7 @@ impl InProcess {
         let now_ms = self.db.now_ms();
         let error = |error: command::CommandError| error.text().into_owned();
         match row.run {
-            Run::Data(run) => {
+            Run::Data(_) | Run::Blocking(_) => {
                 let mut keys: Vec<Key<'_>> = Vec::new();
                 for_each_key(row.keys, args, self.database, &mut |database, index| {
                     keys.push(self.db.key(database, args[index]));
@@ -101,7 +101,7 @@ impl InProcess {
                 let write = row.flags & flags::WRITE != 0;
                 let access = if write { Access::Write } else { Access::Read };
                 let mut txn = self.db.begin(&keys, access, now_ms).expect("readable");
-                run(&mut Call {
+                let mut call = Call {
                     args,
                     keys: &keys,
                     txn: &mut txn,
@@ -109,9 +109,18 @@ impl InProcess {
                     random: &mut self.random,
                     settings: &self.settings,
                     lookups: Default::default(),
+                    events: Default::default(),
                     damaged: 0,
-                })
-                .map_err(error)?;
+                };
+                match row.run {
+                    Run::Blocking(blocking) => {
+                        if (blocking.attempt)(&mut call).map_err(error)? == command::Served::NotYet {
+                            (blocking.expired)(call.reply);
+                        }
+                    }
+                    Run::Data(run) => run(&mut call).map_err(error)?,
+                    _ => unreachable!("matched above"),
+                }
                 assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
                 txn.commit();
             }

@@ -1,0 +1,4 @@
+//! Lists.
+
+/// See [`super::LINES`].
+pub const LINES: &[(&str, &str)] = &[];

@@ -1,0 +1,4 @@
+//! Sets, sorting, HyperLogLog.
+
+/// See [`super::LINES`].
+pub const LINES: &[(&str, &str)] = &[];

@@ -1,0 +1,4 @@
+//! Sorted sets.
+
+/// See [`super::LINES`].
+pub const LINES: &[(&str, &str)] = &[];
