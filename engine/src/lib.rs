@@ -84,7 +84,7 @@ pub use sessile_wal::{Durability, Lsn};
 pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
-pub use txn::{Access, ChangedKey, Txn, WrongKind};
+pub use txn::{Access, ChangedKey, ListEnd, Txn, WrongKind};
 pub use value::Value;
 
 /// The seams for simulations: file system and clock.

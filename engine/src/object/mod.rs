@@ -6,8 +6,10 @@
 
 mod handle;
 pub(crate) mod layout;
+mod list;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_list;
 mod slab;
 mod structured;
 
@@ -16,6 +18,7 @@ use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::location::Location;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
+pub(crate) use list::List;
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use structured::{Body, FieldTable, Structured};
@@ -70,15 +73,20 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    if kind != Kind::Hash {
-        return None;
-    }
     let parts = layout::parts(flat);
-    if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
+    let elements = match kind {
+        Kind::Hash => packed_hash::len(parts.payload),
+        Kind::List => packed_list::parts(parts.payload).0,
+        Kind::String | Kind::Set | Kind::SortedSet => return None,
+    };
+    if flat.len() <= PACKED_BYTES_MAX && elements <= PACKED_FIELDS_MAX {
         return None;
     }
-    let fields = FieldTable::of(parts.payload, hasher);
-    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, Body::Hash(fields));
+    let body = match kind {
+        Kind::List => Body::List(List::of(parts.payload)),
+        _ => Body::Hash(FieldTable::of(parts.payload, hasher)),
+    };
+    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
     Some(Object::Structured(Box::new(grown)))
 }
 

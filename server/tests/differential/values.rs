@@ -7,6 +7,7 @@ use crate::support::draw::Draw;
 pub enum Taste {
     Strings,
     Hashes,
+    Lists,
     Anything,
 }
 
@@ -157,8 +158,8 @@ const WORDS: &[&str] = &[
 
 /// Fills a place for a command of the given taste. `now_ms` is the time of the test's start, so that a seed can be replayed.
 pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
-    // As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
-    if !matches!(place, "sample" | "seconds" | "milliseconds") && draw.once_in(150) {
+    // A wait without an end has none here. As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
+    if !matches!(place, "timeout" | "sample" | "seconds" | "milliseconds") && draw.once_in(150) {
         let place = *draw.of(&["integer", "float", "value", "word", "pattern", "key", "index"]);
         return exactly(draw, place, taste, now_ms);
     }
@@ -167,7 +168,8 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
-        "key" | "value" | "field" | "float" | "pattern" | "word" | "type" | "width" => false,
+        "key" | "value" | "field" | "float" | "pattern" | "word" | "type" | "width" | "element"
+        | "timeout" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -177,6 +179,9 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "key" => key(draw, taste),
         "value" => value(draw),
         "field" => field(draw),
+        "element" => element(draw),
+        "timeout" => timeout(draw),
+        "rank" => boundary(draw, 5, &["-1", "-2", "-3", "9223372036854775807", "-9223372036854775808"], 3),
         "integer" => integer(draw),
         "float" => float(draw),
         "index" => number(draw, -12, 60),
@@ -300,12 +305,14 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
     match taste {
         Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
+        Taste::Lists if own => format!("l{}", draw.below(6)).into_bytes(),
         _ => match draw.below(24) {
             0 => Vec::new(),
             1 => b"\0\xff\r\n".to_vec(),
             2 => vec![b'k'; 300],
             3 => b"\x81\xfe".to_vec(),
-            4..12 => format!("h{}", draw.below(6)).into_bytes(),
+            4..9 => format!("h{}", draw.below(6)).into_bytes(),
+            9..13 => format!("l{}", draw.below(6)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }
@@ -319,6 +326,21 @@ fn field(draw: &mut Draw) -> Vec<u8> {
         3 => vec![b'f'; draw.of(&[63, 64, 65, 300]).to_owned()],
         4..8 => format!("f{}", draw.below(400)).into_bytes(),
         _ => format!("f{}", draw.below(10)).into_bytes(),
+    }
+}
+
+/// Of a list: few different ones, so that some are equal.
+fn element(draw: &mut Draw) -> Vec<u8> {
+    if draw.once_in(6) { value(draw) } else { format!("e{}", draw.below(8)).into_bytes() }
+}
+
+/// Of a blocking command: so short that both servers give up at once.
+fn timeout(draw: &mut Draw) -> Vec<u8> {
+    const WRONG: &[&str] = &["-1", "-0.5", "x", "", "inf", "-inf", "nan", "9223372036854776", "1e4000", " 1"];
+    if draw.once_in(6) {
+        draw.of(WRONG).as_bytes().to_vec()
+    } else {
+        draw.of(&["0.001", "1e-3", "0x1p-10"]).as_bytes().to_vec()
     }
 }
 

@@ -20,6 +20,8 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::scan::COMMANDS,
         command::hash::COMMANDS,
         command::hash_pick::COMMANDS,
+        command::list::COMMANDS,
+        command::list_move::COMMANDS,
         command::object::COMMANDS,
         command::memory::COMMANDS,
     ]
