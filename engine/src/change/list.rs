@@ -1,5 +1,8 @@
 //! Changes of lists.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Applied, Change, Inverse};
 use crate::limits::{FREE_LATER_BYTES, PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::object::{Body, List, Object, Packed, Structured, View, layout, packed_list};

@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -18,6 +18,7 @@ pub(crate) type Id = (u8, Vec<u8>);
 pub(crate) enum Content {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -27,6 +28,10 @@ impl std::fmt::Debug for Content {
         match self {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
+            Content::List(elements) => {
+                let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
+                write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
+            }
         }
     }
 }
@@ -56,6 +61,13 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             .expect("a hash");
             assert_eq!(txn.hash_len(&key).expect("a hash"), fields.len());
             Content::Hash(fields)
+        }
+        Kind::List => {
+            let mut elements = VecDeque::new();
+            txn.list_range(&key, 0, usize::MAX, &mut |element| elements.push_back(element.to_vec()))
+                .expect("a list");
+            assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
+            Content::List(elements)
         }
         other => panic!("nobody made a {other:?}"),
     };

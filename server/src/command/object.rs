@@ -168,6 +168,7 @@ fn debug_object(call: &mut Call<'_, '_>) -> CommandResult {
     let Some(encoding) = encoding_of(call) else { return Err("ERR no such key".into()) };
     let mut length = call.txn.string(key).ok().flatten().map_or(0, <[u8]>::len);
     let _ = call.txn.hash_for_each(key, &mut |field, value| length += field.len() + value.len());
+    let _ = call.txn.list_range(key, 0, usize::MAX, &mut |element| length += element.len());
     call.reply.simple(&format!(
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
     ));
