@@ -131,13 +131,17 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
 
 fn encoding(call: &mut Call<'_, '_>) -> CommandResult {
     let encoding = encoding_of(call);
+    call.lookups.count(encoding.is_some());
     call.reply.bulk_or_null(encoding.map(str::as_bytes));
     Ok(())
 }
 
 /// A number that is the same for every key; null if there is no such key.
 fn constant(call: &mut Call<'_, '_>, number: i64) -> CommandResult {
-    if call.txn.exists(&call.keys[0]) {
+    let found = call.txn.exists(&call.keys[0]);
+    // No `keymiss`, here alone among all that read.
+    call.lookups.count(found);
+    if found {
         call.reply.integer(number);
     } else {
         call.reply.null();
@@ -156,7 +160,9 @@ fn idletime(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn freq(call: &mut Call<'_, '_>) -> CommandResult {
-    if call.txn.exists(&call.keys[0]) {
+    let found = call.txn.exists(&call.keys[0]);
+    call.lookups.count(found);
+    if found {
         return Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.".into());
     }
     call.reply.null();
