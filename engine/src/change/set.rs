@@ -215,7 +215,9 @@ mod tests {
                     match change {
                         Change::AddMembers { members } => set.extend(packed_set::iter(members)),
                         Change::RemoveMembers { members } => {
-                            packed_set::iter(members).for_each(|member| drop(set.remove(member)));
+                            packed_set::iter(members).for_each(|member| {
+                                set.remove(member);
+                            });
                         }
                         other => panic!("{other:?}"),
                     }

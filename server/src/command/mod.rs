@@ -34,6 +34,9 @@ pub mod persistence;
 pub mod range;
 pub mod reference;
 pub mod scan;
+pub mod set;
+pub mod set_algebra;
+pub mod set_pick;
 pub mod string;
 pub mod table;
 
@@ -288,6 +291,8 @@ pub struct Settings {
     pub hash_max_listpack_entries: usize,
     /// `hash-max-listpack-value`.
     pub hash_max_listpack_value: usize,
+    /// `set-max-intset-entries`.
+    pub set_max_intset_entries: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -298,6 +303,7 @@ impl Default for Settings {
             proto_max_bulk_len: 512 << 20,
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
             notify_events: 0,
         }
     }
