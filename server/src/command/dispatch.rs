@@ -7,7 +7,7 @@ use super::table::{Entry, table};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
-use crate::notify::Events;
+use crate::notify::{self, Events};
 use crate::resp::{Protocol, Reply};
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
@@ -283,6 +283,9 @@ fn run_data(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
+    if worker.live.settings.notify_events & notify::NEW != 0 {
+        txn.note_creations();
+    }
     let mut call = Call {
         args,
         keys: &keys,
@@ -308,6 +311,7 @@ fn run_data(
             unreachable!("only commands on keys come here")
         }
     };
+    call.note_creations();
     let Lookups { hits, misses } = call.lookups;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));
