@@ -7,9 +7,11 @@
 mod handle;
 pub(crate) mod layout;
 mod list;
+mod member_table;
 mod packed;
 pub(crate) mod packed_hash;
 pub(crate) mod packed_list;
+pub(crate) mod packed_set;
 mod slab;
 mod structured;
 
@@ -19,6 +21,7 @@ use crate::location::Location;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
 pub(crate) use list::List;
+pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use structured::{Body, FieldTable, Structured};
@@ -73,17 +76,19 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    let parts = layout::parts(flat);
     let elements = match kind {
-        Kind::Hash => packed_hash::len(parts.payload),
-        Kind::List => packed_list::parts(parts.payload).0,
-        Kind::String | Kind::Set | Kind::SortedSet => return None,
+        Kind::Hash => packed_hash::len,
+        Kind::List => packed_list::len,
+        Kind::Set => packed_set::len,
+        Kind::String | Kind::SortedSet => return None,
     };
-    if flat.len() <= PACKED_BYTES_MAX && elements <= PACKED_FIELDS_MAX {
+    let parts = layout::parts(flat);
+    if flat.len() <= PACKED_BYTES_MAX && elements(parts.payload) <= PACKED_FIELDS_MAX {
         return None;
     }
     let body = match kind {
         Kind::List => Body::List(List::of(parts.payload)),
+        Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
         _ => Body::Hash(FieldTable::of(parts.payload, hasher)),
     };
     let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);

@@ -2,7 +2,7 @@
 
 use super::support::{Content, Id, NEVER, Seen};
 use sessile::{Expiry, ListEnd, Touch};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) enum Operation {
     ExpireAt(Id, Option<u64>),
     HashSet(Id, Vec<u8>, Vec<u8>),
     HashRemove(Id, Vec<u8>),
+    SetAdd(Id, Vec<Vec<u8>>),
+    SetRemove(Id, Vec<Vec<u8>>),
     WriteAt(Id, usize, Vec<u8>),
     ListPush(Id, ListEnd, Vec<Vec<u8>>),
     ListPop(Id, ListEnd, usize),
@@ -82,6 +84,7 @@ impl Operation {
                 vec![id.clone()]
             }
             HashSet(id, ..) | HashRemove(id, _) | WriteAt(id, ..) => vec![id.clone()],
+            SetAdd(id, _) | SetRemove(id, _) => vec![id.clone()],
             ListPush(id, ..) | ListPop(id, ..) | ListSet(id, ..) | ListInsert(id, ..) => vec![id.clone()],
             ListRemove(id, ..) | ListTrim(id, ..) => vec![id.clone()],
             Rename(from, to) | Copy(from, to) | ListMove(from, _, to, _) => vec![from.clone(), to.clone()],
@@ -163,6 +166,35 @@ impl Operation {
                         value.resize(value.len().max(end), 0);
                         value[*offset..end].copy_from_slice(bytes);
                         Answer::Length(value.len())
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            SetAdd(id, members) => {
+                let item = live_or(world, id, now_ms, || Content::Set(BTreeSet::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.extend(members.iter().cloned());
+                        Answer::Length(all.len() - before)
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            SetRemove(id, members) => {
+                if live(world, id, now_ms).is_none() {
+                    return Answer::Length(0);
+                }
+                let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.retain(|member| !members.contains(member));
+                        let removed = before - all.len();
+                        if all.is_empty() {
+                            world.remove(id);
+                        }
+                        Answer::Length(removed)
                     }
                     _ => Answer::WrongKind,
                 }

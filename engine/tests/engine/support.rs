@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -19,6 +19,7 @@ pub(crate) enum Content {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     List(VecDeque<Vec<u8>>),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -32,6 +33,7 @@ impl std::fmt::Debug for Content {
                 let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
                 write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
             }
+            Content::Set(members) => write!(f, "set of {} members", members.len()),
         }
     }
 }
@@ -68,6 +70,13 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
                 .expect("a list");
             assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
             Content::List(elements)
+        }
+        Kind::Set => {
+            let members = txn.set_members(&key).expect("a set").expect("there");
+            let all: BTreeSet<_> = members.iter().map(<[u8]>::to_vec).collect();
+            assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
+            assert!(all.iter().all(|member| members.contains(member)));
+            Content::Set(all)
         }
         other => panic!("nobody made a {other:?}"),
     };

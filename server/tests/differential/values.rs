@@ -8,6 +8,7 @@ pub enum Taste {
     Strings,
     Hashes,
     Lists,
+    Sets,
     Anything,
 }
 
@@ -168,8 +169,8 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
-        "key" | "value" | "field" | "float" | "pattern" | "word" | "type" | "width" | "element"
-        | "timeout" => false,
+        "key" | "value" | "field" | "member" | "float" | "pattern" | "word" | "type" | "width"
+        | "element" | "timeout" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -182,6 +183,7 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "element" => element(draw),
         "timeout" => timeout(draw),
         "rank" => boundary(draw, 5, &["-1", "-2", "-3", "9223372036854775807", "-9223372036854775808"], 3),
+        "member" => member(draw),
         "integer" => integer(draw),
         "float" => float(draw),
         "index" => number(draw, -12, 60),
@@ -306,13 +308,15 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
         Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
         Taste::Lists if own => format!("l{}", draw.below(6)).into_bytes(),
+        Taste::Sets if own => format!("t{}", draw.below(6)).into_bytes(),
         _ => match draw.below(24) {
             0 => Vec::new(),
             1 => b"\0\xff\r\n".to_vec(),
             2 => vec![b'k'; 300],
             3 => b"\x81\xfe".to_vec(),
             4..9 => format!("h{}", draw.below(6)).into_bytes(),
-            9..13 => format!("l{}", draw.below(6)).into_bytes(),
+            9..12 => format!("t{}", draw.below(6)).into_bytes(),
+            12..16 => format!("l{}", draw.below(6)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }
@@ -341,6 +345,20 @@ fn timeout(draw: &mut Draw) -> Vec<u8> {
         draw.of(WRONG).as_bytes().to_vec()
     } else {
         draw.of(&["0.001", "1e-3", "0x1p-10"]).as_bytes().to_vec()
+    }
+}
+
+/// Mostly integers, of which some sets consist.
+fn member(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(40) {
+        0 => Vec::new(),
+        1 => b"m\0\xff\r\n".to_vec(),
+        2 => vec![b'm'; draw.of(&[63, 64, 65, 300, 5000]).to_owned()],
+        3 => draw.of(NO_INTEGERS).as_bytes().to_vec(),
+        4 => draw.of(INTEGERS).as_bytes().to_vec(),
+        5..10 => format!("m{}", draw.below(10)).into_bytes(),
+        10..18 => decimal(draw.between(-400, 400)),
+        _ => decimal(draw.between(-5, 15)),
     }
 }
 
