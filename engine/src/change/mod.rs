@@ -6,6 +6,7 @@
 //! the input could be read differently later. It never removes the last element: that is a deletion of the key.
 
 pub(crate) mod hash;
+pub(crate) mod sorted_set;
 pub(crate) mod string;
 
 use crate::key::KeyHasher;
@@ -13,6 +14,7 @@ use crate::object::{Kind, Object, Structured};
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
+pub(crate) use sorted_set::SortedSetChange;
 
 /// A change of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +27,15 @@ pub(crate) enum Change<'a> {
     WriteAt { offset: u64, bytes: &'a [u8] },
     /// A string loses what is behind this length.
     Truncate { length: u64 },
+    /// Members of a sorted set.
+    SortedSet(SortedSetChange<'a>),
 }
 
-/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 9 to 13 and 15 are to come.)
+/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 9, 10, 12, 13 and 15 are to come.)
 const SET_FIELD: u8 = 4;
 const REMOVE_FIELD: u8 = 5;
 const WRITE_AT: u8 = 6;
+const SORTED_SET: u8 = 11;
 const TRUNCATE: u8 = 14;
 
 /// What applying a change did.
@@ -47,6 +52,7 @@ impl<'a> Change<'a> {
         match self {
             Change::SetField { .. } | Change::RemoveField { .. } => Kind::Hash,
             Change::WriteAt { .. } | Change::Truncate { .. } => Kind::String,
+            Change::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -57,6 +63,7 @@ impl<'a> Change<'a> {
             Change::RemoveField { .. } => REMOVE_FIELD,
             Change::WriteAt { .. } => WRITE_AT,
             Change::Truncate { .. } => TRUNCATE,
+            Change::SortedSet(_) => SORTED_SET,
         }
     }
 
@@ -73,6 +80,7 @@ impl<'a> Change<'a> {
                 varint::put_slice(out, bytes);
             }
             Change::Truncate { length } => varint::put(out, length),
+            Change::SortedSet(change) => change.encode(out),
         }
     }
 
@@ -85,6 +93,7 @@ impl<'a> Change<'a> {
             REMOVE_FIELD => Change::RemoveField { field: varint::take_slice(rest)? },
             WRITE_AT => Change::WriteAt { offset: varint::take(rest)?, bytes: varint::take_slice(rest)? },
             TRUNCATE => Change::Truncate { length: varint::take(rest)? },
+            SORTED_SET => Change::SortedSet(SortedSetChange::take(rest)?),
             _ => return None,
         })
     }
@@ -108,6 +117,7 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
         Change::RemoveField { field } => hash::apply_remove(shard, place, hasher, field),
         Change::WriteAt { offset, bytes } => string::apply_write_at(shard, place, offset as usize, bytes),
         Change::Truncate { length } => string::apply_truncate(shard, place, length as usize),
+        Change::SortedSet(change) => sorted_set::apply(shard, place, hasher, change),
     }
 }
 
@@ -121,6 +131,7 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
         }
         Change::WriteAt { offset, bytes } => string::invert_write_at(object, offset as usize, bytes, inverse),
         Change::Truncate { length } => string::invert_truncate(object, length as usize, inverse),
+        Change::SortedSet(change) => sorted_set::invert(object, hasher, change, inverse),
     }
 }
 

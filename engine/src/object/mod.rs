@@ -8,7 +8,11 @@ mod handle;
 pub(crate) mod layout;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_sorted_set;
+mod rank_tree;
 mod slab;
+pub(crate) mod sorted_run;
+mod sorted_set;
 mod structured;
 
 use crate::key::KeyHasher;
@@ -18,6 +22,7 @@ pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
+pub(crate) use sorted_set::SortedSet;
 pub(crate) use structured::{Body, FieldTable, Structured};
 
 /// What kind of value a key holds.
@@ -70,15 +75,24 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    if kind != Kind::Hash {
-        return None;
-    }
     let parts = layout::parts(flat);
-    if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
-        return None;
-    }
-    let fields = FieldTable::of(parts.payload, hasher);
-    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, Body::Hash(fields));
+    let body = match kind {
+        Kind::Hash => {
+            if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
+                return None;
+            }
+            Body::Hash(FieldTable::of(parts.payload, hasher))
+        }
+        Kind::SortedSet => {
+            let (members, run) = packed_sorted_set::split(parts.payload);
+            if packed_sorted_set::is_small(members, flat.len()) {
+                return None;
+            }
+            Body::SortedSet(SortedSet::of(run, hasher))
+        }
+        Kind::String | Kind::List | Kind::Set => return None,
+    };
+    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
     Some(Object::Structured(Box::new(grown)))
 }
 

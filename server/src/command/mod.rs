@@ -17,6 +17,7 @@ pub mod counter;
 mod deadline;
 pub mod debug;
 pub mod dispatch;
+mod double;
 mod error;
 pub mod expire;
 mod extended;
@@ -34,6 +35,10 @@ pub mod persistence;
 pub mod range;
 pub mod reference;
 pub mod scan;
+pub mod sorted_set;
+pub mod sorted_set_algebra;
+pub mod sorted_set_pop;
+pub mod sorted_set_range;
 pub mod string;
 pub mod table;
 

@@ -113,6 +113,7 @@ pub(super) struct ScanOptions<'a> {
 pub(super) enum ScanOf {
     Keys,
     Fields,
+    Members,
 }
 
 impl<'a> ScanOptions<'a> {

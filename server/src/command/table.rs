@@ -25,6 +25,10 @@ const FAMILIES: &[&[Command]] = &[
     super::persistence::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
+    super::sorted_set::COMMANDS,
+    super::sorted_set_algebra::COMMANDS,
+    super::sorted_set_pop::COMMANDS,
+    super::sorted_set_range::COMMANDS,
     super::string::COMMANDS,
 ];
 

@@ -20,6 +20,10 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::scan::COMMANDS,
         command::hash::COMMANDS,
         command::hash_pick::COMMANDS,
+        command::sorted_set::COMMANDS,
+        command::sorted_set_algebra::COMMANDS,
+        command::sorted_set_pop::COMMANDS,
+        command::sorted_set_range::COMMANDS,
         command::object::COMMANDS,
         command::memory::COMMANDS,
     ]
