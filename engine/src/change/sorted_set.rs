@@ -71,7 +71,8 @@ impl<'a> SortedSetChange<'a> {
             }
             REMOVE => {
                 let members = varint::take_slice(rest)?;
-                let whole = slices(members).map(|member| varint::Bytes::of(member.len()).len() + member.len());
+                let whole =
+                    slices(members).map(|member| varint::Bytes::of(member.len()).len() + member.len());
                 // A length in more bytes than it needs is not ours.
                 if whole.sum::<usize>() != members.len() {
                     return None;
@@ -159,7 +160,9 @@ fn change_flat(flat: &[u8], hasher: &KeyHasher, change: SortedSetChange<'_>) -> 
         }
         SortedSetChange::Remove { members } => {
             for member in slices(members) {
-                if count > 1 && let Some(found) = sorted_run::find(&run, member) {
+                if count > 1
+                    && let Some(found) = sorted_run::find(&run, member)
+                {
                     run.drain(found.bytes);
                     count -= 1;
                 }

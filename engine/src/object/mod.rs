@@ -6,8 +6,10 @@
 
 mod handle;
 pub(crate) mod layout;
+mod member_table;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_set;
 pub(crate) mod packed_sorted_set;
 mod rank_tree;
 mod slab;
@@ -20,6 +22,7 @@ use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::location::Location;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
+pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use sorted_set::SortedSet;
@@ -75,22 +78,20 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
+    let elements = match kind {
+        Kind::Hash => packed_hash::len,
+        Kind::Set => packed_set::len,
+        Kind::SortedSet => packed_sorted_set::len,
+        Kind::String | Kind::List => return None,
+    };
     let parts = layout::parts(flat);
+    if flat.len() <= PACKED_BYTES_MAX && elements(parts.payload) <= PACKED_FIELDS_MAX {
+        return None;
+    }
     let body = match kind {
-        Kind::Hash => {
-            if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
-                return None;
-            }
-            Body::Hash(FieldTable::of(parts.payload, hasher))
-        }
-        Kind::SortedSet => {
-            let (members, run) = packed_sorted_set::split(parts.payload);
-            if packed_sorted_set::is_small(members, flat.len()) {
-                return None;
-            }
-            Body::SortedSet(SortedSet::of(run, hasher))
-        }
-        Kind::String | Kind::List | Kind::Set => return None,
+        Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
+        Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
+        _ => Body::Hash(FieldTable::of(parts.payload, hasher)),
     };
     let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
     Some(Object::Structured(Box::new(grown)))

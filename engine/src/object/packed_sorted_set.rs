@@ -28,3 +28,13 @@ pub(crate) fn split(payload: &[u8]) -> (usize, &[u8]) {
 pub(crate) fn is_small(members: usize, flat_bytes: usize) -> bool {
     members <= PACKED_FIELDS_MAX && flat_bytes <= PACKED_BYTES_MAX
 }
+
+/// How many members a checked payload has.
+pub(crate) fn len(payload: &[u8]) -> usize {
+    split(payload).0
+}
+
+/// The run of a checked payload.
+pub(crate) fn run(payload: &[u8]) -> &[u8] {
+    split(payload).1
+}

@@ -294,8 +294,7 @@ impl RankTree {
         });
         sorted_run::insert_at(&mut leaf.run, at, score, member);
         leaf.len += 1;
-        let (grown, at_end, over) =
-            (leaf.run.len() - before, index + 1 == leaf.len as usize, leaf.is_over());
+        let (grown, at_end, over) = (leaf.run.len() - before, index + 1 == leaf.len as usize, leaf.is_over());
         self.bytes += grown;
         self.len += 1;
         for &(node, at) in &path {
@@ -449,7 +448,9 @@ impl RankTree {
     fn merge_leaves(&mut self, node: u32, at: usize, moved: &mut Moved<'_>) {
         let children = &self.nodes.get(node).children;
         let fits = |left: usize| {
-            let (Some(left), Some(right)) = (children.get(left), children.get(left + 1)) else { return false };
+            let (Some(left), Some(right)) = (children.get(left), children.get(left + 1)) else {
+                return false;
+            };
             self.leaves.get(left.id).fits_with(self.leaves.get(right.id))
         };
         let left = match at {
@@ -483,7 +484,9 @@ impl RankTree {
     fn merge_nodes(&mut self, parent: u32, at: usize) {
         let children = &self.nodes.get(parent).children;
         let fits = |left: usize| {
-            let (Some(left), Some(right)) = (children.get(left), children.get(left + 1)) else { return false };
+            let (Some(left), Some(right)) = (children.get(left), children.get(left + 1)) else {
+                return false;
+            };
             self.nodes.get(left.id).children.len() + self.nodes.get(right.id).children.len()
                 <= NODE_CHILDREN_MAX * 3 / 4
         };

@@ -45,13 +45,7 @@ fn sketch(member: &[u8]) -> u32 {
 }
 
 /// Tells the table that a member which it has moves to another leaf.
-fn move_member(
-    members: &mut Table<Member>,
-    hasher: &KeyHasher,
-    name: &[u8],
-    from: u32,
-    to: u32,
-) {
+fn move_member(members: &mut Table<Member>, hasher: &KeyHasher, name: &[u8], from: u32, to: u32) {
     let (hash, sketch) = (hasher.field(name), sketch(name));
     // Of several members that are alike in all three it does not matter which entry is whose.
     if let Some(place) = members.find(hash, |member| member.leaf == from && member.sketch == sketch) {

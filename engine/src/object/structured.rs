@@ -1,6 +1,6 @@
-//! Objects that have outgrown the flat form: growable strings, hashes and sorted sets with an index of their own.
+//! Objects that have outgrown the flat form: growable strings, hashes, sets and sorted sets with an index of their own.
 
-use super::{Kind, Policy, SortedSet, layout, packed_hash};
+use super::{Kind, MemberTable, Policy, SortedSet, layout, packed_hash, packed_set};
 use crate::key::KeyHasher;
 use crate::location::Location;
 use crate::table::{Hashed, Table};
@@ -19,6 +19,7 @@ pub(crate) struct Structured {
 pub(crate) enum Body {
     String(Vec<u8>),
     Hash(FieldTable),
+    Set(MemberTable),
     SortedSet(SortedSet),
 }
 
@@ -143,6 +144,7 @@ impl Structured {
                 });
                 Body::Hash(copy)
             }
+            Body::Set(members) => Body::Set(members.clone()),
             Body::SortedSet(set) => Body::SortedSet(set.copy()),
         };
         Structured::new(database, key, self.policy, body)
@@ -164,6 +166,7 @@ impl Structured {
         match self.body {
             Body::String(_) => Kind::String,
             Body::Hash(_) => Kind::Hash,
+            Body::Set(_) => Kind::Set,
             Body::SortedSet(_) => Kind::SortedSet,
         }
     }
@@ -174,6 +177,7 @@ impl Structured {
         match &self.body {
             Body::String(value) => out.extend_from_slice(value),
             Body::Hash(fields) => fields.for_each(&mut |name, value| packed_hash::put(out, name, value)),
+            Body::Set(members) => members.iter().for_each(|member| packed_set::put(out, member)),
             Body::SortedSet(set) => set.encode(out),
         }
     }
@@ -184,6 +188,7 @@ impl Structured {
             Body::String(value) => value.capacity(),
             // Walking the segments would make every change of a large hash cost its size; their share is close to 40 bytes.
             Body::Hash(fields) => fields.bytes + fields.len() * 40,
+            Body::Set(members) => members.memory_bytes(),
             Body::SortedSet(set) => set.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body

@@ -12,7 +12,6 @@ use crate::object::sorted_run::{self, Scored};
 use crate::object::{Body, Kind, SortedSet, Structured, View, layout, packed_sorted_set};
 use crate::varint;
 use smallvec::SmallVec;
-use std::cmp::Ordering;
 use std::ops::{Bound, Range};
 
 /// Which members [`Txn::sorted_set_add`] touches, and how.
@@ -182,11 +181,7 @@ impl Txn<'_> {
     ///
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
-    pub fn sorted_set_ranks(
-        &self,
-        key: &Key<'_>,
-        range: &RankRange<'_>,
-    ) -> Result<Range<usize>, WrongKind> {
+    pub fn sorted_set_ranks(&self, key: &Key<'_>, range: &RankRange<'_>) -> Result<Range<usize>, WrongKind> {
         let Some(view) = self.sorted_set_view(key)? else { return Ok(0..0) };
         let members = members(view);
         let (start, end) = match *range {

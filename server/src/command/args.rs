@@ -45,8 +45,8 @@ pub(crate) fn positive_or(argument: &[u8], error: &'static str) -> Result<u64, C
 
 /// How long a blocking command waits: an argument in seconds, with a fraction or without.
 pub(crate) fn timeout(argument: &[u8]) -> Result<Timeout, CommandError> {
-    let seconds = Extended::parse(argument)
-        .ok_or(CommandError::from("ERR timeout is not a float or out of range"))?;
+    let seconds =
+        Extended::parse(argument).ok_or(CommandError::from("ERR timeout is not a float or out of range"))?;
     // What does not fit 64 bits wraps round in Redis, and comes out negative.
     match seconds.thousandfold_rounded_up().and_then(|ms| u64::try_from(ms).ok()) {
         Some(0) => Ok(Timeout::Never),

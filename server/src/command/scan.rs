@@ -179,6 +179,12 @@ impl Gathered {
         reply.bytes_mut().extend_from_slice(self.body.bytes());
     }
 
+    /// Writes them as a set.
+    pub(super) fn write_set(&self, reply: &mut Reply) {
+        reply.set(self.count);
+        reply.bytes_mut().extend_from_slice(self.body.bytes());
+    }
+
     /// Writes them as the answer of a scan.
     pub(super) fn write_scan(&self, next_cursor: u64, reply: &mut Reply) {
         reply.array(2);

@@ -174,7 +174,7 @@ fn for_each(call: &Call<'_, '_>, key: usize, each: &mut dyn FnMut(&[u8], f64)) -
     match call.txn.kind(key) {
         Some(Kind::Set) => {
             if let Some(members) = call.txn.set_members(key)? {
-                members.iter().for_each(|member| each(&member, 1.0));
+                members.iter().for_each(|member| each(member, 1.0));
             }
         }
         _ => call.txn.sorted_set_for_each(key, 0..usize::MAX, false, each)?,

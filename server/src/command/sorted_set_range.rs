@@ -243,8 +243,7 @@ impl<'a> Query<'a> {
         store: bool,
     ) -> Result<Query<'a>, CommandError> {
         let (mut by, mut reverse) = (by, reverse);
-        let mut query =
-            Query { asked: Asked::Nothing, reverse: false, scores: false, offset: 0, limit: -1 };
+        let mut query = Query { asked: Asked::Nothing, reverse: false, scores: false, offset: 0, limit: -1 };
         let mut rest = &args[2..];
         while let [word, after @ ..] = rest {
             rest = after;
@@ -268,7 +267,10 @@ impl<'a> Query<'a> {
         let by = by.unwrap_or(By::Rank);
         query.reverse = reverse.unwrap_or(false);
         if query.limit != -1 && by == By::Rank {
-            return Err("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX".into());
+            return Err(
+                "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+                    .into(),
+            );
         }
         if query.scores && by == By::Lex {
             return Err("ERR syntax error, WITHSCORES not supported in combination with BYLEX".into());
