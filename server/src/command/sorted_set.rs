@@ -180,7 +180,7 @@ fn zrem(call: &mut Call<'_, '_>) -> CommandResult {
 fn zcard(call: &mut Call<'_, '_>) -> CommandResult {
     let members = call.txn.sorted_set_len(&call.keys[0])?;
     // There is no empty sorted set.
-    call.lookups.count(members > 0);
+    call.looked_up(0, members > 0);
     call.reply.integer(members as i64);
     Ok(())
 }
@@ -195,13 +195,15 @@ fn double_or_null(call: &mut Call<'_, '_>, score: Option<f64>) {
 fn zscore(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let score = call.txn.sorted_set_score(key, call.args[2])?;
-    call.lookups.count(score.is_some() || call.txn.exists(key));
+    let there = score.is_some() || call.txn.exists(key);
+    call.looked_up(0, there);
     double_or_null(call, score);
     Ok(())
 }
 
 fn zmscore(call: &mut Call<'_, '_>) -> CommandResult {
-    call.lookups.count(call.txn.exists(&call.keys[0]));
+    let there = call.txn.exists(&call.keys[0]);
+    call.looked_up(0, there);
     call.reply.array(call.args.len() - 2);
     for member in &call.args[2..] {
         let score = call.txn.sorted_set_score(&call.keys[0], member)?;
@@ -219,7 +221,8 @@ fn rank(call: &mut Call<'_, '_>, reverse: bool) -> CommandResult {
     };
     let key = &call.keys[0];
     let found = call.txn.sorted_set_rank(key, call.args[2])?;
-    call.lookups.count(found.is_some() || call.txn.exists(key));
+    let there = found.is_some() || call.txn.exists(key);
+    call.looked_up(0, there);
     match found {
         Some((rank, score)) => {
             let rank = if reverse { call.txn.sorted_set_len(key)? - 1 - rank } else { rank };

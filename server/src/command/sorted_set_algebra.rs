@@ -202,7 +202,7 @@ fn read(
     let mut inputs = Vec::with_capacity(count);
     for key in first..first + count {
         let length = len(call, key)?;
-        call.lookups.count(length > 0);
+        call.looked_up(key, length > 0);
         inputs.push(Input { key, weight: 1.0, length });
     }
     let mut query = Query { inputs, aggregate: Aggregate::Sum, scores: false, limit: 0 };

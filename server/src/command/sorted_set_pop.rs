@@ -273,7 +273,7 @@ fn zrandmember(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     if call.args.len() == 2 {
         let length = call.txn.sorted_set_len(key)?;
-        call.lookups.count(length > 0);
+        call.looked_up(0, length > 0);
         if length == 0 {
             call.reply.null();
             return Ok(());
@@ -293,7 +293,7 @@ fn zrandmember(call: &mut Call<'_, '_>) -> CommandResult {
         return Err("ERR value is out of range".into());
     }
     let length = call.txn.sorted_set_len(key)?;
-    call.lookups.count(length > 0);
+    call.looked_up(0, length > 0);
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     if length == 0 || wanted == 0 {
         call.reply.array(0);
@@ -372,7 +372,7 @@ fn zscan(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let mut found = Gathered::default();
     let length = call.txn.sorted_set_len(key)?;
-    call.lookups.count(length > 0);
+    call.looked_up(0, length > 0);
     // No such key: the options are not looked at, as in Redis.
     let next = if length == 0 {
         0

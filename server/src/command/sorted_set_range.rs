@@ -310,7 +310,8 @@ impl<'a> Query<'a> {
 
 fn range(call: &mut Call<'_, '_>, by: Option<By>, reverse: Option<bool>) -> CommandResult {
     let query = Query::read(&call.args[2..], by, reverse, false)?;
-    call.lookups.count(call.txn.exists(&call.keys[0]));
+    let there = call.txn.exists(&call.keys[0]);
+    call.looked_up(0, there);
     let ranks = query.ranks(call, 0)?;
     let (txn, reply) = (&*call.txn, &mut *call.reply);
     let pairs = query.scores && reply.protocol() == Protocol::Resp3;
@@ -353,7 +354,8 @@ fn zrevrangebylex(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn zrangestore(call: &mut Call<'_, '_>) -> CommandResult {
     let query = Query::read(&call.args[3..], None, None, true)?;
-    call.lookups.count(call.txn.exists(&call.keys[1]));
+    let there = call.txn.exists(&call.keys[1]);
+    call.looked_up(1, there);
     let ranks = query.ranks(call, 1)?;
     let mut members = Vec::with_capacity(ranks.len());
     call.txn.sorted_set_for_each(&call.keys[1], ranks, false, &mut |member, score| {
@@ -379,7 +381,8 @@ pub(super) fn store(call: &mut Call<'_, '_>, members: &[(f64, Vec<u8>)], event: 
 
 fn count(call: &mut Call<'_, '_>, by: By) -> CommandResult {
     let query = Query::read(&call.args[2..], Some(by), Some(false), false)?;
-    call.lookups.count(call.txn.exists(&call.keys[0]));
+    let there = call.txn.exists(&call.keys[0]);
+    call.looked_up(0, there);
     let ranks = query.ranks(call, 0)?;
     call.reply.integer(ranks.len() as i64);
     Ok(())
