@@ -367,6 +367,13 @@ fn draw(call: &mut Call<'_, '_>, length: usize, count: usize, scores: bool) -> C
     Ok(())
 }
 
+/// A score as the whole number that Redis keeps in a small sorted set: a scan shows it as it is kept, digit by digit.
+fn whole(score: f64) -> Option<i64> {
+    /// 2^62.
+    const WHOLE_MAX: f64 = 4_611_686_018_427_387_904.0;
+    (score.abs() <= WHOLE_MAX && score.fract() == 0.0).then_some(score as i64)
+}
+
 fn zscan(call: &mut Call<'_, '_>) -> CommandResult {
     let start = cursor(call.args[2])?;
     let key = &call.keys[0];
@@ -378,11 +385,16 @@ fn zscan(call: &mut Call<'_, '_>) -> CommandResult {
         0
     } else {
         let options = ScanOptions::parse(&call.args[3..], ScanOf::Members)?;
-        let mut text = Vec::new();
+        let (mut text, small) = (Vec::new(), call.txn.is_packed(key));
         call.txn.sorted_set_scan(key, start, options.count, &mut |member, score| {
             if options.wants(member) {
                 text.clear();
-                crate::resp::write_double(&mut text, score);
+                match whole(score) {
+                    Some(number) if small => {
+                        text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+                    }
+                    _ => crate::resp::write_double(&mut text, score),
+                }
                 found.push(member);
                 found.push(&text);
             }
