@@ -5,12 +5,13 @@
 //! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
 //!
 //! Values are changed by a file for each kind ([`string`](crate::txn::string), [`hash`](crate::txn::hash), [`list`](crate::txn::list),
-//! [`set`](crate::txn::set)); this file holds the locks, the record and what concerns a key as a whole.
+//! [`set`](crate::txn::set), [`sorted_set`](crate::txn::sorted_set)); this file holds the locks, the record and what concerns a key as a whole.
 
 mod bring;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod set;
+pub(crate) mod sorted_set;
 pub(crate) mod string;
 
 use crate::change::{self, Change};

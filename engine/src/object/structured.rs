@@ -1,6 +1,6 @@
-//! Objects that have outgrown the flat form: growable strings, hashes and sets with an index of their own, lists in chunks.
+//! Objects that have outgrown the flat form: growable strings; hashes, sets and sorted sets with an index of their own; lists in chunks.
 
-use super::{Kind, List, MemberTable, Policy, layout, packed_hash, packed_set};
+use super::{Kind, List, MemberTable, Policy, SortedSet, layout, packed_hash, packed_set};
 use crate::key::KeyHasher;
 use crate::location::Location;
 use crate::table::{Hashed, Table};
@@ -21,6 +21,7 @@ pub(crate) enum Body {
     Hash(FieldTable),
     Set(MemberTable),
     List(List),
+    SortedSet(SortedSet),
 }
 
 /// One field of a large hash.
@@ -146,6 +147,7 @@ impl Structured {
             }
             Body::Set(members) => Body::Set(members.clone()),
             Body::List(list) => Body::List(list.copy()),
+            Body::SortedSet(set) => Body::SortedSet(set.copy()),
         };
         Structured::new(database, key, self.policy, body)
     }
@@ -168,6 +170,7 @@ impl Structured {
             Body::Hash(_) => Kind::Hash,
             Body::Set(_) => Kind::Set,
             Body::List(_) => Kind::List,
+            Body::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -179,6 +182,7 @@ impl Structured {
             Body::Hash(fields) => fields.for_each(&mut |name, value| packed_hash::put(out, name, value)),
             Body::Set(members) => members.iter().for_each(|member| packed_set::put(out, member)),
             Body::List(list) => list.encode(out),
+            Body::SortedSet(set) => set.encode(out),
         }
     }
 
@@ -190,6 +194,7 @@ impl Structured {
             Body::Hash(fields) => fields.bytes + fields.len() * 40,
             Body::Set(members) => members.memory_bytes(),
             Body::List(list) => list.memory_bytes(),
+            Body::SortedSet(set) => set.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body
     }
