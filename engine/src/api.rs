@@ -255,6 +255,53 @@ impl Db {
         Ok(self.write(key, field.len(), Access::Delete, |txn, key| txn.hash_remove(key, field))??)
     }
 
+    /// Adds members to a set, creating it; how many are new. Keeps the key's deadline.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`]; as [`set`](Self::set).
+    pub fn set_add(&self, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
+        let bytes = within_members(members)?;
+        Ok(self.write(key, bytes, Access::Write, |txn, key| txn.set_add(key, members))??)
+    }
+
+    /// Removes members of a set, and the key with the last one; how many were there.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`]; as [`delete`](Self::delete).
+    pub fn set_remove(&self, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
+        let bytes = within_members(members)?;
+        Ok(self.write(key, bytes, Access::Delete, |txn, key| txn.set_remove(key, members))??)
+    }
+
+    /// Whether a set has a member; false if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no set.
+    pub fn set_contains(&self, key: &[u8], member: &[u8]) -> Result<bool, Error> {
+        Ok(self.read(key, |txn, key| txn.set_contains(key, member))??)
+    }
+
+    /// All members of a set; empty if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no set.
+    pub fn set_members(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(self.read(key, |txn, key| {
+            let members = txn.set_members(key)?;
+            Ok::<_, crate::WrongKind>(
+                members.map_or_else(Vec::new, |members| members.iter().map(<[u8]>::to_vec).collect()),
+            )
+        })??)
+    }
+
+    /// How many members a set has; 0 if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no set.
+    pub fn set_len(&self, key: &[u8]) -> Result<usize, Error> {
+        Ok(self.read(key, |txn, key| txn.set_len(key))??)
+    }
+
     /// Pushes elements to an end of a list one after the other, creating it; how many it has then. Keeps the key's deadline.
     ///
     /// # Errors
@@ -325,53 +372,6 @@ impl Db {
             let (start, count) = positions(&range, txn.list_len(key)?);
             txn.list_trim(key, start, count)
         })??)
-    }
-
-    /// Adds members to a set, creating it; how many are new. Keeps the key's deadline.
-    ///
-    /// # Errors
-    /// [`Error::WrongKind`]; as [`set`](Self::set).
-    pub fn set_add(&self, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
-        let bytes = within_members(members)?;
-        Ok(self.write(key, bytes, Access::Write, |txn, key| txn.set_add(key, members))??)
-    }
-
-    /// Removes members of a set, and the key with the last one; how many were there.
-    ///
-    /// # Errors
-    /// [`Error::WrongKind`]; as [`delete`](Self::delete).
-    pub fn set_remove(&self, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
-        let bytes = within_members(members)?;
-        Ok(self.write(key, bytes, Access::Delete, |txn, key| txn.set_remove(key, members))??)
-    }
-
-    /// Whether a set has a member; false if there is no such key.
-    ///
-    /// # Errors
-    /// [`Error::WrongKind`] if the key holds no set.
-    pub fn set_contains(&self, key: &[u8], member: &[u8]) -> Result<bool, Error> {
-        Ok(self.read(key, |txn, key| txn.set_contains(key, member))??)
-    }
-
-    /// All members of a set; empty if there is no such key.
-    ///
-    /// # Errors
-    /// [`Error::WrongKind`] if the key holds no set.
-    pub fn set_members(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self.read(key, |txn, key| {
-            let members = txn.set_members(key)?;
-            Ok::<_, crate::WrongKind>(
-                members.map_or_else(Vec::new, |members| members.iter().map(<[u8]>::to_vec).collect()),
-            )
-        })??)
-    }
-
-    /// How many members a set has; 0 if there is no such key.
-    ///
-    /// # Errors
-    /// [`Error::WrongKind`] if the key holds no set.
-    pub fn set_len(&self, key: &[u8]) -> Result<usize, Error> {
-        Ok(self.read(key, |txn, key| txn.set_len(key))??)
     }
 
     /// An atomic step over several keys of this database: `run` gets the transaction and the hashed keys, in the order given. What it changed

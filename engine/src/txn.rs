@@ -4,13 +4,14 @@
 //! dropped. What it changes takes effect at once and is one record in the log: after a crash all of it is there, or none. It does no
 //! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
 //!
-//! Values are changed by a file for each kind ([`hash`](crate::txn::hash) and so on); this file holds the locks, the record and what
-//! concerns a key as a whole.
+//! Values are changed by a file for each kind ([`string`](crate::txn::string), [`hash`](crate::txn::hash), [`list`](crate::txn::list),
+//! [`set`](crate::txn::set), [`sorted_set`](crate::txn::sorted_set)); this file holds the locks, the record and what concerns a key as a whole.
 
 mod bring;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod set;
+pub(crate) mod sorted_set;
 pub(crate) mod string;
 
 use crate::change::{self, Change};

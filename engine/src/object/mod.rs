@@ -12,7 +12,11 @@ mod packed;
 pub(crate) mod packed_hash;
 pub(crate) mod packed_list;
 pub(crate) mod packed_set;
+pub(crate) mod packed_sorted_set;
+mod rank_tree;
 mod slab;
+pub(crate) mod sorted_run;
+mod sorted_set;
 mod structured;
 
 use crate::key::KeyHasher;
@@ -24,6 +28,7 @@ pub(crate) use list::List;
 pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
+pub(crate) use sorted_set::SortedSet;
 pub(crate) use structured::{Body, FieldTable, Structured};
 
 /// What kind of value a key holds.
@@ -76,19 +81,21 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    let elements = match kind {
-        Kind::Hash => packed_hash::len,
-        Kind::List => packed_list::len,
-        Kind::Set => packed_set::len,
-        Kind::String | Kind::SortedSet => return None,
-    };
     let parts = layout::parts(flat);
-    if flat.len() <= PACKED_BYTES_MAX && elements(parts.payload) <= PACKED_FIELDS_MAX {
+    let elements = match kind {
+        Kind::Hash => packed_hash::len(parts.payload),
+        Kind::List => packed_list::parts(parts.payload).0,
+        Kind::Set => packed_set::len(parts.payload),
+        Kind::SortedSet => packed_sorted_set::len(parts.payload),
+        Kind::String => return None,
+    };
+    if flat.len() <= PACKED_BYTES_MAX && elements <= PACKED_FIELDS_MAX {
         return None;
     }
     let body = match kind {
         Kind::List => Body::List(List::of(parts.payload)),
         Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
+        Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
         _ => Body::Hash(FieldTable::of(parts.payload, hasher)),
     };
     let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);

@@ -287,7 +287,7 @@ impl Simulation {
             20 => Operation::Copy(id, self.id()),
             21..=22 => Operation::SetAdd(id, self.members()),
             23 => Operation::SetRemove(id, self.members()),
-            25..=34 => self.list_operation(id),
+            24..=33 => self.list_operation(id),
             _ => Operation::Delete(id),
         }
     }

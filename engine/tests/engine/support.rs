@@ -18,8 +18,8 @@ pub(crate) type Id = (u8, Vec<u8>);
 pub(crate) enum Content {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
-    List(VecDeque<Vec<u8>>),
     Set(BTreeSet<Vec<u8>>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -29,11 +29,11 @@ impl std::fmt::Debug for Content {
         match self {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
+            Content::Set(members) => write!(f, "set of {} members", members.len()),
             Content::List(elements) => {
                 let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
                 write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
             }
-            Content::Set(members) => write!(f, "set of {} members", members.len()),
         }
     }
 }
@@ -64,19 +64,19 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             assert_eq!(txn.hash_len(&key).expect("a hash"), fields.len());
             Content::Hash(fields)
         }
-        Kind::List => {
-            let mut elements = VecDeque::new();
-            txn.list_range(&key, 0, usize::MAX, &mut |element| elements.push_back(element.to_vec()))
-                .expect("a list");
-            assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
-            Content::List(elements)
-        }
         Kind::Set => {
             let members = txn.set_members(&key).expect("a set").expect("there");
             let all: BTreeSet<_> = members.iter().map(<[u8]>::to_vec).collect();
             assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
             assert!(all.iter().all(|member| members.contains(member)));
             Content::Set(all)
+        }
+        Kind::List => {
+            let mut elements = VecDeque::new();
+            txn.list_range(&key, 0, usize::MAX, &mut |element| elements.push_back(element.to_vec()))
+                .expect("a list");
+            assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
+            Content::List(elements)
         }
         other => panic!("nobody made a {other:?}"),
     };

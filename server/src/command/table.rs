@@ -31,6 +31,10 @@ const FAMILIES: &[&[Command]] = &[
     super::set::COMMANDS,
     super::set_algebra::COMMANDS,
     super::set_pick::COMMANDS,
+    super::sorted_set::COMMANDS,
+    super::sorted_set_algebra::COMMANDS,
+    super::sorted_set_pop::COMMANDS,
+    super::sorted_set_range::COMMANDS,
     super::string::COMMANDS,
 ];
 

@@ -74,8 +74,9 @@ fn taste(row: &Command) -> Taste {
     match row.group {
         "string" | "bitmap" => Taste::Strings,
         "hash" => Taste::Hashes,
-        "list" => Taste::Lists,
         "set" => Taste::Sets,
+        "list" => Taste::Lists,
+        "sorted-set" => Taste::SortedSets,
         _ => Taste::Anything,
     }
 }
@@ -109,6 +110,8 @@ impl Stream {
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
                     "sadd" => 200,
+                    "zadd" => 400,
+                    "bzpopmin" | "bzpopmax" | "bzmpop" => 10,
                     _ => 50,
                 };
                 Some(Entry {
@@ -184,7 +187,9 @@ impl Stream {
             }
             1 => args.push(values::fill(&mut self.draw, "word", taste, now_ms)),
             2 if args.len() > 1 => {
-                let at = 1 + self.draw.below(args.len() - 1);
+                // Bytes are in no order where scores differ.
+                let first = if values::is_ordered_by_bytes(&args[1]) && args.len() > 2 { 2 } else { 1 };
+                let at = first + self.draw.below(args.len() - first);
                 args[at] = values::fill(&mut self.draw, "word", taste, now_ms);
             }
             _ => {}

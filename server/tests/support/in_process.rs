@@ -26,6 +26,10 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::hash_pick::COMMANDS,
         command::list::COMMANDS,
         command::list_move::COMMANDS,
+        command::sorted_set::COMMANDS,
+        command::sorted_set_algebra::COMMANDS,
+        command::sorted_set_pop::COMMANDS,
+        command::sorted_set_range::COMMANDS,
         command::object::COMMANDS,
         command::memory::COMMANDS,
     ]
