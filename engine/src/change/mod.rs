@@ -13,6 +13,7 @@ use crate::object::{Kind, Object, Structured};
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
+pub(crate) use hash::TimedChange;
 
 /// A change of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Change<'a> {
     SetField { field: &'a [u8], value: &'a [u8] },
     /// A field is gone; it was not the last.
     RemoveField { field: &'a [u8] },
+    /// What has to do with deadlines of a hash's fields.
+    Timed(TimedChange<'a>),
     /// Bytes inside or behind a string.
     WriteAt { offset: u64, bytes: &'a [u8] },
     /// A string loses what is behind this length.
@@ -31,6 +34,7 @@ pub(crate) enum Change<'a> {
 const SET_FIELD: u8 = 4;
 const REMOVE_FIELD: u8 = 5;
 const WRITE_AT: u8 = 6;
+const TIMED: u8 = 12;
 const TRUNCATE: u8 = 14;
 
 /// What applying a change did.
@@ -45,7 +49,7 @@ impl<'a> Change<'a> {
     /// The kind of value that it is for.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Change::SetField { .. } | Change::RemoveField { .. } => Kind::Hash,
+            Change::SetField { .. } | Change::RemoveField { .. } | Change::Timed(_) => Kind::Hash,
             Change::WriteAt { .. } | Change::Truncate { .. } => Kind::String,
         }
     }
@@ -55,6 +59,7 @@ impl<'a> Change<'a> {
         match self {
             Change::SetField { .. } => SET_FIELD,
             Change::RemoveField { .. } => REMOVE_FIELD,
+            Change::Timed(_) => TIMED,
             Change::WriteAt { .. } => WRITE_AT,
             Change::Truncate { .. } => TRUNCATE,
         }
@@ -68,6 +73,7 @@ impl<'a> Change<'a> {
                 varint::put_slice(out, value);
             }
             Change::RemoveField { field } => varint::put_slice(out, field),
+            Change::Timed(change) => change.encode(out),
             Change::WriteAt { offset, bytes } => {
                 varint::put(out, offset);
                 varint::put_slice(out, bytes);
@@ -83,6 +89,7 @@ impl<'a> Change<'a> {
                 Change::SetField { field: varint::take_slice(rest)?, value: varint::take_slice(rest)? }
             }
             REMOVE_FIELD => Change::RemoveField { field: varint::take_slice(rest)? },
+            TIMED => Change::Timed(TimedChange::take(rest)?),
             WRITE_AT => Change::WriteAt { offset: varint::take(rest)?, bytes: varint::take_slice(rest)? },
             TRUNCATE => Change::Truncate { length: varint::take(rest)? },
             _ => return None,
@@ -106,6 +113,7 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
     match *change {
         Change::SetField { field, value } => hash::apply_set(shard, place, hasher, field, value),
         Change::RemoveField { field } => hash::apply_remove(shard, place, hasher, field),
+        Change::Timed(change) => hash::apply_timed(shard, place, hasher, change),
         Change::WriteAt { offset, bytes } => string::apply_write_at(shard, place, offset as usize, bytes),
         Change::Truncate { length } => string::apply_truncate(shard, place, length as usize),
     }
@@ -119,6 +127,7 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
         Change::SetField { field, .. } | Change::RemoveField { field } => {
             hash::invert(object, hasher, field, inverse);
         }
+        Change::Timed(change) => hash::invert_timed(object, hasher, change, inverse),
         Change::WriteAt { offset, bytes } => string::invert_write_at(object, offset as usize, bytes, inverse),
         Change::Truncate { length } => string::invert_truncate(object, length as usize, inverse),
     }

@@ -17,11 +17,21 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::Delete(id) => own(id).delete(&id.1).map(Answer::Bool),
         Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
         Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
+        Operation::HashSetUntil(id, field, value, until_ms) => {
+            own(id).hash_set_until(&id.1, field, value, Some(*until_ms)).map(Answer::Bool)
+        }
+        Operation::FieldDeadline(id, field, until_ms) => {
+            own(id).hash_expire_at_ms(&id.1, field, *until_ms).map(Answer::Bool)
+        }
         Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
         Operation::Clear(database) => {
             db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
         }
-        Operation::WriteAt(..) | Operation::Rename(..) | Operation::Copy(..) | Operation::Transaction(_) => {
+        Operation::WriteAt(..)
+        | Operation::HashUpdate(..)
+        | Operation::Rename(..)
+        | Operation::Copy(..)
+        | Operation::Transaction(_) => {
             let ids = operation.ids();
             let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
             while !db.admit_now(64, Access::Write)? {
@@ -72,6 +82,15 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::ExpireAt(_, at) => Answer::Bool(txn.set_deadline(&key, *at)),
         Operation::HashSet(_, field, value) => {
             txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashSetUntil(_, field, value, until_ms) => {
+            txn.hash_set_until(&key, field, value, Some(*until_ms)).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashUpdate(_, field, value) => {
+            txn.hash_update(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::FieldDeadline(_, field, until_ms) => {
+            txn.hash_set_field_deadline(&key, field, *until_ms).map_or_else(wrong, Answer::Bool)
         }
         Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
         Operation::WriteAt(_, offset, bytes) => {
