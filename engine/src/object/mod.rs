@@ -46,7 +46,8 @@ pub(crate) struct Deaths {
     /// When the last one does, and the key with it; [`NEVER`](crate::expiry::NEVER) if some have no deadline.
     pub(crate) last_ms: u64,
     /// The key's own deadline, if it is not before `last_ms`: an entry's deadline is the earlier of the two, so that it says of itself when
-    /// it is dead. If the entry's is earlier than `last_ms`, that is the key's own, and this is out of date.
+    /// it is dead. If the entry's is earlier than `last_ms`, or the fields don't all die, the
+    /// entry's is the key's own, and this is out of date.
     pub(crate) key_deadline_ms: u64,
 }
 

@@ -25,7 +25,11 @@ impl Entry {
     #[inline]
     pub(crate) fn key_deadline_ms(&self) -> u64 {
         match self.deaths() {
-            Some(deaths) if self.deadline_ms >= deaths.last_ms => deaths.key_deadline_ms,
+            Some(Deaths { last_ms, key_deadline_ms, .. })
+                if last_ms != NEVER && self.deadline_ms >= last_ms =>
+            {
+                key_deadline_ms
+            }
             _ => self.deadline_ms,
         }
     }

@@ -521,7 +521,8 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
         };
         let mut latest_ms =
             item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
-        if item.reclaimed_ms != 0 {
+        // (What was reclaimed with its last field has the deadline that it had.)
+        if item.reclaimed_ms >= item.deadline_ms {
             latest_ms = latest_ms.min(item.reclaimed_ms);
         }
         let alive = match &*item.content {
