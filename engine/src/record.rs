@@ -243,6 +243,8 @@ mod tests {
                 name: Name::Hash(1),
                 change: Change::Timed(TimedChange::KeyDeadline { deadline_ms: 1 << 41 }),
             },
+            Operation::Change { name: by_key, change: Change::AddMembers { members: b"\x01a\0" } },
+            Operation::Change { name: Name::Hash(1), change: Change::RemoveMembers { members: b"\x02ab" } },
             Operation::Change { name: by_key, change: Change::WriteAt { offset: 1 << 29, bytes: b"tail" } },
             Operation::Change { name: by_key, change: Change::Truncate { length: 1 << 29 } },
             Operation::Copy { name: Name::Hash(1), database: 3, key: b"" },

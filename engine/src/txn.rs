@@ -4,11 +4,12 @@
 //! dropped. What it changes takes effect at once and is one record in the log: after a crash all of it is there, or none. It does no
 //! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
 //!
-//! Values are changed by [`string`](crate::txn::string) and [`hash`](crate::txn::hash); this file holds the locks, the record and what
+//! Values are changed by [`string`](crate::txn::string), [`hash`](crate::txn::hash) and [`set`](crate::txn::set); this file holds the locks, the record and what
 //! concerns a key as a whole.
 
 mod bring;
 pub(crate) mod hash;
+pub(crate) mod set;
 pub(crate) mod string;
 
 use crate::change::{self, Change, TimedChange};

@@ -7,8 +7,10 @@
 mod field_table;
 mod handle;
 pub(crate) mod layout;
+mod member_table;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_set;
 mod slab;
 mod structured;
 
@@ -19,6 +21,7 @@ use crate::location::Location;
 pub(crate) use field_table::FieldTable;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
+pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use structured::{Body, Structured};
@@ -86,17 +89,24 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    if kind != Kind::Hash {
-        return None;
-    }
     let parts = layout::parts(flat);
-    let fields = packed_hash::Fields::of(flat);
-    if flat.len() <= PACKED_BYTES_MAX && fields.len() <= PACKED_FIELDS_MAX {
+    let elements = match kind {
+        Kind::Hash => packed_hash::Fields::of(flat).len(),
+        Kind::Set => packed_set::len(parts.payload),
+        Kind::String | Kind::List | Kind::SortedSet => return None,
+    };
+    if flat.len() <= PACKED_BYTES_MAX && elements <= PACKED_FIELDS_MAX {
         return None;
     }
-    let key_deadline_ms = fields.deaths().map_or(NEVER, |deaths| deaths.key_deadline_ms);
-    let fields = FieldTable::of(fields.iter(), key_deadline_ms, hasher);
-    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, Body::Hash(fields));
+    let body = match kind {
+        Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
+        _ => {
+            let fields = packed_hash::Fields::of(flat);
+            let key_deadline_ms = fields.deaths().map_or(NEVER, |deaths| deaths.key_deadline_ms);
+            Body::Hash(FieldTable::of(fields.iter(), key_deadline_ms, hasher))
+        }
+    };
+    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
     Some(Object::Structured(Box::new(grown)))
 }
 

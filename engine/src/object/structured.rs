@@ -1,6 +1,6 @@
-//! Objects that have outgrown the flat form: growable strings, hashes with an index of their own.
+//! Objects that have outgrown the flat form: growable strings, hashes and sets with an index of their own.
 
-use super::{Deaths, FieldTable, Kind, Policy, layout};
+use super::{Deaths, FieldTable, Kind, MemberTable, Policy, layout, packed_set};
 use crate::location::Location;
 
 /// An object with its key, in growable form.
@@ -17,6 +17,7 @@ pub(crate) struct Structured {
 pub(crate) enum Body {
     String(Vec<u8>),
     Hash(FieldTable),
+    Set(MemberTable),
 }
 
 impl Structured {
@@ -30,6 +31,7 @@ impl Structured {
         let body = match &self.body {
             Body::String(value) => Body::String(value.clone()),
             Body::Hash(fields) => Body::Hash(fields.clone()),
+            Body::Set(members) => Body::Set(members.clone()),
         };
         Structured::new(database, key, self.policy, body)
     }
@@ -50,6 +52,7 @@ impl Structured {
         match self.body {
             Body::String(_) => Kind::String,
             Body::Hash(_) => Kind::Hash,
+            Body::Set(_) => Kind::Set,
         }
     }
 
@@ -60,6 +63,7 @@ impl Structured {
         match &self.body {
             Body::String(value) => out.extend_from_slice(value),
             Body::Hash(fields) => fields.encode(tag, out),
+            Body::Set(members) => members.iter().for_each(|member| packed_set::put(out, member)),
         }
     }
 
@@ -76,6 +80,7 @@ impl Structured {
         let body = match &self.body {
             Body::String(value) => value.capacity(),
             Body::Hash(fields) => fields.memory_bytes(),
+            Body::Set(members) => members.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body
     }

@@ -2,7 +2,7 @@
 
 use super::support::{Content, Id, NEVER, Seen};
 use sessile::{Expiry, Touch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub(crate) enum Operation {
     HashUpdate(Id, Vec<u8>, Vec<u8>),
     FieldDeadline(Id, Vec<u8>, Option<u64>),
     HashRemove(Id, Vec<u8>),
+    SetAdd(Id, Vec<Vec<u8>>),
+    SetRemove(Id, Vec<Vec<u8>>),
     WriteAt(Id, usize, Vec<u8>),
     Rename(Id, Id),
     Copy(Id, Id),
@@ -83,6 +85,7 @@ impl Operation {
             | FieldDeadline(id, ..)
             | HashRemove(id, _)
             | WriteAt(id, ..) => vec![id.clone()],
+            SetAdd(id, _) | SetRemove(id, _) => vec![id.clone()],
             Rename(from, to) | Copy(from, to) => vec![from.clone(), to.clone()],
             Clear(_) => Vec::new(),
             Transaction(all) => all.iter().flat_map(Operation::ids).collect(),
@@ -107,7 +110,7 @@ impl Operation {
             GetAndTouch(id, by) => match live(world, id, now_ms).map(|item| Rc::clone(&item.content)) {
                 None => Answer::Value(None),
                 Some(content) => match &*content {
-                    Content::Hash(_) => Answer::WrongKind,
+                    Content::Hash(_) | Content::Set(_) => Answer::WrongKind,
                     Content::String(bytes) => {
                         touch(world, id, *by, now_ms);
                         Answer::Value(Some(bytes.clone()))
@@ -136,7 +139,7 @@ impl Operation {
                 hash_set(world, id, field, value, until_ms, now_ms)
             }
             FieldDeadline(id, field, until_ms) => {
-                if live(world, id, now_ms).is_some_and(|item| matches!(*item.content, Content::String(_))) {
+                if live(world, id, now_ms).is_some_and(|item| !matches!(*item.content, Content::Hash(_))) {
                     return Answer::WrongKind;
                 }
                 let there = live_field(world, id, field, now_ms).is_some();
@@ -169,7 +172,7 @@ impl Operation {
                         }
                         Answer::Bool(there)
                     }
-                    Content::String(_) => Answer::WrongKind,
+                    _ => Answer::WrongKind,
                 }
             }
             WriteAt(id, offset, bytes) => {
@@ -181,7 +184,36 @@ impl Operation {
                         value[*offset..end].copy_from_slice(bytes);
                         Answer::Length(value.len())
                     }
-                    Content::Hash(_) => Answer::WrongKind,
+                    _ => Answer::WrongKind,
+                }
+            }
+            SetAdd(id, members) => {
+                let item = live_or(world, id, now_ms, || Content::Set(BTreeSet::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.extend(members.iter().cloned());
+                        Answer::Length(all.len() - before)
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            SetRemove(id, members) => {
+                if live(world, id, now_ms).is_none() {
+                    return Answer::Length(0);
+                }
+                let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.retain(|member| !members.contains(member));
+                        let removed = before - all.len();
+                        if all.is_empty() {
+                            world.remove(id);
+                        }
+                        Answer::Length(removed)
+                    }
+                    _ => Answer::WrongKind,
                 }
             }
             Rename(from, to) => {
@@ -213,7 +245,7 @@ impl Item {
     pub(crate) fn dies_ms(&self) -> u64 {
         let last_ms = match &*self.content {
             Content::Hash(fields) => fields.values().map(|(_, until_ms)| *until_ms).max().unwrap_or(NEVER),
-            Content::String(_) => NEVER,
+            _ => NEVER,
         };
         self.deadline_ms.min(last_ms)
     }
@@ -223,7 +255,7 @@ impl Item {
 fn live_field(world: &World, id: &Id, field: &[u8], now_ms: u64) -> Option<u64> {
     match &*live(world, id, now_ms)?.content {
         Content::Hash(fields) => fields.get(field).map(|(_, until_ms)| *until_ms).filter(|&at| at > now_ms),
-        Content::String(_) => None,
+        _ => None,
     }
 }
 
@@ -241,7 +273,7 @@ fn hash_set(world: &mut World, id: &Id, field: &[u8], value: &[u8], until_ms: u6
             fields.insert(field.to_vec(), (value.to_vec(), until_ms));
             Answer::Bool(new)
         }
-        Content::String(_) => Answer::WrongKind,
+        _ => Answer::WrongKind,
     }
 }
 
@@ -530,7 +562,7 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
                 let alive = fields.iter().filter(|(_, (_, until_ms))| *until_ms > now_ms);
                 &Content::Hash(alive.map(|(field, value)| (field.clone(), value.clone())).collect())
             }
-            string => string,
+            other => other,
         };
         if *alive != seen.content {
             return Err(format!("{} holds {:?} instead of {:?}", name(), seen.content, item.content));

@@ -262,10 +262,20 @@ impl Simulation {
         format!("field {}", self.rng.below(fields)).into_bytes()
     }
 
+    /// Integers, mostly: some, or more than a flat set has.
+    fn members(&mut self) -> Vec<Vec<u8>> {
+        let count = if self.rng.chance(15) { self.rng.below(300) } else { self.rng.below(6) };
+        let member = |rng: &mut Rng| match rng.below(4) {
+            0 => format!("member {}", rng.below(200)).into_bytes(),
+            _ => (rng.below(400) as i64 - 200).to_string().into_bytes(),
+        };
+        (0..=count).map(|_| member(&mut self.rng)).collect()
+    }
+
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(27) {
+        match self.rng.below(30) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -285,6 +295,8 @@ impl Simulation {
             23 => Operation::HashUpdate(id, self.field(), self.bytes()),
             24 => Operation::FieldDeadline(id, self.field(), Some(self.moment(now_ms))),
             25 => Operation::FieldDeadline(id, self.field(), None),
+            26..=27 => Operation::SetAdd(id, self.members()),
+            28 => Operation::SetRemove(id, self.members()),
             _ => Operation::Delete(id),
         }
     }

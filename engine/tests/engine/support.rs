@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -19,6 +19,7 @@ pub(crate) enum Content {
     String(Vec<u8>),
     /// Fields with their values and deadlines, in ms since the epoch, or [`NEVER`].
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, u64)>),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -28,6 +29,7 @@ impl std::fmt::Debug for Content {
         match self {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
+            Content::Set(members) => write!(f, "set of {} members", members.len()),
         }
     }
 }
@@ -62,6 +64,13 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
                 assert_eq!(txn.hash_field_deadline(&key, field), Ok(deadline_ms));
             }
             Content::Hash(fields)
+        }
+        Kind::Set => {
+            let members = txn.set_members(&key).expect("a set").expect("there");
+            let all: BTreeSet<_> = members.iter().map(<[u8]>::to_vec).collect();
+            assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
+            assert!(all.iter().all(|member| members.contains(member)));
+            Content::Set(all)
         }
         other => panic!("nobody made a {other:?}"),
     };

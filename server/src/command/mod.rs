@@ -31,14 +31,23 @@ pub mod memory;
 mod number;
 pub mod object;
 pub mod persistence;
+pub mod pubsub;
 pub mod range;
 pub mod reference;
 pub mod scan;
+pub mod set;
+pub mod set_algebra;
+pub mod set_pick;
 pub mod string;
 pub mod table;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
+
+/// Whether a name matches a pattern, as `PSUBSCRIBE` has them.
+pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
+    glob::matches(pattern, name, glob::Case::Sensitive)
+}
 
 use crate::notify::{self, Events};
 use crate::resp::Reply;
@@ -98,6 +107,15 @@ pub enum KeySpec {
         step: i32,
         /// Reports each key in the order that the handler knows.
         find: FindKeys,
+    },
+    /// No keys; but shard channels, whose places `COMMAND` tells as if they were keys, since they decide on the node of a cluster.
+    Channels {
+        /// Index of the first.
+        first: i32,
+        /// Index of the last, negative from the end.
+        last: i32,
+        /// Distance.
+        step: i32,
     },
 }
 
@@ -288,6 +306,8 @@ pub struct Settings {
     pub hash_max_listpack_entries: usize,
     /// `hash-max-listpack-value`.
     pub hash_max_listpack_value: usize,
+    /// `set-max-intset-entries`.
+    pub set_max_intset_entries: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -298,6 +318,7 @@ impl Default for Settings {
             proto_max_bulk_len: 512 << 20,
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
             notify_events: 0,
         }
     }

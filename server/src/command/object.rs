@@ -124,7 +124,15 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
             if small { "listpack" } else { "hashtable" }
         }
         Kind::List => "quicklist",
-        Kind::Set => "hashtable",
+        Kind::Set => match call.txn.set_members(key) {
+            Ok(Some(members))
+                if members.len() <= call.settings.set_max_intset_entries
+                    && members.iter().all(|member| parse_integer(member).is_some()) =>
+            {
+                "intset"
+            }
+            _ => "hashtable",
+        },
         Kind::SortedSet => "skiplist",
     })
 }
@@ -174,6 +182,9 @@ fn debug_object(call: &mut Call<'_, '_>) -> CommandResult {
     let Some(encoding) = encoding_of(call) else { return Err("ERR no such key".into()) };
     let mut length = call.txn.string(key).ok().flatten().map_or(0, <[u8]>::len);
     let _ = call.txn.hash_for_each(key, &mut |field, value| length += field.len() + value.len());
+    if let Ok(Some(members)) = call.txn.set_members(key) {
+        length += members.iter().map(<[u8]>::len).sum::<usize>();
+    }
     call.reply.simple(&format!(
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
     ));

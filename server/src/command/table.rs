@@ -23,8 +23,12 @@ const FAMILIES: &[&[Command]] = &[
     super::memory::COMMANDS,
     super::object::COMMANDS,
     super::persistence::COMMANDS,
+    super::pubsub::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
+    super::set::COMMANDS,
+    super::set_algebra::COMMANDS,
+    super::set_pick::COMMANDS,
     super::string::COMMANDS,
 ];
 
