@@ -440,11 +440,17 @@ impl<'db> Txn<'db> {
 
     /// Ends the transaction: the log position that must be [acknowledged](crate::Db::acknowledged) before anyone is told;
     /// [`Lsn::ZERO`] if nothing was changed. (Dropping a transaction ends it too: what it changed is changed.)
-    pub fn commit(mut self) -> Lsn {
-        self.finish()
+    pub fn commit(self) -> Lsn {
+        self.commit_then(|_| {})
     }
 
-    fn finish(&mut self) -> Lsn {
+    /// As [`commit`](Self::commit), and calls `tell` with the position while the keys are still locked: what it tells of this transaction
+    /// comes before what is told of the next one over any of the keys. It must be quick, and must not use the database.
+    pub fn commit_then(mut self, tell: impl FnOnce(Lsn)) -> Lsn {
+        self.finish(tell)
+    }
+
+    fn finish(&mut self, tell: impl FnOnce(Lsn)) -> Lsn {
         let lsn = if self.record.is_empty() {
             Lsn::ZERO
         } else {
@@ -454,6 +460,7 @@ impl<'db> Txn<'db> {
         if !self.visitors.is_empty() {
             self.see_off();
         }
+        tell(lsn);
         self.shards.clear();
         let mut record = std::mem::take(&mut self.record);
         if record.capacity() <= RECORD_BYTES_KEPT {
@@ -471,7 +478,7 @@ impl<'db> Txn<'db> {
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.shards.is_empty() {
-            self.finish();
+            self.finish(|_| {});
         }
     }
 }

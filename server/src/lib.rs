@@ -12,6 +12,7 @@ pub mod connection;
 pub mod errand;
 pub mod inspect;
 pub mod log;
+pub mod monitor;
 pub mod net;
 pub mod notify;
 pub mod process;

@@ -32,7 +32,7 @@ const POSTED_OVERHEAD_BYTES: usize = size_of::<Posted>();
 pub enum Push {
     /// An array as RESP2 has it, whose elements read the same in both protocols. RESP3 has it as a push.
     Array(Arc<[u8]>),
-    /// The same bytes in both protocols.
+    /// The same bytes in both protocols, for whoever wants replies (`CLIENT REPLY`).
     Plain(Arc<[u8]>),
     /// Different bytes in each; none at all where they are empty.
     Each {

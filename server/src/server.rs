@@ -2,6 +2,7 @@
 
 use crate::client::Clients;
 use crate::config::{Config, Live};
+use crate::monitor::Monitors;
 use crate::net::LoopHandle;
 use crate::pubsub::PubSub;
 use crate::worker::Figures;
@@ -122,6 +123,8 @@ pub struct Server {
     pub shutdown: Shutdown,
     /// Who listens to which channel.
     pub pubsub: PubSub,
+    /// Who is shown every command.
+    pub monitors: Monitors,
     /// What was asked for of checkpoints.
     pub checkpoints: Checkpoints,
     /// 40 hexadecimal digits that no other run has.
@@ -164,6 +167,7 @@ impl Server {
             errors: Mutex::default(),
             shutdown: Shutdown::default(),
             pubsub: PubSub::default(),
+            monitors: Monitors::default(),
             checkpoints: Checkpoints::default(),
             run_id,
             started_ms,
