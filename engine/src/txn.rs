@@ -9,6 +9,7 @@
 
 mod bring;
 pub(crate) mod hash;
+mod observe;
 pub(crate) mod string;
 
 use crate::change::{self, Change};
@@ -83,6 +84,8 @@ pub struct Txn<'db> {
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
+    /// The observer was told of keys that the transaction found dead.
+    told: bool,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -117,6 +120,7 @@ impl<'db> Txn<'db> {
             garbage: SmallVec::new(),
             visitors: Vec::new(),
             changed: None,
+            told: false,
         }
     }
 
@@ -132,6 +136,7 @@ impl<'db> Txn<'db> {
             garbage: SmallVec::new(),
             visitors: Vec::new(),
             changed: None,
+            told: false,
         }
     }
 
@@ -470,6 +475,9 @@ impl<'db> Txn<'db> {
         if !self.garbage.is_empty() {
             let garbage = std::mem::take(&mut self.garbage);
             self.inner.free(garbage);
+        }
+        if self.told {
+            self.inner.observed.done();
         }
         lsn
     }

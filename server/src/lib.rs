@@ -15,6 +15,7 @@ pub mod log;
 pub mod monitor;
 pub mod net;
 pub mod notify;
+pub mod observer;
 pub mod process;
 pub mod pubsub;
 pub mod push;
