@@ -5,7 +5,7 @@
 
 use crate::pubsub::PubSub;
 use crate::push::Signals;
-use sessile::{Key, Lsn};
+use sessile::{ChangedKey, Key, Lsn};
 use std::io::Write;
 
 /// `K`: publish to `__keyspace@<db>__:<key>`.
@@ -112,6 +112,16 @@ impl Events {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Adds that keys were created.
+    pub fn push_created(&mut self, keys: Vec<ChangedKey>) {
+        self.0.extend(keys.into_iter().map(|ChangedKey { database, key }| Event {
+            class: NEW,
+            name: "new",
+            database,
+            key: key.into_vec(),
+        }));
     }
 
     /// In the order in which they happened.

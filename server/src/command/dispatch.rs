@@ -8,7 +8,7 @@ use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, L
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
 use crate::monitor::Source;
-use crate::notify::Events;
+use crate::notify::{self, Events};
 use crate::resp::{Protocol, Reply};
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
@@ -298,6 +298,9 @@ fn run_data(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
+    if worker.live.settings.notify_events & notify::NEW != 0 {
+        txn.note_creations();
+    }
     let mut call = Call {
         args,
         keys: &keys,
@@ -323,6 +326,7 @@ fn run_data(
             unreachable!("only commands on keys come here")
         }
     };
+    call.note_creations();
     let events = std::mem::take(&mut call.events);
     let Lookups { hits, misses } = call.lookups;
     if hits > 0 {
