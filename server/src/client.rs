@@ -97,6 +97,7 @@ impl Client {
         if let Some(mut subscriptions) = self.subscriptions.take() {
             server.pubsub.unsubscribe_all(&mut subscriptions, &self.card);
         }
+        server.monitors.leave(&self.card);
     }
 
     /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
@@ -185,6 +186,8 @@ pub struct ClientCard {
     pub patterns: AtomicUsize,
     /// Shard channels.
     pub shard_channels: AtomicUsize,
+    /// Whether it is shown every command (`MONITOR`).
+    pub monitors: AtomicBool,
     /// Commands run.
     pub commands: AtomicU64,
     /// Somebody asked for its end; its loop sees to it.
@@ -218,6 +221,7 @@ impl ClientCard {
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             shard_channels: AtomicUsize::new(0),
+            monitors: AtomicBool::new(false),
             commands: AtomicU64::new(0),
             killed: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
@@ -238,6 +242,7 @@ impl ClientCard {
         let names = self.names.lock().clone();
         let mut flags = String::new();
         for (set, letter) in [
+            (self.monitors.load(Ordering::Relaxed), 'O'),
             (self.is_subscriber(), 'P'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),

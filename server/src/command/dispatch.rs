@@ -7,12 +7,14 @@ use super::table::{Entry, table};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
+use crate::monitor::Source;
 use crate::notify::{self, Events};
 use crate::resp::{Protocol, Reply};
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
 
 /// One command of this many is timed.
 const TIMED_EVERY: u64 = 64;
@@ -157,6 +159,10 @@ pub fn execute(
         refuse(worker, reply, Some(entry), text.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
+    if client.listens && client.card.monitors.load(Ordering::Relaxed) && touches_keyspace(entry.command) {
+        refuse(worker, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
+        return Outcome::Done(Lsn::ZERO);
+    }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
@@ -212,10 +218,19 @@ pub fn execute(
         }
     }
     client.last_lsn = client.last_lsn.max(lsn);
-    if client.card.inbox.is_filled() {
-        return Outcome::Done(lsn.max(tell_first(client, reply, start)));
+    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    // What is posted from here on comes after the reply.
+    if !worker.server.monitors.is_empty() {
+        worker.server.monitors.show(
+            entry.command,
+            args,
+            Source::Client(client),
+            worker.server.db.now_us(),
+            &mut worker.signals,
+            worker.live.pushed_bytes_max(),
+        );
     }
-    Outcome::Done(lsn)
+    Outcome::Done(lsn.max(told))
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
@@ -312,6 +327,7 @@ fn run_data(
         }
     };
     call.note_creations();
+    let events = std::mem::take(&mut call.events);
     let Lookups { hits, misses } = call.lookups;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));
@@ -320,7 +336,14 @@ fn run_data(
         worker.figures.misses.add(u64::from(misses));
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    Ran::Done(result, txn.commit().max(deleted))
+    let lsn = txn.commit_then(|lsn| {
+        if !events.is_empty() {
+            let (pubsub, live) = (&worker.server.pubsub, &worker.live);
+            let flags = live.settings.notify_events;
+            events.publish(pubsub, flags, lsn, &mut worker.signals, live.pushed_bytes_max());
+        }
+    });
+    Ran::Done(result, lsn.max(deleted))
 }
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
@@ -359,6 +382,16 @@ pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn 
         }
         KeySpec::Across { find, .. } => find(args, database, each),
     }
+}
+
+/// Whether a command reads or writes keys, or may do so, or tells others something: what Redis refuses to replicas, which are what it takes
+/// the clients for that are shown every command.
+fn touches_keyspace(command: &Command) -> bool {
+    command.flags & (flags::WRITE | flags::READONLY) != 0
+        || matches!(
+            command.name,
+            "publish" | "spublish" | "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro"
+        )
 }
 
 fn access_of(command: &Command) -> Access {

@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::command::Settings;
+use crate::notify;
 use sessile::{Db, Durability, Eviction, Options};
 use std::time::Duration;
 
@@ -110,6 +111,11 @@ impl StorageLimits {
     }
 }
 
+/// The classes of events that are published anywhere.
+fn published(flags: u32) -> u32 {
+    if flags & (notify::KEYSPACE | notify::KEYEVENT) == 0 { 0 } else { flags }
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -175,7 +181,7 @@ impl Live {
                 set_max_intset_entries: size("set-max-intset-entries"),
                 zset_max_listpack_entries: size("zset-max-listpack-entries"),
                 zset_max_listpack_value: size("zset-max-listpack-value"),
-                notify_events: 0,
+                notify_events: published(notify::parse(config.get("notify-keyspace-events")).unwrap_or(0)),
             },
             storage: StorageLimits::from_config(config),
             password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
