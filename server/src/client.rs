@@ -3,7 +3,9 @@
 //! A [`Client`] belongs to one connection on one event loop. Its [`ClientCard`] is shared, so that `CLIENT LIST` and `CLIENT KILL` work
 //! across loops; the connection brings the card up to date once per read, with plain stores, never with a lock.
 
+use crate::blocked::Place;
 use parking_lot::Mutex;
+use sessile::Lsn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
@@ -41,6 +43,12 @@ pub struct Client {
     pub no_touch: bool,
     /// The command it last ran (its number in the table).
     pub last_command: u16,
+    /// What it runs must not wait: it is part of a transaction.
+    pub may_not_wait: bool,
+    /// Its place among those who wait, while it tries again.
+    pub place: Option<Place>,
+    /// Where its last write ends in the log.
+    pub last_write: Lsn,
 }
 
 impl Client {
@@ -56,6 +64,9 @@ impl Client {
             no_evict: false,
             no_touch: false,
             last_command: ClientCard::NO_COMMAND,
+            may_not_wait: false,
+            place: None,
+            last_write: Lsn::ZERO,
         }
     }
 
@@ -133,6 +144,8 @@ pub struct ClientCard {
     pub no_evict: AtomicBool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: AtomicBool,
+    /// Whether it waits: for an element, for time, for the end of a pause.
+    pub blocked: AtomicBool,
     /// Bytes of unfinished requests held.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies held.
@@ -161,6 +174,7 @@ impl ClientCard {
             closing: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             reply_bytes: AtomicUsize::new(0),
             commands: AtomicU64::new(0),
@@ -174,6 +188,7 @@ impl ClientCard {
         let names = self.names.lock().clone();
         let mut flags = String::new();
         for (set, letter) in [
+            (self.blocked.load(Ordering::Relaxed), 'b'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),
             (self.no_evict.load(Ordering::Relaxed), 'e'),

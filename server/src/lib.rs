@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blocked;
 pub mod client;
 pub mod command;
 pub mod command_line;
@@ -14,6 +15,7 @@ pub mod inspect;
 pub mod log;
 pub mod net;
 pub mod notify;
+pub mod pause;
 pub mod process;
 pub mod resp;
 pub mod serve;

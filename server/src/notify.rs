@@ -55,6 +55,11 @@ impl Events {
         self.0.push(Event { class, name, database: key.database(), key: key.bytes().to_vec() });
     }
 
+    /// Adds one that was noted elsewhere.
+    pub fn add(&mut self, event: Event) {
+        self.0.push(event);
+    }
+
     /// In the order in which they happened.
     pub fn iter(&self) -> impl Iterator<Item = &Event> {
         self.0.iter()

@@ -1,8 +1,10 @@
 //! What all event loops share: the engine, the configuration, who is connected, and the way to wake a loop.
 
+use crate::blocked::Blocked;
 use crate::client::Clients;
 use crate::config::{Config, Live};
 use crate::net::LoopHandle;
+use crate::pause::Pause;
 use crate::worker::Figures;
 use parking_lot::{Mutex, RwLock};
 use sessile::Db;
@@ -103,6 +105,10 @@ pub struct Server {
     pub config_file: Option<String>,
     /// Who is connected.
     pub clients: Clients,
+    /// Who waits.
+    pub blocked: Arc<Blocked>,
+    /// Whether clients are paused.
+    pub pause: Pause,
     /// Connections accepted and on their way to a loop.
     pub arriving: AtomicUsize,
     /// Commands a second, as last sampled.
@@ -152,6 +158,8 @@ impl Server {
             live_version: AtomicU64::new(0),
             config_file,
             clients: Clients::default(),
+            blocked: Arc::default(),
+            pause: Pause::default(),
             arriving: AtomicUsize::new(0),
             rate: Mutex::default(),
             loops: OnceLock::new(),
@@ -296,6 +304,14 @@ impl Server {
     /// Whether the process is about to end.
     pub fn is_shutting_down(&self) -> bool {
         self.shutdown.requested.load(Ordering::Relaxed)
+    }
+
+    /// Ends a pause: clients go on.
+    pub fn end_pause(&self) {
+        self.pause.end();
+        for handle in self.loops.get().into_iter().flatten() {
+            handle.wake();
+        }
     }
 
     /// Ends a client, on whichever loop it lives.

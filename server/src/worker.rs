@@ -3,6 +3,7 @@
 //! Everything here belongs to one thread, so that executing a command takes no lock but the engine's. Figures are atomics that only
 //! their own loop writes (plain stores); whoever asks for `INFO` adds the loops up.
 
+use crate::client::ClientCard;
 use crate::command::Random;
 use crate::command::table::table;
 use crate::config::Live;
@@ -127,6 +128,8 @@ pub struct Worker {
     pub now_ms: u64,
     /// Whether something was appended to the log since it was last pushed.
     pub wrote: bool,
+    /// Clients whose wait is over, thanks to what was executed here: their loops are to be told at the end of the turn.
+    pub told: Vec<Arc<ClientCard>>,
     spare_buffers: Vec<Vec<u8>>,
 }
 
@@ -146,6 +149,7 @@ impl Worker {
             figures,
             now_ms,
             wrote: false,
+            told: Vec::new(),
             spare_buffers: Vec::new(),
         }
     }

@@ -4,7 +4,10 @@
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
 use super::table::{Entry, table};
-use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
+use super::{
+    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, Timeout, flags,
+};
+use crate::blocked::{Awaited, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
 use crate::notify::Events;
@@ -37,6 +40,8 @@ pub struct ServerCall<'a> {
     brought: Option<Box<Errand>>,
     /// What it needs first; then nothing that it has written counts.
     wanted: Option<Box<Errand>>,
+    /// What it waits for; then nothing that it has written counts either.
+    wait: Option<Wait>,
 }
 
 impl ServerCall<'_> {
@@ -56,6 +61,16 @@ impl ServerCall<'_> {
         self.wanted = Some(Box::new(Errand::Checkpoint(Checkpoint::new(&self.worker.server.db))));
         None
     }
+
+    /// Has the client wait, and nothing that the command has written count; false if it may not wait here.
+    pub fn wait_for(&mut self, awaited: Awaited, timeout: Timeout) -> bool {
+        if self.client.may_not_wait {
+            return false;
+        }
+        let deadline_ms = timeout.deadline_ms(self.worker.now_ms);
+        self.wait = Some(self.worker.server.blocked.wait(&self.client.card, awaited, deadline_ms, None));
+        true
+    }
 }
 
 /// What became of a command.
@@ -67,6 +82,10 @@ pub enum Outcome {
     Busy,
     /// It needs this first: nothing was done; run it, and execute the same request again with it.
     Away(Box<Errand>),
+    /// It waits: nothing was done. The wait says what its reply is.
+    Waits(Wait),
+    /// Clients are paused: nothing was done; try again when they are not.
+    Postponed,
 }
 
 /// Runs one request. `brought` is the errand that the same request has asked for before, done; it is taken if the request came as far as to
@@ -133,6 +152,9 @@ pub fn execute(
             }
         }
     }
+    if worker.server.pause.stops(entry.command, false, worker.now_ms) {
+        return Outcome::Postponed;
+    }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
@@ -140,6 +162,7 @@ pub fn execute(
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
                 Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
+                Ran::Waits(wait) => return Outcome::Waits(wait),
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -164,11 +187,16 @@ pub fn execute(
             }
         }
         Run::Server(run) => {
-            let mut call = ServerCall { args, client, worker, reply, brought: brought.take(), wanted: None };
+            let mut call =
+                ServerCall { args, client, worker, reply, brought: brought.take(), wanted: None, wait: None };
             let result = run(&mut call);
             if let Some(errand) = call.wanted {
                 reply.truncate(start);
                 return Outcome::Away(errand);
+            }
+            if let Some(wait) = call.wait {
+                reply.truncate(start);
+                return Outcome::Waits(wait);
             }
             (result, Lsn::ZERO)
         }
@@ -187,6 +215,7 @@ pub fn execute(
             figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
         }
     }
+    client.place = None;
     Outcome::Done(lsn)
 }
 
@@ -196,13 +225,15 @@ enum Ran {
     Done(CommandResult, Lsn),
     /// It needs these values.
     Cold(Fetch),
+    /// There is nothing for it yet.
+    Waits(Wait),
 }
 
 fn run_data(
     worker: &mut Worker,
-    client: &Client,
+    client: &mut Client,
     reply: &mut Reply,
-    command: &Command,
+    command: &'static Command,
     access: Access,
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
@@ -214,6 +245,13 @@ fn run_data(
             keys.push(db.key(database, bytes));
         }
     });
+    let timeout = match command.run {
+        Run::Blocking(blocking) => match (blocking.timeout)(args) {
+            Ok(timeout) => timeout,
+            Err(error) => return Ran::Done(Err(error), Lsn::ZERO),
+        },
+        _ => Timeout::Never,
+    };
     let mut fetched = match brought.take().map(|errand| *errand) {
         Some(Errand::Values(fetch)) => Some(fetch),
         _ => None,
@@ -241,6 +279,11 @@ fn run_data(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
+    // To be asked while the shards are locked; see `blocked`.
+    let awaited = access != Access::Read && worker.server.blocked.may_await(&keys);
+    if awaited {
+        txn.note_changes();
+    }
     let mut call = Call {
         args,
         keys: &keys,
@@ -257,6 +300,16 @@ fn run_data(
         Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
             Ok(Served::NotYet) => {
+                if !client.may_not_wait
+                    && let Some(request) = Request::new(command, args, client.database, call.reply.protocol())
+                {
+                    let place = client.place.take();
+                    let deadline_ms =
+                        place.map_or_else(|| timeout.deadline_ms(worker.now_ms), |place| place.deadline_ms);
+                    let blocked = &worker.server.blocked;
+                    let wait = blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place);
+                    return Ran::Waits(wait);
+                }
                 (blocking.expired)(call.reply);
                 Ok(())
             }
@@ -267,6 +320,7 @@ fn run_data(
         }
     };
     let Lookups { hits, misses } = call.lookups;
+    let mut events = call.events;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));
     }
@@ -274,7 +328,25 @@ fn run_data(
         worker.figures.misses.add(u64::from(misses));
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    Ran::Done(result, txn.commit().max(deleted))
+    let lsn = if awaited {
+        let server = &worker.server;
+        let mut service = Service::new(
+            &server.db,
+            &server.blocked,
+            &worker.live.settings,
+            &mut worker.random,
+            &mut events,
+            &mut worker.told,
+        );
+        let leftover = service.serve_within(&mut txn, &keys);
+        let lsn = txn.commit();
+        service.committed(lsn);
+        service.serve_after(leftover);
+        lsn
+    } else {
+        txn.commit()
+    };
+    Ran::Done(result, lsn.max(deleted))
 }
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
@@ -315,7 +387,8 @@ pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn 
     }
 }
 
-fn access_of(command: &Command) -> Access {
+/// What a command does to the data.
+pub(crate) fn access_of(command: &Command) -> Access {
     if command.flags & flags::WRITE == 0 {
         Access::Read
     } else if command.flags & flags::DENYOOM == 0 {

@@ -108,9 +108,11 @@ fn server_section(text: &mut String, server: &Server, now_ms: u64) {
 fn clients(text: &mut String, server: &Server, _: u64) {
     let _ = write!(
         text,
-        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n",
+        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:{}\r\ntracking_clients:0\r\nclients_in_timeout_table:{}\r\n",
         server.clients.count(),
         server.config().get("maxclients"),
+        server.blocked.count(),
+        server.blocked.count_with_deadline(),
     );
 }
 

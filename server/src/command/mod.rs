@@ -36,6 +36,7 @@ pub mod reference;
 pub mod scan;
 pub mod string;
 pub mod table;
+pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
@@ -179,6 +180,16 @@ pub enum Timeout {
     Never,
     /// So many milliseconds at most; at least one.
     Ms(u64),
+}
+
+impl Timeout {
+    /// When it is up for a command that runs at `now_ms`.
+    pub fn deadline_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Timeout::Never => None,
+            Timeout::Ms(ms) => Some(now_ms.saturating_add(ms)),
+        }
+    }
 }
 
 /// How often a read found its key, and how often not.

@@ -26,6 +26,7 @@ const FAMILIES: &[&[Command]] = &[
     super::range::COMMANDS,
     super::scan::COMMANDS,
     super::string::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
 /// Slots of the hash table; a power of two, several times the number of commands.

@@ -7,6 +7,7 @@
 mod accepting;
 mod errands;
 mod moving;
+mod waiting;
 
 use super::balance::Balance;
 use super::disk_threads::DiskThreads;
@@ -19,10 +20,12 @@ use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
 use parking_lot::Mutex;
 use sessile_wal::{Clock, SystemClock};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+use waiting::set_timer;
 
 /// Bytes that one read takes at most. A client that sends more has its turn again after the others.
 const READ_BYTES: usize = 64 * 1024;
@@ -58,6 +61,12 @@ pub struct Slot {
     to_flush: bool,
     /// In the list of what waits for the log.
     in_parked: bool,
+    /// What the loop's list of waits has it down for, ms since the epoch.
+    timer_ms: Option<u64>,
+    /// In the list of what waits for the end of a pause.
+    in_postponed: bool,
+    /// In the list of what waits for the log to be synced.
+    in_syncing: bool,
 }
 
 /// See the module's page.
@@ -79,6 +88,12 @@ pub struct EventLoop {
     flush: Vec<usize>,
     /// Connections with replies that wait for the log.
     parked: Vec<usize>,
+    /// Connections whose clients wait for a limited time, by when it is up.
+    timers: BTreeSet<(u64, usize)>,
+    /// Connections that a pause has stopped.
+    postponed: Vec<usize>,
+    /// Connections whose clients wait for the log to be synced.
+    syncing: Vec<usize>,
     listeners: Vec<Listener>,
     /// Somebody waits to be accepted.
     accept_again: bool,
@@ -124,6 +139,9 @@ impl EventLoop {
             again: Vec::new(),
             flush: Vec::new(),
             parked: Vec::new(),
+            timers: BTreeSet::new(),
+            postponed: Vec::new(),
+            syncing: Vec::new(),
             listeners: Vec::new(),
             accept_again: false,
             accept_failed: false,
@@ -200,11 +218,13 @@ impl EventLoop {
                     }
                 }
             }
+            self.look_at_waits();
             for index in 0..self.ready.len() {
                 self.read(self.ready[index]);
             }
             self.ready.clear();
             self.push_log();
+            self.tell_waiters();
             for index in 0..self.flush.len() {
                 self.write(self.flush[index]);
             }
@@ -233,6 +253,15 @@ impl EventLoop {
             );
             return Some(Duration::from_millis(if all_paused { PAUSE_MS } else { 0 }));
         }
+        let beat = self.patience_between_beats();
+        match self.until_next_timer() {
+            Some(until) => Some(beat.map_or(until, |beat| beat.min(until))),
+            None => beat,
+        }
+    }
+
+    /// How long to sleep at most between looks at what only time changes.
+    fn patience_between_beats(&self) -> Option<Duration> {
         let live = &self.worker.live;
         let timed = self.number == 0
             || self.ending_since_ms.is_some()
@@ -273,6 +302,7 @@ impl EventLoop {
                     Message::Moved(slot) => self.take_over(slot),
                     Message::GiveAway { one_in, busy_only, to } => self.give_away(one_in, busy_only, to),
                     Message::Done { token, id, errand } => self.errand_done(token, id, errand),
+                    Message::WaitOver { token, id } => self.wait_over(token, id),
                     Message::Kill { token, id } => {
                         if let Some(Some(slot)) = self.slots.get_mut(token)
                             && slot.connection.client().card.id == id
@@ -287,6 +317,9 @@ impl EventLoop {
         self.worker.begin_batch();
         if !self.parked.is_empty() {
             self.unpark();
+        }
+        if !self.syncing.is_empty() {
+            self.look_at_syncs();
         }
     }
 
@@ -357,6 +390,10 @@ impl EventLoop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => slot.connection.drop_now(),
             }
+        }
+        if slot.read_closed && slot.connection.is_blocked() && !slot.connection.wants_input(&self.worker) {
+            // It is read no further; that it has gone is known anyway.
+            slot.connection.drop_now();
         }
         self.send_errand(token);
         self.queue_flush(token);
@@ -438,10 +475,12 @@ impl EventLoop {
                 self.handle.wake();
             }
         }
+        self.enter_waits(token);
     }
 
     fn close(&mut self, token: usize) {
         let Some(mut slot) = self.slots.get_mut(token).and_then(Option::take) else { return };
+        set_timer(&mut self.timers, token, &mut slot.timer_ms, None);
         // The socket is closed in a moment; the kernel forgets it then anyway.
         let _ = self.poll.registry().deregister(&mut slot.stream);
         self.worker.server.clients.leave(slot.connection.client().card.id);
@@ -451,7 +490,7 @@ impl EventLoop {
 
     /// What only time changes.
     fn tick(&mut self) {
-        if self.patience().is_none() && !self.worker.server.is_shutting_down() {
+        if self.patience_between_beats().is_none() && !self.worker.server.is_shutting_down() {
             return;
         }
         let now_ms = self.worker.server.db.now_ms();

@@ -1,0 +1,272 @@
+//! Serving those who wait, by whoever changed their keys.
+//!
+//! A waiter's command is run on its behalf, its reply handed to its loop. Those whose keys the open transaction holds are served inside it,
+//! so that nobody else ever sees the element; the others right after it, in transactions of their own, before the connection that pushed
+//! goes on. In both cases in the order of their tickets, each at most once per change. What serving one changes (`BLMOVE`) may serve others.
+
+use super::{Awaited, Blocked, Ended, Registry, Request, Waiter};
+use crate::client::ClientCard;
+use crate::command::dispatch::refusal;
+use crate::command::{Call, Lookups, Random, Served, Settings};
+use crate::notify::Events;
+use crate::resp::Reply;
+use sessile::{Begun, ChangedKey, Db, Key, Kind, Lsn, Txn};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How often values that are in the page cache are read for a waiter before it must look for itself.
+const CACHE_READS_MAX: usize = 8;
+/// What serving one adds to the log beside its arguments, for admission.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// Changed keys whose waiters could not be served inside the transaction.
+#[derive(Debug, Default)]
+#[must_use = "their waiters must be served after the transaction"]
+pub struct Leftover(VecDeque<ChangedKey>);
+
+impl Leftover {
+    /// Keys that may have become servable without a transaction that says so (`SWAPDB`).
+    pub fn of(keys: impl IntoIterator<Item = (u8, Box<[u8]>)>) -> Leftover {
+        Leftover(keys.into_iter().map(|(database, key)| ChangedKey { database, key }).collect())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What serving needs, and what has come of it.
+pub struct Service<'a> {
+    /// The engine.
+    pub db: &'a Db,
+    /// Who waits.
+    pub blocked: &'a Blocked,
+    /// Limits that an operator can set.
+    pub settings: &'a Settings,
+    /// For random choices.
+    pub random: &'a mut Random,
+    /// What happened to keys, for keyspace notifications.
+    pub events: &'a mut Events,
+    /// Clients whose wait is over: their loops are to be told.
+    pub told: &'a mut Vec<Arc<ClientCard>>,
+    /// Replies whose position in the log is not known yet.
+    pending: Vec<(Arc<Waiter>, Vec<u8>)>,
+}
+
+/// What became of an attempt on a waiter's behalf.
+enum Attempt {
+    Served(Vec<u8>),
+    Nothing,
+}
+
+impl<'a> Service<'a> {
+    /// One that has served nobody yet.
+    pub fn new(
+        db: &'a Db,
+        blocked: &'a Blocked,
+        settings: &'a Settings,
+        random: &'a mut Random,
+        events: &'a mut Events,
+        told: &'a mut Vec<Arc<ClientCard>>,
+    ) -> Service<'a> {
+        Service { db, blocked, settings, random, events, told, pending: Vec::new() }
+    }
+
+    /// Serves those who wait for what `txn` has changed, as far as it holds their keys: `held` are those it was begun with. After the
+    /// commit [`committed`](Self::committed) is to be called, and then [`serve_after`](Self::serve_after) with what this returns.
+    pub fn serve_within(&mut self, txn: &mut Txn<'_>, held: &[Key<'_>]) -> Leftover {
+        let blocked = self.blocked;
+        let mut changed = VecDeque::from(txn.take_changes());
+        let mut leftover = Leftover::default();
+        if !blocked.any_for_elements() {
+            return leftover;
+        }
+        let mut registry = blocked.registry.lock();
+        let last = registry.last_ticket;
+        'keys: while let Some(changed_key) = changed.pop_front() {
+            let mut after = 0;
+            while let Some(waiter) = registry.next(changed_key.database, &changed_key.key, after, last) {
+                after = waiter.ticket;
+                let Awaited::Element(request) = &waiter.awaited else { continue };
+                let keys = request.hashed(self.db);
+                if keys.iter().any(|key| !held.iter().any(|held| is_same(key, held))) {
+                    // Nor may those behind it be served before it.
+                    leftover.0.push_back(changed_key);
+                    continue 'keys;
+                }
+                let key = self.db.key(changed_key.database, &changed_key.key);
+                match could_serve(txn.kind(&key), request) {
+                    Could::Yes => {}
+                    Could::NotThis => continue,
+                    Could::Nobody => continue 'keys,
+                }
+                if let Attempt::Served(reply) = self.attempt(txn, request, &keys) {
+                    blocked.remove_from(&mut registry, &waiter);
+                    self.pending.push((Arc::clone(&waiter), reply));
+                    changed.extend(txn.take_changes());
+                }
+            }
+        }
+        leftover
+    }
+
+    /// The transaction in which some were served is committed, at this position.
+    pub fn committed(&mut self, lsn: Lsn) {
+        for (waiter, reply) in std::mem::take(&mut self.pending) {
+            self.tell(&waiter, Ended::Served { reply, lsn });
+        }
+    }
+
+    /// Serves those who wait for changed keys, in transactions of their own. No transaction may be open on this thread.
+    pub fn serve_after(&mut self, leftover: Leftover) {
+        let mut changed = leftover.0;
+        while let Some(changed_key) = changed.pop_front() {
+            self.serve_key(&changed_key, &mut changed);
+        }
+    }
+
+    fn serve_key(&mut self, changed_key: &ChangedKey, changed: &mut VecDeque<ChangedKey>) {
+        let (db, blocked) = (self.db, self.blocked);
+        let (mut after, last) = (0, blocked.registry.lock().last_ticket);
+        loop {
+            let next = blocked.registry.lock().next(changed_key.database, &changed_key.key, after, last);
+            let Some(waiter) = next else { return };
+            after = waiter.ticket;
+            let Awaited::Element(request) = &waiter.awaited else { continue };
+            let keys = request.hashed(db);
+            let Some(mut txn) = self.begin(&waiter, request, &keys) else { continue };
+            txn.note_changes();
+            let key = db.key(changed_key.database, &changed_key.key);
+            match could_serve(txn.kind(&key), request) {
+                Could::Yes => {}
+                Could::NotThis => continue,
+                Could::Nobody => return,
+            }
+            let mut registry = blocked.registry.lock();
+            // It may have been served, or have left, since we looked.
+            if !registry.holds(&waiter) {
+                continue;
+            }
+            let Attempt::Served(reply) = self.attempt(&mut txn, request, &keys) else { continue };
+            blocked.remove_from(&mut registry, &waiter);
+            drop(registry);
+            changed.extend(txn.take_changes());
+            let lsn = txn.commit();
+            self.tell(&waiter, Ended::Served { reply, lsn });
+        }
+    }
+
+    /// Begins the transaction of a waiter's command. `None`: it can't be had here and now, and the waiter was told what to do.
+    fn begin(&mut self, waiter: &Arc<Waiter>, request: &Request, keys: &[Key<'_>]) -> Option<Txn<'a>> {
+        let db = self.db;
+        let bytes = request.args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
+        let access = request.access();
+        let mut fetched = None;
+        match db.admit_now(bytes, access) {
+            Ok(true) => {
+                for _ in 0..CACHE_READS_MAX {
+                    match db.try_begin(keys, access, db.now_ms(), fetched.take()) {
+                        Ok(Begun::Ready(txn)) => return Some(txn),
+                        Ok(Begun::Cold(mut fetch)) => {
+                            if !fetch.try_now() {
+                                break;
+                            }
+                            fetched = Some(fetch);
+                        }
+                        Err(error) => {
+                            self.refuse(waiter, request, &error);
+                            return None;
+                        }
+                    }
+                }
+            }
+            // The log's buffer is full; its connection knows how to wait for that, as for a disk.
+            Ok(false) => {}
+            Err(error) => {
+                self.refuse(waiter, request, &error);
+                return None;
+            }
+        }
+        if self.blocked.end(waiter, Ended::Retry) {
+            self.told.push(Arc::clone(&waiter.client));
+        }
+        None
+    }
+
+    fn refuse(&mut self, waiter: &Arc<Waiter>, request: &Request, error: &sessile::Error) {
+        let mut reply = Reply::new(request.protocol);
+        reply.error(refusal(error).as_bytes());
+        let reply = std::mem::take(reply.bytes_mut());
+        if self.blocked.end(waiter, Ended::Served { reply, lsn: Lsn::ZERO }) {
+            self.told.push(Arc::clone(&waiter.client));
+        }
+    }
+
+    fn attempt(&mut self, txn: &mut Txn<'_>, request: &Request, keys: &[Key<'_>]) -> Attempt {
+        let args: smallvec::SmallVec<[&[u8]; 8]> = request.args.iter().map(|arg| &**arg).collect();
+        let mut reply = Reply::new(request.protocol);
+        let mut call = Call {
+            args: &args,
+            keys,
+            txn,
+            reply: &mut reply,
+            random: self.random,
+            settings: self.settings,
+            lookups: Lookups::default(),
+            events: Events::default(),
+            damaged: 0,
+        };
+        let result = (request.blocking.attempt)(&mut call);
+        for event in call.events.iter() {
+            self.events.add(event.clone());
+        }
+        match result {
+            Ok(Served::Yes) => {}
+            Ok(Served::NotYet) => return Attempt::Nothing,
+            Err(error) => {
+                reply.truncate(0);
+                reply.error(&error.text());
+            }
+        }
+        Attempt::Served(std::mem::take(reply.bytes_mut()))
+    }
+
+    /// Says how the wait of one who was removed has ended.
+    fn tell(&mut self, waiter: &Arc<Waiter>, ended: Ended) {
+        // Only who has removed it says so.
+        let first = waiter.ended.set(ended).is_ok();
+        debug_assert!(first, "a wait ends once");
+        self.told.push(Arc::clone(&waiter.client));
+    }
+}
+
+fn is_same(a: &Key<'_>, b: &Key<'_>) -> bool {
+    a.database() == b.database() && a.bytes() == b.bytes()
+}
+
+/// Whether a changed key can serve one who waits for it.
+enum Could {
+    Yes,
+    /// Not this one, who waits for another type; perhaps the next one.
+    NotThis,
+    /// The key is gone.
+    Nobody,
+}
+
+fn could_serve(kind: Option<Kind>, request: &Request) -> Could {
+    let group = match kind {
+        None => return Could::Nobody,
+        Some(Kind::List) => "list",
+        Some(Kind::SortedSet) => "sorted-set",
+        Some(_) => return Could::NotThis,
+    };
+    if request.command.group == group { Could::Yes } else { Could::NotThis }
+}
+
+impl Registry {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.keys.iter().all(std::collections::HashMap::is_empty)
+    }
+}

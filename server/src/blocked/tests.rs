@@ -1,0 +1,1 @@
+//! Who waits, and that nobody is forgotten or left behind.
