@@ -249,11 +249,14 @@ impl Drop for Postponed {
     }
 }
 
+/// Who waits for one key, by ticket.
+type Queue = BTreeMap<u64, Arc<Waiter>>;
+
 #[derive(Default)]
 struct Registry {
     last_ticket: u64,
     /// Who waits for a key, by database.
-    keys: [HashMap<Box<[u8]>, BTreeMap<u64, Arc<Waiter>>>; sessile::DATABASES as usize],
+    keys: [HashMap<Box<[u8]>, Queue>; sessile::DATABASES as usize],
     /// Everybody, by the client's number.
     clients: HashMap<u64, Arc<Waiter>>,
 }
