@@ -17,6 +17,8 @@ pub mod net;
 pub mod notify;
 pub mod pause;
 pub mod process;
+pub mod pubsub;
+pub mod push;
 pub mod resp;
 pub mod serve;
 pub mod server;

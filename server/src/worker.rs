@@ -3,10 +3,10 @@
 //! Everything here belongs to one thread, so that executing a command takes no lock but the engine's. Figures are atomics that only
 //! their own loop writes (plain stores); whoever asks for `INFO` adds the loops up.
 
-use crate::client::ClientCard;
 use crate::command::Random;
 use crate::command::table::table;
 use crate::config::Live;
+use crate::push::Signals;
 use crate::server::Server;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,8 +128,10 @@ pub struct Worker {
     pub now_ms: u64,
     /// Whether something was appended to the log since it was last pushed.
     pub wrote: bool,
-    /// Clients whose wait is over, thanks to what was executed here: their loops are to be told at the end of the turn.
-    pub told: Vec<Arc<ClientCard>>,
+    /// Clients that were told something in this turn.
+    pub signals: Signals,
+    /// A connection was found over its soft limit of output: time may end it.
+    pub over_soft_limit: bool,
     spare_buffers: Vec<Vec<u8>>,
 }
 
@@ -149,7 +151,8 @@ impl Worker {
             figures,
             now_ms,
             wrote: false,
-            told: Vec::new(),
+            signals: Signals::default(),
+            over_soft_limit: false,
             spare_buffers: Vec::new(),
         }
     }

@@ -5,10 +5,10 @@
 //! goes on. In both cases in the order of their tickets, each at most once per change. What serving one changes (`BLMOVE`) may serve others.
 
 use super::{Awaited, Blocked, Ended, Registry, Request, Waiter};
-use crate::client::ClientCard;
 use crate::command::dispatch::refusal;
 use crate::command::{Call, Lookups, Random, Served, Settings};
 use crate::notify::Events;
+use crate::push::Signals;
 use crate::resp::Reply;
 use sessile::{Begun, ChangedKey, Db, Key, Kind, Lsn, Txn};
 use std::collections::VecDeque;
@@ -49,7 +49,7 @@ pub struct Service<'a> {
     /// What happened to keys, for keyspace notifications.
     pub events: &'a mut Events,
     /// Clients whose wait is over: their loops are to be told.
-    pub told: &'a mut Vec<Arc<ClientCard>>,
+    pub signals: &'a mut Signals,
     /// Replies whose position in the log is not known yet.
     pending: Vec<(Arc<Waiter>, Vec<u8>)>,
 }
@@ -68,9 +68,9 @@ impl<'a> Service<'a> {
         settings: &'a Settings,
         random: &'a mut Random,
         events: &'a mut Events,
-        told: &'a mut Vec<Arc<ClientCard>>,
+        signals: &'a mut Signals,
     ) -> Service<'a> {
-        Service { db, blocked, settings, random, events, told, pending: Vec::new() }
+        Service { db, blocked, settings, random, events, signals, pending: Vec::new() }
     }
 
     /// Serves those who wait for what `txn` has changed, as far as it holds their keys: `held` are those it was begun with. After the
@@ -189,7 +189,7 @@ impl<'a> Service<'a> {
             }
         }
         if self.blocked.end(waiter, Ended::Retry) {
-            self.told.push(Arc::clone(&waiter.client));
+            self.signals.tell(&waiter.client);
         }
         None
     }
@@ -199,7 +199,7 @@ impl<'a> Service<'a> {
         reply.error(refusal(error).as_bytes());
         let reply = std::mem::take(reply.bytes_mut());
         if self.blocked.end(waiter, Ended::Served { reply, lsn: Lsn::ZERO }) {
-            self.told.push(Arc::clone(&waiter.client));
+            self.signals.tell(&waiter.client);
         }
     }
 
@@ -237,7 +237,7 @@ impl<'a> Service<'a> {
         // Only who has removed it says so.
         let first = waiter.ended.set(ended).is_ok();
         debug_assert!(first, "a wait ends once");
-        self.told.push(Arc::clone(&waiter.client));
+        self.signals.tell(&waiter.client);
     }
 }
 

@@ -430,7 +430,9 @@ fn unblock(call: &mut ServerCall<'_>) -> CommandResult {
     let id = integer(call.args[2])?;
     let told = u64::try_from(id).ok().and_then(|id| call.worker.server.blocked.unblock(id, ended));
     call.reply.integer(i64::from(told.is_some()));
-    call.worker.told.extend(told);
+    if let Some(card) = told {
+        call.worker.signals.tell(&card);
+    }
     Ok(())
 }
 

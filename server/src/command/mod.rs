@@ -31,6 +31,7 @@ pub mod memory;
 mod number;
 pub mod object;
 pub mod persistence;
+pub mod pubsub;
 pub mod range;
 pub mod reference;
 pub mod scan;
@@ -40,6 +41,11 @@ pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
+
+/// Whether a name matches a pattern, as `PSUBSCRIBE` has them.
+pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
+    glob::matches(pattern, name, glob::Case::Sensitive)
+}
 
 use crate::notify::Events;
 use crate::resp::Reply;
@@ -99,6 +105,15 @@ pub enum KeySpec {
         step: i32,
         /// Reports each key in the order that the handler knows.
         find: FindKeys,
+    },
+    /// No keys; but shard channels, whose places `COMMAND` tells as if they were keys, since they decide on the node of a cluster.
+    Channels {
+        /// Index of the first.
+        first: i32,
+        /// Index of the last, negative from the end.
+        last: i32,
+        /// Distance.
+        step: i32,
     },
 }
 

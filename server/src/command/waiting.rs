@@ -66,7 +66,7 @@ fn waitaof(call: &mut ServerCall<'_>) -> CommandResult {
         .filter(|&count| count >= 0)
         .ok_or("ERR value is out of range, must be positive")?;
     let timeout = timeout_ms(call.args[3])?;
-    let lsn = call.client.last_write;
+    let lsn = call.client.last_lsn;
     let db = &call.worker.server.db;
     let synced = db.durable() >= lsn;
     if !synced && local > 0 {

@@ -44,13 +44,8 @@ pub enum Message {
         /// What was done.
         errand: Box<Errand>,
     },
-    /// The wait of this connection's client is over.
-    WaitOver {
-        /// Its place.
-        token: usize,
-        /// Its number.
-        id: u64,
-    },
+    /// These clients, by place and number, have something in their inboxes.
+    Inboxes(Vec<(usize, u64)>),
     /// End this client, if it is still there.
     Kill {
         /// Its place.
@@ -83,13 +78,6 @@ impl LoopHandle {
     /// Puts a message into the mailbox and wakes the loop.
     pub fn send(&self, message: Message) {
         self.mail.lock().push(message);
-        self.has_mail.store(true, Ordering::SeqCst);
-        self.wake();
-    }
-
-    /// Puts messages into the mailbox and wakes the loop, once.
-    pub fn send_all(&self, messages: impl IntoIterator<Item = Message>) {
-        self.mail.lock().extend(messages);
         self.has_mail.store(true, Ordering::SeqCst);
         self.wake();
     }

@@ -1,10 +1,10 @@
-//! Clients that wait (`BLPOP`): when their time is up, and whom to tell that the wait is over.
+//! Clients that wait (`BLPOP`): when their time is up, or the log is where they want it.
+//!
+//! Those that somebody else has served are told so by [`Signals`](crate::push::Signals): their connection is looked at, and goes on.
 
 use super::{EventLoop, Slot};
 use crate::blocked::Wait;
-use crate::net::Message;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -82,42 +82,6 @@ impl EventLoop {
         });
         if self.syncing.is_empty() && self.parked.is_empty() {
             self.handle.has_parked.store(false, Ordering::SeqCst);
-        }
-    }
-
-    /// A connection's wait is over: it goes on in this turn.
-    pub(super) fn wait_over(&mut self, token: usize, id: u64) {
-        let Some(Some(slot)) = self.slots.get_mut(token) else { return };
-        if slot.connection.client().card.id == id {
-            go_on(slot, token, &mut self.ready);
-        }
-    }
-
-    /// Tells the clients that were served, or let go, in this turn; after the log has what they were served with.
-    pub(super) fn tell_waiters(&mut self) {
-        if self.worker.told.is_empty() {
-            return;
-        }
-        let mut for_others: Vec<(usize, usize, u64)> = Vec::new();
-        for card in std::mem::take(&mut self.worker.told) {
-            // A connection stays where it is while its client waits.
-            let Some((number, token)) = *card.place.lock() else { continue };
-            if number != self.number {
-                for_others.push((number, token, card.id));
-                continue;
-            }
-            let Some(Some(slot)) = self.slots.get_mut(token) else { continue };
-            if slot.connection.client().card.id == card.id {
-                go_on(slot, token, &mut self.again);
-            }
-        }
-        let server = Arc::clone(&self.worker.server);
-        for_others.sort_by_key(|&(number, ..)| number);
-        for of_loop in for_others.chunk_by(|a, b| a.0 == b.0) {
-            let Some(&(number, ..)) = of_loop.first() else { continue };
-            if let Some(handle) = server.loops.get().and_then(|loops| loops.get(number)) {
-                handle.send_all(of_loop.iter().map(|&(_, token, id)| Message::WaitOver { token, id }));
-            }
         }
     }
 }
