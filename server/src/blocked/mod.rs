@@ -20,7 +20,7 @@ pub use serve::{Leftover, Service};
 
 use crate::client::ClientCard;
 use crate::command::dispatch::for_each_key;
-use crate::command::{Blocking, Command, Run};
+use crate::command::{Blocking, Command};
 use crate::resp::{Protocol, Reply};
 use parking_lot::Mutex;
 use sessile::{Access, Db, Key, Lsn};
@@ -83,14 +83,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// Of a client that works in `database` and speaks `protocol`; `None` if the command is none that blocks.
+    /// Of a client that works in `database` and speaks `protocol`.
     pub fn new(
         command: &'static Command,
+        blocking: Blocking,
         args: &[&[u8]],
         database: u8,
         protocol: Protocol,
-    ) -> Option<Request> {
-        let Run::Blocking(blocking) = command.run else { return None };
+    ) -> Request {
         let mut keys = SmallVec::new();
         for_each_key(command.keys, args, database, &mut |database, index| {
             if index < args.len() {
@@ -103,7 +103,7 @@ impl Request {
             _ => keys.len(),
         };
         let args = args.iter().map(|&arg| arg.into()).collect();
-        Some(Request { command, blocking, args, protocol, keys, waits_for })
+        Request { command, blocking, args, protocol, keys, waits_for }
     }
 
     fn hashed<'a>(&'a self, db: &Db) -> SmallVec<[Key<'a>; 4]> {

@@ -5,9 +5,10 @@
 
 use super::table::{Entry, table};
 use super::{
-    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, Timeout, flags,
+    Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
+    Timeout, flags,
 };
-use crate::blocked::{Awaited, Request, Service, Wait};
+use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
 use crate::notify::Events;
@@ -16,6 +17,7 @@ use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// One command of this many is timed.
 const TIMED_EVERY: u64 = 64;
@@ -287,13 +289,6 @@ fn run_data(
             keys.push(db.key(database, bytes));
         }
     });
-    let timeout = match command.run {
-        Run::Blocking(blocking) => match (blocking.timeout)(args) {
-            Ok(timeout) => timeout,
-            Err(error) => return Ran::Done(Err(error), Lsn::ZERO),
-        },
-        _ => Timeout::Never,
-    };
     let mut fetched = match brought.take().map(|errand| *errand) {
         Some(Errand::Values(fetch)) => Some(fetch),
         _ => None,
@@ -341,19 +336,24 @@ fn run_data(
         Run::Data(run) => run(&mut call),
         Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) => {
-                if !client.may_not_wait
-                    && let Some(request) = Request::new(command, args, client.database, call.reply.protocol())
-                {
-                    let place = client.place.take();
-                    let deadline_ms =
-                        place.map_or_else(|| timeout.deadline_ms(worker.now_ms), |place| place.deadline_ms);
-                    let blocked = &worker.server.blocked;
-                    let wait = blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place);
-                    return Ran::Waits(wait);
-                }
+            Ok(Served::NotYet) if client.may_not_wait => {
                 (blocking.expired)(call.reply);
                 Ok(())
+            }
+            // Under the locks; see `blocked`.
+            Ok(Served::NotYet) => {
+                match wait_for_element(
+                    &worker.server.blocked,
+                    worker.now_ms,
+                    client,
+                    command,
+                    blocking,
+                    args,
+                    call.reply.protocol(),
+                ) {
+                    Ok(wait) => return Ran::Waits(wait),
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error),
         },
@@ -389,6 +389,23 @@ fn run_data(
         txn.commit()
     };
     Ran::Done(result, lsn.max(deleted))
+}
+
+/// Has a client wait whose command has found nothing.
+fn wait_for_element(
+    blocked: &Arc<Blocked>,
+    now_ms: u64,
+    client: &mut Client,
+    command: &'static Command,
+    blocking: Blocking,
+    args: &[&[u8]],
+    protocol: Protocol,
+) -> Result<Wait, CommandError> {
+    let timeout = (blocking.timeout)(args)?;
+    let place = client.place.take();
+    let deadline_ms = place.map_or_else(|| timeout.deadline_ms(now_ms), |place| place.deadline_ms);
+    let request = Request::new(command, blocking, args, client.database, protocol);
+    Ok(blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place))
 }
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
