@@ -18,6 +18,15 @@ fn within(what: &'static str, bytes: usize, limit_bytes: usize) -> Result<(), Er
     if bytes > limit_bytes { Err(Error::TooLarge { what, bytes, limit_bytes }) } else { Ok(()) }
 }
 
+/// The bytes that members of a set take in a record.
+fn within_members(members: &[&[u8]]) -> Result<usize, Error> {
+    for member in members {
+        within("member", member.len(), VALUE_BYTES_MAX)?;
+    }
+    // Each with its length.
+    Ok(members.iter().map(|member| member.len() + 5).sum())
+}
+
 impl Db {
     #[inline]
     fn own_key<'a>(&self, key: &'a [u8]) -> Key<'a> {
@@ -222,6 +231,53 @@ impl Db {
     /// [`Error::WrongKind`]; as [`delete`](Self::delete).
     pub fn hash_remove(&self, key: &[u8], field: &[u8]) -> Result<bool, Error> {
         Ok(self.write(key, field.len(), Access::Delete, |txn, key| txn.hash_remove(key, field))??)
+    }
+
+    /// Adds members to a set, creating it; how many are new. Keeps the key's deadline.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`]; as [`set`](Self::set).
+    pub fn set_add(&self, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
+        let bytes = within_members(members)?;
+        Ok(self.write(key, bytes, Access::Write, |txn, key| txn.set_add(key, members))??)
+    }
+
+    /// Removes members of a set, and the key with the last one; how many were there.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`]; as [`delete`](Self::delete).
+    pub fn set_remove(&self, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
+        let bytes = within_members(members)?;
+        Ok(self.write(key, bytes, Access::Delete, |txn, key| txn.set_remove(key, members))??)
+    }
+
+    /// Whether a set has a member; false if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no set.
+    pub fn set_contains(&self, key: &[u8], member: &[u8]) -> Result<bool, Error> {
+        Ok(self.read(key, |txn, key| txn.set_contains(key, member))??)
+    }
+
+    /// All members of a set; empty if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no set.
+    pub fn set_members(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(self.read(key, |txn, key| {
+            let members = txn.set_members(key)?;
+            Ok::<_, crate::WrongKind>(
+                members.map_or_else(Vec::new, |members| members.iter().map(<[u8]>::to_vec).collect()),
+            )
+        })??)
+    }
+
+    /// How many members a set has; 0 if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no set.
+    pub fn set_len(&self, key: &[u8]) -> Result<usize, Error> {
+        Ok(self.read(key, |txn, key| txn.set_len(key))??)
     }
 
     /// An atomic step over several keys of this database: `run` gets the transaction and the hashed keys, in the order given. What it changed

@@ -226,6 +226,8 @@ mod tests {
             Operation::Deadline { name: by_key, deadline_ms: NEVER, grid: 0 },
             Operation::Change { name: by_key, change: Change::SetField { field: b"f", value: b"" } },
             Operation::Change { name: Name::Hash(1), change: Change::RemoveField { field: b"" } },
+            Operation::Change { name: by_key, change: Change::AddMembers { members: b"\x01a\0" } },
+            Operation::Change { name: Name::Hash(1), change: Change::RemoveMembers { members: b"\x02ab" } },
             Operation::Change { name: by_key, change: Change::WriteAt { offset: 1 << 29, bytes: b"tail" } },
             Operation::Change { name: by_key, change: Change::Truncate { length: 1 << 29 } },
             Operation::Copy { name: Name::Hash(1), database: 3, key: b"" },

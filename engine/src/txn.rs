@@ -4,11 +4,12 @@
 //! dropped. What it changes takes effect at once and is one record in the log: after a crash all of it is there, or none. It does no
 //! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
 //!
-//! Values are changed by [`string`](crate::txn::string) and [`hash`](crate::txn::hash); this file holds the locks, the record and what
+//! Values are changed by [`string`](crate::txn::string), [`hash`](crate::txn::hash) and [`set`](crate::txn::set); this file holds the locks, the record and what
 //! concerns a key as a whole.
 
 mod bring;
 pub(crate) mod hash;
+pub(crate) mod set;
 pub(crate) mod string;
 
 use crate::change::{self, Change};
@@ -83,6 +84,8 @@ pub struct Txn<'db> {
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
+    /// Which keys came into being, if that is asked for.
+    created: Option<Vec<ChangedKey>>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -117,6 +120,7 @@ impl<'db> Txn<'db> {
             garbage: SmallVec::new(),
             visitors: Vec::new(),
             changed: None,
+            created: None,
         }
     }
 
@@ -132,6 +136,7 @@ impl<'db> Txn<'db> {
             garbage: SmallVec::new(),
             visitors: Vec::new(),
             changed: None,
+            created: None,
         }
     }
 
@@ -221,6 +226,16 @@ impl<'db> Txn<'db> {
         self.changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Has the keys noted that come into being from here on.
+    pub fn note_creations(&mut self) {
+        self.created.get_or_insert_default();
+    }
+
+    /// The keys that have come into being since the last call, in order; none unless they are [noted](Self::note_creations).
+    pub fn take_creations(&mut self) -> Vec<ChangedKey> {
+        self.created.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// The one place that every change of a key passes, whether of its value or its deadline.
     #[inline]
     fn note_changed(&mut self, key: &Key<'_>) {
@@ -297,6 +312,10 @@ impl<'db> Txn<'db> {
         }
         self.check_record(before);
         self.note_changed(key);
+        if self.created.is_some() && !self.exists(key) {
+            let created = ChangedKey { database: key.database, key: key.bytes.into() };
+            self.created.get_or_insert_default().push(created);
+        }
         if let Some(old) = self.shard_mut(key).put(key, object, deadline_ms, grid) {
             self.discard(old);
         }

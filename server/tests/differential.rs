@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "nothing can be reached from outside of a test binary")]
 
 mod differential {
+    pub mod events;
     pub mod excuses;
     pub mod grammar;
     pub mod process;
@@ -15,6 +16,7 @@ mod differential {
 }
 mod support;
 
+use differential::events::{Listening, Noting};
 use differential::excuses::excuse;
 use differential::process::Process;
 use differential::stream::{Round, Stream, What};
@@ -179,6 +181,10 @@ fn compare_over(sessile: &mut dyn Server, what: What, commands: usize) {
         return;
     }
     let Some(mut redis) = Process::redis() else { return };
+    compare_with(&mut redis, sessile, what, commands);
+}
+
+fn compare_with(redis: &mut dyn Server, sessile: &mut dyn Server, what: What, commands: usize) {
     let seed = from_environment("SESSILE_SEED").unwrap_or_else(|| {
         // A hasher's keys are the only randomness that std hands out.
         use std::hash::{BuildHasher, Hasher};
@@ -191,10 +197,9 @@ fn compare_over(sessile: &mut dyn Server, what: What, commands: usize) {
     let mut played = 0;
     while played < commands {
         let round = stream.round();
-        if let Some(difference) = play(&round, &mut redis, sessile, &mut tally) {
-            let shortest = shrink(&round, &difference, &mut redis, sessile);
-            let difference =
-                play(&shortest, &mut redis, sessile, &mut Tally::default()).unwrap_or(difference);
+        if let Some(difference) = play(&round, redis, sessile, &mut tally) {
+            let shortest = shrink(&round, &difference, redis, sessile);
+            let difference = play(&shortest, redis, sessile, &mut Tally::default()).unwrap_or(difference);
             let stream: Vec<String> = shortest.commands().map(|args| show_command(args)).collect();
             panic!(
                 "SESSILE_SEED={seed}, {:?}, after about {played} commands. Shrunk to:\n{}\nredis:   {}\nsessile: {}",
@@ -241,6 +246,17 @@ fn values_on_disk_make_no_difference() {
         let reads = info.lines().find_map(|line| line.strip_prefix("cold_reads:")?.parse::<u64>().ok());
         assert!(reads.is_some_and(|reads| reads > 100), "hardly anything was on disk: {info}");
     }
+}
+
+/// Keyspace notifications, event by event.
+#[test]
+fn the_same_events_are_told() {
+    const COMMANDS: usize = 60_000;
+    if support::oracles::program("differential", "redis-server").is_none() {
+        return;
+    }
+    let Some(mut redis) = Listening::redis() else { return };
+    compare_with(&mut redis, &mut Noting::new(), What::Data, COMMANDS);
 }
 
 /// `COMMAND INFO` of every command on data: name, arity, flags, key positions, categories.

@@ -6,10 +6,11 @@
 //! the input could be read differently later. It never removes the last element: that is a deletion of the key.
 
 pub(crate) mod hash;
+pub(crate) mod set;
 pub(crate) mod string;
 
 use crate::key::KeyHasher;
-use crate::object::{Kind, Object, Structured};
+use crate::object::{Kind, Object, Structured, packed_set};
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
@@ -21,17 +22,27 @@ pub(crate) enum Change<'a> {
     SetField { field: &'a [u8], value: &'a [u8] },
     /// A field is gone; it was not the last.
     RemoveField { field: &'a [u8] },
+    /// Members of a set, as the payload of a flat one; some may be there.
+    AddMembers { members: &'a [u8] },
+    /// Members are gone, some of which may not have been there; it were not all.
+    RemoveMembers { members: &'a [u8] },
     /// Bytes inside or behind a string.
     WriteAt { offset: u64, bytes: &'a [u8] },
     /// A string loses what is behind this length.
     Truncate { length: u64 },
 }
 
-/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 9 to 13 and 15 are to come.)
+/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 9, 11 to 13 and 15 are to come.)
 const SET_FIELD: u8 = 4;
 const REMOVE_FIELD: u8 = 5;
 const WRITE_AT: u8 = 6;
 const TRUNCATE: u8 = 14;
+/// Followed by which of the changes of sets it is.
+const SET: u8 = 10;
+/// See [`SET`].
+const SET_ADD: u8 = 0;
+/// See [`SET`].
+const SET_REMOVE: u8 = 1;
 
 /// What applying a change did.
 pub(crate) struct Applied {
@@ -46,6 +57,7 @@ impl<'a> Change<'a> {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Change::SetField { .. } | Change::RemoveField { .. } => Kind::Hash,
+            Change::AddMembers { .. } | Change::RemoveMembers { .. } => Kind::Set,
             Change::WriteAt { .. } | Change::Truncate { .. } => Kind::String,
         }
     }
@@ -55,6 +67,7 @@ impl<'a> Change<'a> {
         match self {
             Change::SetField { .. } => SET_FIELD,
             Change::RemoveField { .. } => REMOVE_FIELD,
+            Change::AddMembers { .. } | Change::RemoveMembers { .. } => SET,
             Change::WriteAt { .. } => WRITE_AT,
             Change::Truncate { .. } => TRUNCATE,
         }
@@ -68,6 +81,14 @@ impl<'a> Change<'a> {
                 varint::put_slice(out, value);
             }
             Change::RemoveField { field } => varint::put_slice(out, field),
+            Change::AddMembers { members } => {
+                out.push(SET_ADD);
+                varint::put_slice(out, members);
+            }
+            Change::RemoveMembers { members } => {
+                out.push(SET_REMOVE);
+                varint::put_slice(out, members);
+            }
             Change::WriteAt { offset, bytes } => {
                 varint::put(out, offset);
                 varint::put_slice(out, bytes);
@@ -83,6 +104,16 @@ impl<'a> Change<'a> {
                 Change::SetField { field: varint::take_slice(rest)?, value: varint::take_slice(rest)? }
             }
             REMOVE_FIELD => Change::RemoveField { field: varint::take_slice(rest)? },
+            SET => {
+                let (&which, after) = rest.split_first()?;
+                *rest = after;
+                let members = varint::take_slice(rest).filter(|members| packed_set::check(members))?;
+                match which {
+                    SET_ADD => Change::AddMembers { members },
+                    SET_REMOVE => Change::RemoveMembers { members },
+                    _ => return None,
+                }
+            }
             WRITE_AT => Change::WriteAt { offset: varint::take(rest)?, bytes: varint::take_slice(rest)? },
             TRUNCATE => Change::Truncate { length: varint::take(rest)? },
             _ => return None,
@@ -106,6 +137,8 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
     match *change {
         Change::SetField { field, value } => hash::apply_set(shard, place, hasher, field, value),
         Change::RemoveField { field } => hash::apply_remove(shard, place, hasher, field),
+        Change::AddMembers { members } => set::apply_add(shard, place, hasher, members),
+        Change::RemoveMembers { members } => set::apply_remove(shard, place, hasher, members),
         Change::WriteAt { offset, bytes } => string::apply_write_at(shard, place, offset as usize, bytes),
         Change::Truncate { length } => string::apply_truncate(shard, place, length as usize),
     }
@@ -119,6 +152,8 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
         Change::SetField { field, .. } | Change::RemoveField { field } => {
             hash::invert(object, hasher, field, inverse);
         }
+        Change::AddMembers { members } => set::invert_add(object, hasher, members, inverse),
+        Change::RemoveMembers { members } => set::invert_remove(object, hasher, members, inverse),
         Change::WriteAt { offset, bytes } => string::invert_write_at(object, offset as usize, bytes, inverse),
         Change::Truncate { length } => string::invert_truncate(object, length as usize, inverse),
     }

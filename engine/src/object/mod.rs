@@ -6,8 +6,10 @@
 
 mod handle;
 pub(crate) mod layout;
+mod member_table;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_set;
 mod slab;
 mod structured;
 
@@ -16,6 +18,7 @@ use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::location::Location;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
+pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use structured::{Body, FieldTable, Structured};
@@ -70,15 +73,20 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    if kind != Kind::Hash {
-        return None;
-    }
+    let elements = match kind {
+        Kind::Hash => packed_hash::len,
+        Kind::Set => packed_set::len,
+        Kind::String | Kind::List | Kind::SortedSet => return None,
+    };
     let parts = layout::parts(flat);
-    if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
+    if flat.len() <= PACKED_BYTES_MAX && elements(parts.payload) <= PACKED_FIELDS_MAX {
         return None;
     }
-    let fields = FieldTable::of(parts.payload, hasher);
-    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, Body::Hash(fields));
+    let body = match kind {
+        Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
+        _ => Body::Hash(FieldTable::of(parts.payload, hasher)),
+    };
+    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
     Some(Object::Structured(Box::new(grown)))
 }
 

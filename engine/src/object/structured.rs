@@ -1,6 +1,6 @@
-//! Objects that have outgrown the flat form: growable strings, hashes with an index of their own.
+//! Objects that have outgrown the flat form: growable strings, hashes and sets with an index of their own.
 
-use super::{Kind, Policy, layout, packed_hash};
+use super::{Kind, MemberTable, Policy, layout, packed_hash, packed_set};
 use crate::key::KeyHasher;
 use crate::location::Location;
 use crate::table::{Hashed, Table};
@@ -19,6 +19,7 @@ pub(crate) struct Structured {
 pub(crate) enum Body {
     String(Vec<u8>),
     Hash(FieldTable),
+    Set(MemberTable),
 }
 
 /// One field of a large hash.
@@ -142,6 +143,7 @@ impl Structured {
                 });
                 Body::Hash(copy)
             }
+            Body::Set(members) => Body::Set(members.clone()),
         };
         Structured::new(database, key, self.policy, body)
     }
@@ -162,6 +164,7 @@ impl Structured {
         match self.body {
             Body::String(_) => Kind::String,
             Body::Hash(_) => Kind::Hash,
+            Body::Set(_) => Kind::Set,
         }
     }
 
@@ -171,6 +174,7 @@ impl Structured {
         match &self.body {
             Body::String(value) => out.extend_from_slice(value),
             Body::Hash(fields) => fields.for_each(&mut |name, value| packed_hash::put(out, name, value)),
+            Body::Set(members) => members.iter().for_each(|member| packed_set::put(out, member)),
         }
     }
 
@@ -180,6 +184,7 @@ impl Structured {
             Body::String(value) => value.capacity(),
             // Walking the segments would make every change of a large hash cost its size; their share is close to 40 bytes.
             Body::Hash(fields) => fields.bytes + fields.len() * 40,
+            Body::Set(members) => members.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body
     }

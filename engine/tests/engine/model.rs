@@ -2,7 +2,7 @@
 
 use super::support::{Content, Id, NEVER, Seen};
 use sessile::{Expiry, Touch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) enum Operation {
     ExpireAt(Id, Option<u64>),
     HashSet(Id, Vec<u8>, Vec<u8>),
     HashRemove(Id, Vec<u8>),
+    SetAdd(Id, Vec<Vec<u8>>),
+    SetRemove(Id, Vec<Vec<u8>>),
     WriteAt(Id, usize, Vec<u8>),
     Rename(Id, Id),
     Copy(Id, Id),
@@ -74,6 +76,7 @@ impl Operation {
                 vec![id.clone()]
             }
             HashSet(id, ..) | HashRemove(id, _) | WriteAt(id, ..) => vec![id.clone()],
+            SetAdd(id, _) | SetRemove(id, _) => vec![id.clone()],
             Rename(from, to) | Copy(from, to) => vec![from.clone(), to.clone()],
             Clear(_) => Vec::new(),
             Transaction(all) => all.iter().flat_map(Operation::ids).collect(),
@@ -98,7 +101,7 @@ impl Operation {
             GetAndTouch(id, by) => match live(world, id, now_ms).map(|item| Rc::clone(&item.content)) {
                 None => Answer::Value(None),
                 Some(content) => match &*content {
-                    Content::Hash(_) => Answer::WrongKind,
+                    Content::Hash(_) | Content::Set(_) => Answer::WrongKind,
                     Content::String(bytes) => {
                         touch(world, id, *by, now_ms);
                         Answer::Value(Some(bytes.clone()))
@@ -126,7 +129,7 @@ impl Operation {
                     Content::Hash(fields) => {
                         Answer::Bool(fields.insert(field.clone(), value.clone()).is_none())
                     }
-                    Content::String(_) => Answer::WrongKind,
+                    _ => Answer::WrongKind,
                 }
             }
             HashRemove(id, field) => {
@@ -142,7 +145,7 @@ impl Operation {
                         }
                         Answer::Bool(there)
                     }
-                    Content::String(_) => Answer::WrongKind,
+                    _ => Answer::WrongKind,
                 }
             }
             WriteAt(id, offset, bytes) => {
@@ -154,7 +157,36 @@ impl Operation {
                         value[*offset..end].copy_from_slice(bytes);
                         Answer::Length(value.len())
                     }
-                    Content::Hash(_) => Answer::WrongKind,
+                    _ => Answer::WrongKind,
+                }
+            }
+            SetAdd(id, members) => {
+                let item = live_or(world, id, now_ms, || Content::Set(BTreeSet::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.extend(members.iter().cloned());
+                        Answer::Length(all.len() - before)
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            SetRemove(id, members) => {
+                if live(world, id, now_ms).is_none() {
+                    return Answer::Length(0);
+                }
+                let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.retain(|member| !members.contains(member));
+                        let removed = before - all.len();
+                        if all.is_empty() {
+                            world.remove(id);
+                        }
+                        Answer::Length(removed)
+                    }
+                    _ => Answer::WrongKind,
                 }
             }
             Rename(from, to) => {

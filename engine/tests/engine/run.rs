@@ -18,6 +18,8 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
         Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
         Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
+        Operation::SetAdd(id, members) => own(id).set_add(&id.1, &slices(members)).map(Answer::Length),
+        Operation::SetRemove(id, members) => own(id).set_remove(&id.1, &slices(members)).map(Answer::Length),
         Operation::Clear(database) => {
             db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
         }
@@ -37,6 +39,10 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Err(Error::WrongKind(_)) => Ok(Answer::WrongKind),
         other => other,
     }
+}
+
+fn slices(all: &[Vec<u8>]) -> Vec<&[u8]> {
+    all.iter().map(Vec::as_slice).collect()
 }
 
 fn acknowledge(db: &Db) -> Result<(), Error> {
@@ -74,6 +80,12 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
             txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
         }
         Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
+        Operation::SetAdd(_, members) => {
+            txn.set_add(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
+        Operation::SetRemove(_, members) => {
+            txn.set_remove(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
         Operation::WriteAt(_, offset, bytes) => {
             txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
         }

@@ -256,10 +256,20 @@ impl Simulation {
         format!("field {}", self.rng.below(200)).into_bytes()
     }
 
+    /// Integers, mostly: some, or more than a flat set has.
+    fn members(&mut self) -> Vec<Vec<u8>> {
+        let count = if self.rng.chance(15) { self.rng.below(300) } else { self.rng.below(6) };
+        let member = |rng: &mut Rng| match rng.below(4) {
+            0 => format!("member {}", rng.below(200)).into_bytes(),
+            _ => (rng.below(400) as i64 - 200).to_string().into_bytes(),
+        };
+        (0..=count).map(|_| member(&mut self.rng)).collect()
+    }
+
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(22) {
+        match self.rng.below(25) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -275,6 +285,8 @@ impl Simulation {
             }
             19 => Operation::Rename(id, self.id()),
             20 => Operation::Copy(id, self.id()),
+            21..=22 => Operation::SetAdd(id, self.members()),
+            23 => Operation::SetRemove(id, self.members()),
             _ => Operation::Delete(id),
         }
     }

@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -18,6 +18,7 @@ pub(crate) type Id = (u8, Vec<u8>);
 pub(crate) enum Content {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -27,6 +28,7 @@ impl std::fmt::Debug for Content {
         match self {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
+            Content::Set(members) => write!(f, "set of {} members", members.len()),
         }
     }
 }
@@ -56,6 +58,13 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             .expect("a hash");
             assert_eq!(txn.hash_len(&key).expect("a hash"), fields.len());
             Content::Hash(fields)
+        }
+        Kind::Set => {
+            let members = txn.set_members(&key).expect("a set").expect("there");
+            let all: BTreeSet<_> = members.iter().map(<[u8]>::to_vec).collect();
+            assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
+            assert!(all.iter().all(|member| members.contains(member)));
+            Content::Set(all)
         }
         other => panic!("nobody made a {other:?}"),
     };

@@ -7,7 +7,7 @@
 use super::{Awaited, Blocked, Ended, Registry, Request, Waiter};
 use crate::command::dispatch::refusal;
 use crate::command::{Call, Lookups, Random, Served, Settings};
-use crate::notify::Events;
+use crate::notify::{self, Events};
 use crate::push::Signals;
 use crate::resp::Reply;
 use sessile::{Begun, ChangedKey, Db, Key, Kind, Lsn, Txn};
@@ -137,6 +137,9 @@ impl<'a> Service<'a> {
             let keys = request.hashed(db);
             let Some(mut txn) = self.begin(&waiter, request, &keys) else { continue };
             txn.note_changes();
+            if self.settings.notify_events & notify::NEW != 0 {
+                txn.note_creations();
+            }
             let key = db.key(changed_key.database, &changed_key.key);
             match could_serve(txn.kind(&key), request) {
                 Could::Yes => {}
@@ -218,6 +221,7 @@ impl<'a> Service<'a> {
             damaged: 0,
         };
         let result = (request.blocking.attempt)(&mut call);
+        call.note_creations();
         for event in call.events.iter() {
             self.events.add(event.clone());
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
-use crate::notify::Events;
+use crate::notify::{self, Events};
 use crate::resp::{Protocol, Reply};
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
@@ -316,6 +316,9 @@ fn run_data(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
+    if worker.live.settings.notify_events & notify::NEW != 0 {
+        txn.note_creations();
+    }
     // To be asked while the shards are locked; see `blocked`.
     let awaited = access != Access::Read && worker.server.blocked.may_await(&keys);
     if awaited {
@@ -361,6 +364,7 @@ fn run_data(
             unreachable!("only commands on keys come here")
         }
     };
+    call.note_creations();
     let Lookups { hits, misses } = call.lookups;
     let mut events = call.events;
     if hits > 0 {

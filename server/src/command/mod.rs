@@ -35,6 +35,9 @@ pub mod pubsub;
 pub mod range;
 pub mod reference;
 pub mod scan;
+pub mod set;
+pub mod set_algebra;
+pub mod set_pick;
 pub mod string;
 pub mod table;
 pub mod waiting;
@@ -47,7 +50,7 @@ pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
     glob::matches(pattern, name, glob::Case::Sensitive)
 }
 
-use crate::notify::Events;
+use crate::notify::{self, Events};
 use crate::resp::Reply;
 use sessile::{Db, Key, Txn};
 
@@ -239,7 +242,7 @@ pub struct Call<'a, 'db> {
     pub random: &'a mut Random,
     /// Limits that an operator can set.
     pub settings: &'a Settings,
-    /// What commands that read values report: `GET`, `GETEX`, `MGET`, `HGET`, `HMGET`, `HGETALL`, `EXISTS`.
+    /// What commands that read report; see [`looked_up`](Self::looked_up).
     pub lookups: Lookups,
     /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
     pub events: Events,
@@ -250,10 +253,37 @@ pub struct Call<'a, 'db> {
 impl Call<'_, '_> {
     /// Notes for `notify-keyspace-events` what happened to the key with this index among [`keys`](Self::keys): `event` of a `class` of
     /// [`notify`](crate::notify).
+    ///
+    /// That keys were created on the way (`new`) is noted by itself, before this event.
     #[inline]
     pub fn notify(&mut self, class: u32, event: &'static str, key: usize) {
+        if self.settings.notify_events & (class | notify::NEW) != 0 {
+            self.note(class, event, key);
+        }
+    }
+
+    #[cold]
+    fn note(&mut self, class: u32, event: &'static str, key: usize) {
+        self.note_creations();
         if self.settings.notify_events & class != 0 {
             self.events.push(class, event, &self.keys[key]);
+        }
+    }
+
+    /// Notes which keys were created that no event has told of yet.
+    pub fn note_creations(&mut self) {
+        if self.settings.notify_events & notify::NEW != 0 {
+            self.events.push_created(self.txn.take_creations());
+        }
+    }
+
+    /// Says of the key with this index among [`keys`](Self::keys), which was looked up to read it, whether it was there: for the hits and misses
+    /// of `INFO`, and for `keymiss`.
+    #[inline]
+    pub fn looked_up(&mut self, key: usize, found: bool) {
+        self.lookups.count(found);
+        if !found {
+            self.notify(notify::KEY_MISS, "keymiss", key);
         }
     }
 }
@@ -287,6 +317,8 @@ pub struct Settings {
     pub hash_max_listpack_entries: usize,
     /// `hash-max-listpack-value`.
     pub hash_max_listpack_value: usize,
+    /// `set-max-intset-entries`.
+    pub set_max_intset_entries: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -297,6 +329,7 @@ impl Default for Settings {
             proto_max_bulk_len: 512 << 20,
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
             notify_events: 0,
         }
     }

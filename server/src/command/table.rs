@@ -26,6 +26,9 @@ const FAMILIES: &[&[Command]] = &[
     super::pubsub::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
+    super::set::COMMANDS,
+    super::set_algebra::COMMANDS,
+    super::set_pick::COMMANDS,
     super::string::COMMANDS,
     super::waiting::COMMANDS,
 ];

@@ -172,6 +172,7 @@ impl Live {
                 proto_max_bulk_len: size("proto-max-bulk-len"),
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
+                set_max_intset_entries: size("set-max-intset-entries"),
                 notify_events: 0,
             },
             storage: StorageLimits::from_config(config),

@@ -220,7 +220,13 @@ pub const DIRECTIVES: &[Directive] = &[
         ignored("list-max-listpack-size", integer(-5, INT), "-2", true, CONTAINERS),
     ),
     ignored("list-compress-depth", integer(0, INT), "0", true, CONTAINERS),
-    ignored("set-max-intset-entries", integer(0, LONG), "512", true, CONTAINERS),
+    used(
+        "set-max-intset-entries",
+        integer(0, LONG),
+        "512",
+        true,
+        "what OBJECT ENCODING calls an intset: members",
+    ),
     ignored("set-max-listpack-entries", integer(0, LONG), "128", true, CONTAINERS),
     ignored("set-max-listpack-value", integer(0, LONG), "64", true, CONTAINERS),
     renamed(

@@ -23,10 +23,20 @@ pub fn excuse(command: &[Vec<u8>], redis: &[u8], sessile: &[u8]) -> Option<&'sta
     }
     let holds = |condition: bool, why: &'static str| condition.then_some(why);
     match &word(0)[..] {
-        "keys" | "hkeys" | "hvals" => holds(sorted(&redis) == sorted(&sessile), "any order"),
+        "keys" | "hkeys" | "hvals" | "smembers" | "sinter" | "sunion" | "sdiff" => {
+            holds(sorted(&redis) == sorted(&sessile), "any order")
+        }
         "hgetall" => holds(sorted_pairs(&redis) == sorted_pairs(&sessile), "any order"),
         "scan" => scan(&word(1), sorted, &redis, &sessile),
         "hscan" => scan(&word(2), sorted_pairs, &redis, &sessile),
+        "sscan" => scan(&word(2), sorted, &redis, &sessile),
+        "srandmember" | "spop" => {
+            // As many as there are, or more: all of them, each once.
+            let all = word(2).parse::<i64>().unwrap_or(1) > redis.elements.len() as i64;
+            let alike =
+                if all { sorted(&redis) == sorted(&sessile) } else { shape(&redis) == shape(&sessile) };
+            holds(alike, "a random choice")
+        }
         "randomkey" => Some("a random choice"),
         "hrandfield" => {
             // More fields asked for than there are: all of them, each once.

@@ -73,6 +73,7 @@ fn taste(row: &Command) -> Taste {
     match row.group {
         "string" | "bitmap" => Taste::Strings,
         "hash" => Taste::Hashes,
+        "set" => Taste::Sets,
         _ => Taste::Anything,
     }
 }
@@ -104,6 +105,7 @@ impl Stream {
                     "flushall" | "flushdb" => 1,
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
+                    "sadd" => 200,
                     _ => 50,
                 };
                 Some(Entry {
@@ -185,6 +187,9 @@ impl Stream {
             // Redis counts keys that are dead and not yet looked at; a scan looks at all of them.
             commands.push([&b"SCAN"[..], b"0", b"COUNT", b"100000"].map(<[u8]>::to_vec).to_vec());
         }
+        let del = (name == "spop" && args.len() > 1).then(|| vec![b"del".to_vec(), args[1].clone()]);
         commands.push(args);
+        // What is left of it is up to chance.
+        commands.extend(del);
     }
 }

@@ -7,6 +7,7 @@ use crate::support::draw::Draw;
 pub enum Taste {
     Strings,
     Hashes,
+    Sets,
     Anything,
 }
 
@@ -167,7 +168,7 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
-        "key" | "value" | "field" | "float" | "pattern" | "word" | "type" | "width" => false,
+        "key" | "value" | "field" | "member" | "float" | "pattern" | "word" | "type" | "width" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -177,6 +178,7 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "key" => key(draw, taste),
         "value" => value(draw),
         "field" => field(draw),
+        "member" => member(draw),
         "integer" => integer(draw),
         "float" => float(draw),
         "index" => number(draw, -12, 60),
@@ -300,12 +302,14 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
     match taste {
         Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
+        Taste::Sets if own => format!("t{}", draw.below(6)).into_bytes(),
         _ => match draw.below(24) {
             0 => Vec::new(),
             1 => b"\0\xff\r\n".to_vec(),
             2 => vec![b'k'; 300],
             3 => b"\x81\xfe".to_vec(),
-            4..12 => format!("h{}", draw.below(6)).into_bytes(),
+            4..10 => format!("h{}", draw.below(6)).into_bytes(),
+            10..14 => format!("t{}", draw.below(6)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }
@@ -319,6 +323,20 @@ fn field(draw: &mut Draw) -> Vec<u8> {
         3 => vec![b'f'; draw.of(&[63, 64, 65, 300]).to_owned()],
         4..8 => format!("f{}", draw.below(400)).into_bytes(),
         _ => format!("f{}", draw.below(10)).into_bytes(),
+    }
+}
+
+/// Mostly integers, of which some sets consist.
+fn member(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(40) {
+        0 => Vec::new(),
+        1 => b"m\0\xff\r\n".to_vec(),
+        2 => vec![b'm'; draw.of(&[63, 64, 65, 300, 5000]).to_owned()],
+        3 => draw.of(NO_INTEGERS).as_bytes().to_vec(),
+        4 => draw.of(INTEGERS).as_bytes().to_vec(),
+        5..10 => format!("m{}", draw.below(10)).into_bytes(),
+        10..18 => decimal(draw.between(-400, 400)),
+        _ => decimal(draw.between(-5, 15)),
     }
 }
 
