@@ -40,7 +40,7 @@ pub const OUTPUT_BYTES_HIGH: usize = 1024 * 1024;
 /// Requests of a pipeline whose keys are fetched together.
 const PREFETCHED_REQUESTS: usize = 16;
 /// Bytes of requests that are kept for a client that waits; with more it is read no further until its wait is over.
-pub const BLOCKED_BYTES_MAX: usize = 64 * 1024;
+pub const BLOCKED_BYTES_MAX: usize = 1024 * 1024;
 /// Sent bytes are dropped from the front of the output once there are this many.
 const SENT_BYTES_KEPT: usize = 64 * 1024;
 

@@ -214,7 +214,7 @@ fn who_leaves_or_is_killed_is_not_served() {
     let mut half = half;
     half.stream().shutdown(std::net::Shutdown::Write).expect("shutdown");
     until_blocked(&mut other, 0);
-    // And so has one with more behind its command than is read.
+    // And so has one with much behind its command.
     let mut long = server.client();
     send(&mut long, "BLPOP k 0");
     let mut pings = Vec::new();
