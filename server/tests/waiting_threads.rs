@@ -113,10 +113,9 @@ fn consume(server: Arc<Server>, consumer: usize, taken: &AtomicUsize, total: usi
         for (number, connection) in connections.iter_mut().enumerate() {
             if connection.is_waiting() {
                 connection.look_at_time(worker.server.db.now_ms());
-            }
-            if connection.can_resume(&worker) {
+            } else if connection.can_resume(&worker) {
                 connection.resume(&mut worker);
-            } else if !connection.is_waiting() && !connection.has_output() {
+            } else if !connection.has_output() {
                 let (key, other) = (step(&mut state) % KEYS, step(&mut state) % KEYS);
                 let request = match (number, step(&mut state) % 4) {
                     // One of them only passes on.
