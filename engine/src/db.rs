@@ -14,6 +14,7 @@ use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::object::{Form, Object, slab_bytes};
+use crate::observer::{Observed, Observer, Witness};
 use crate::recovery::{self, Replay, Shards, shard_number};
 use crate::segments::{Segment, Segments};
 use crate::stats::{RecoveryReport, Stats, StorageStats};
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     memory_sample_due_ms: AtomicU64,
     /// Large objects that a background step frees.
     pub(crate) garbage: Mutex<Vec<Garbage>>,
+    /// Who is told of keys that expire or are evicted.
+    pub(crate) observed: Observed,
     pub(crate) pauses: Pauses,
     closed: AtomicBool,
     directory: PathBuf,
@@ -122,6 +125,11 @@ impl Inner {
                 self.garbage.lock().push(Box::new(object));
             }
         }
+    }
+
+    /// Who tells the observer, if there is one, of what is about to happen.
+    pub(crate) fn witness(&self) -> Witness<'_> {
+        self.observed.witness(&self.segments)
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
@@ -341,6 +349,7 @@ impl Db {
             memory_peak_bytes: AtomicU64::new(0),
             memory_sample_due_ms: AtomicU64::new(0),
             garbage: Mutex::default(),
+            observed: Observed::default(),
             pauses: Pauses::default(),
             closed: AtomicBool::new(false),
             directory: directory.into(),
@@ -459,6 +468,9 @@ impl Db {
         fetched: Option<Fetch>,
     ) -> Result<Begun<'_>, Error> {
         let mut txn = Txn::begin(&self.inner, keys, access, now_ms);
+        if self.inner.observed.is_on() {
+            txn.bury_dead(keys);
+        }
         if txn.wants_bring()
             && let Some(fetch) = txn.bring(keys, fetched)?
         {
@@ -615,6 +627,17 @@ impl Db {
     /// log has failed. It must not block.
     pub fn set_notifier(&self, notify: Box<dyn Fn() + Send + Sync>) {
         self.inner.wal.set_notifier(notify);
+    }
+
+    /// Says who is told of keys that expire or are evicted, from when [`set_observing`](Self::set_observing) switches it on. Only the first
+    /// call counts.
+    pub fn set_observer(&self, observer: Arc<dyn Observer>) {
+        self.inner.observed.set(observer);
+    }
+
+    /// Whether the [observer](Self::set_observer) is told. While it is not, it costs nothing.
+    pub fn set_observing(&self, on: bool) {
+        self.inner.observed.switch(on);
     }
 
     /// Makes everything acknowledged so far durable, whatever the durability level.

@@ -9,6 +9,7 @@
 
 mod bring;
 pub(crate) mod hash;
+mod observe;
 pub(crate) mod set;
 pub(crate) mod string;
 
@@ -84,6 +85,8 @@ pub struct Txn<'db> {
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
+    /// The observer was told of keys that the transaction found dead.
+    told: bool,
     /// Which keys came into being, if that is asked for.
     created: Option<Vec<ChangedKey>>,
 }
@@ -120,6 +123,7 @@ impl<'db> Txn<'db> {
             garbage: SmallVec::new(),
             visitors: Vec::new(),
             changed: None,
+            told: false,
             created: None,
         }
     }
@@ -136,6 +140,7 @@ impl<'db> Txn<'db> {
             garbage: SmallVec::new(),
             visitors: Vec::new(),
             changed: None,
+            told: false,
             created: None,
         }
     }
@@ -459,11 +464,17 @@ impl<'db> Txn<'db> {
 
     /// Ends the transaction: the log position that must be [acknowledged](crate::Db::acknowledged) before anyone is told;
     /// [`Lsn::ZERO`] if nothing was changed. (Dropping a transaction ends it too: what it changed is changed.)
-    pub fn commit(mut self) -> Lsn {
-        self.finish()
+    pub fn commit(self) -> Lsn {
+        self.commit_then(|_| {})
     }
 
-    fn finish(&mut self) -> Lsn {
+    /// As [`commit`](Self::commit), and calls `tell` with the position while the keys are still locked: what it tells of this transaction
+    /// comes before what is told of the next one over any of the keys. It must be quick, and must not use the database.
+    pub fn commit_then(mut self, tell: impl FnOnce(Lsn)) -> Lsn {
+        self.finish(tell)
+    }
+
+    fn finish(&mut self, tell: impl FnOnce(Lsn)) -> Lsn {
         let lsn = if self.record.is_empty() {
             Lsn::ZERO
         } else {
@@ -473,6 +484,7 @@ impl<'db> Txn<'db> {
         if !self.visitors.is_empty() {
             self.see_off();
         }
+        tell(lsn);
         self.shards.clear();
         let mut record = std::mem::take(&mut self.record);
         if record.capacity() <= RECORD_BYTES_KEPT {
@@ -483,6 +495,9 @@ impl<'db> Txn<'db> {
             let garbage = std::mem::take(&mut self.garbage);
             self.inner.free(garbage);
         }
+        if self.told {
+            self.inner.observed.done();
+        }
         lsn
     }
 }
@@ -490,7 +505,7 @@ impl<'db> Txn<'db> {
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.shards.is_empty() {
-            self.finish();
+            self.finish(|_| {});
         }
     }
 }

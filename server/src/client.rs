@@ -104,6 +104,7 @@ impl Client {
         if let Some(mut subscriptions) = self.subscriptions.take() {
             server.pubsub.unsubscribe_all(&mut subscriptions, &self.card);
         }
+        server.monitors.leave(&self.card);
     }
 
     /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
@@ -194,6 +195,8 @@ pub struct ClientCard {
     pub patterns: AtomicUsize,
     /// Shard channels.
     pub shard_channels: AtomicUsize,
+    /// Whether it is shown every command (`MONITOR`).
+    pub monitors: AtomicBool,
     /// Commands run.
     pub commands: AtomicU64,
     /// Somebody asked for its end; its loop sees to it.
@@ -228,6 +231,7 @@ impl ClientCard {
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             shard_channels: AtomicUsize::new(0),
+            monitors: AtomicBool::new(false),
             commands: AtomicU64::new(0),
             killed: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
@@ -249,6 +253,7 @@ impl ClientCard {
         let mut flags = String::new();
         for (set, letter) in [
             (self.blocked.load(Ordering::Relaxed), 'b'),
+            (self.monitors.load(Ordering::Relaxed), 'O'),
             (self.is_subscriber(), 'P'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),

@@ -251,7 +251,8 @@ impl Connection {
 
     /// Appends something that its client has not asked for, to leave after all that was written before, and once `lsn` is acknowledged.
     pub fn push(&mut self, worker: &mut Worker, push: &Push, lsn: Lsn) {
-        if self.client.closing {
+        let unwanted = matches!(push, Push::Plain(_)) && self.client.reply_mode != ReplyMode::On;
+        if self.client.closing || unwanted {
             return;
         }
         if self.reply.bytes_mut().capacity() == 0 {

@@ -16,9 +16,8 @@
 //! [`Connection::take_pushes`]: crate::connection::Connection::take_pushes
 
 use crate::client::ClientCard;
-use crate::net::Message;
+use crate::net::{Loops, Message};
 use crate::resp::{Protocol, Reply};
-use crate::server::Server;
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ const POSTED_OVERHEAD_BYTES: usize = size_of::<Posted>();
 pub enum Push {
     /// An array as RESP2 has it, whose elements read the same in both protocols. RESP3 has it as a push.
     Array(Arc<[u8]>),
-    /// The same bytes in both protocols.
+    /// The same bytes in both protocols, for whoever wants replies (`CLIENT REPLY`).
     Plain(Arc<[u8]>),
     /// Different bytes in each; none at all where they are empty.
     Each {
@@ -181,11 +180,11 @@ impl Signals {
     }
 
     /// Tells the loops: one message and one wake each.
-    pub fn send(&mut self, server: &Server) {
+    pub fn send(&mut self, loops: &Loops) {
         if !std::mem::take(&mut self.any) {
             return;
         }
-        let Some(loops) = server.loops.get() else { return };
+        let Some(loops) = loops.get() else { return };
         for (handle, tokens) in loops.iter().zip(&mut self.by_loop) {
             if !tokens.is_empty() {
                 handle.send(Message::Inboxes(std::mem::take(tokens)));

@@ -70,7 +70,9 @@ fn every_element_goes_to_one_who_waits() {
                         0 => format!("RPUSH k{key} {value}\r\n"),
                         1 => format!("LPUSH k{key} {value}\r\n"),
                         // The element comes by another way.
-                        _ => format!("RPUSH own{producer} {value}\r\nLMOVE own{producer} k{key} LEFT RIGHT\r\n"),
+                        _ => format!(
+                            "RPUSH own{producer} {value}\r\nLMOVE own{producer} k{key} LEFT RIGHT\r\n"
+                        ),
                     };
                     connection.receive(&mut worker, request.as_bytes());
                     let reply = take(&mut worker, &mut connection);
@@ -123,7 +125,10 @@ fn consume(server: Arc<Server>, consumer: usize, taken: &AtomicUsize, total: usi
                     (_, 0) => format!("BLPOP k{key} 0.01\r\n"),
                     (_, 1) => format!("BRPOP k{key} k{other} 0.05\r\n"),
                     (_, 2) => format!("BLMPOP 0.1 2 k{key} k{other} LEFT\r\n"),
-                    _ => format!("BLPOP k0 k1 k2 k3 {}\r\n", f64::from(step(&mut state) as u32 % 30 + 1) / 1000.0),
+                    _ => format!(
+                        "BLPOP k0 k1 k2 k3 {}\r\n",
+                        f64::from(step(&mut state) as u32 % 30 + 1) / 1000.0
+                    ),
                 };
                 connection.receive(&mut worker, request.as_bytes());
             }
@@ -141,7 +146,10 @@ fn consume(server: Arc<Server>, consumer: usize, taken: &AtomicUsize, total: usi
         if now_taken != last_progress.1 {
             last_progress = (Instant::now(), now_taken);
         }
-        assert!(last_progress.0.elapsed() < Duration::from_secs(30), "elements are left and nobody gets them");
+        assert!(
+            last_progress.0.elapsed() < Duration::from_secs(30),
+            "elements are left and nobody gets them"
+        );
     }
     got
 }

@@ -433,6 +433,3 @@ impl Blocked {
         databases.iter().flat_map(keys_of).collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,13 +4,15 @@
 //! so that nobody else ever sees the element; the others right after it, in transactions of their own, before the connection that pushed
 //! goes on. In both cases in the order of their tickets, each at most once per change. What serving one changes (`BLMOVE`) may serve others.
 
-use super::{Awaited, Blocked, Ended, Registry, Request, Waiter};
+use super::{Awaited, Ended, Request, Waiter};
 use crate::command::dispatch::refusal;
-use crate::command::{Call, Lookups, Random, Served, Settings};
+use crate::command::{Call, Lookups, Random, Served};
+use crate::config::Live;
 use crate::notify::{self, Events};
 use crate::push::Signals;
 use crate::resp::Reply;
-use sessile::{Begun, ChangedKey, Db, Key, Kind, Lsn, Txn};
+use crate::server::Server;
+use sessile::{Begun, ChangedKey, Key, Kind, Lsn, Txn};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -38,18 +40,10 @@ impl Leftover {
 
 /// What serving needs, and what has come of it.
 pub struct Service<'a> {
-    /// The engine.
-    pub db: &'a Db,
-    /// Who waits.
-    pub blocked: &'a Blocked,
-    /// Limits that an operator can set.
-    pub settings: &'a Settings,
-    /// For random choices.
-    pub random: &'a mut Random,
-    /// What happened to keys, for keyspace notifications.
-    pub events: &'a mut Events,
-    /// Clients whose wait is over: their loops are to be told.
-    pub signals: &'a mut Signals,
+    server: &'a Server,
+    live: &'a Live,
+    random: &'a mut Random,
+    signals: &'a mut Signals,
     /// Replies whose position in the log is not known yet.
     pending: Vec<(Arc<Waiter>, Vec<u8>)>,
 }
@@ -61,22 +55,39 @@ enum Attempt {
 }
 
 impl<'a> Service<'a> {
-    /// One that has served nobody yet.
+    /// On any thread; `signals` are to be sent afterwards.
     pub fn new(
-        db: &'a Db,
-        blocked: &'a Blocked,
-        settings: &'a Settings,
+        server: &'a Server,
+        live: &'a Live,
         random: &'a mut Random,
-        events: &'a mut Events,
         signals: &'a mut Signals,
     ) -> Service<'a> {
-        Service { db, blocked, settings, random, events, signals, pending: Vec::new() }
+        Service { server, live, random, signals, pending: Vec::new() }
     }
 
-    /// Serves those who wait for what `txn` has changed, as far as it holds their keys: `held` are those it was begun with. After the
-    /// commit [`committed`](Self::committed) is to be called, and then [`serve_after`](Self::serve_after) with what this returns.
-    pub fn serve_within(&mut self, txn: &mut Txn<'_>, held: &[Key<'_>]) -> Leftover {
-        let blocked = self.blocked;
+    /// Ends a transaction whose changes were noted: serves those who wait for them, publishes its events and theirs, commits. `held` are the
+    /// keys it was begun with. The position that must be acknowledged before anyone is told.
+    pub fn conclude(mut self, mut txn: Txn<'_>, held: &[Key<'_>], mut events: Events) -> Lsn {
+        let leftover = self.serve_within(&mut txn, held, &mut events);
+        let lsn = self.commit(txn, &events);
+        for (waiter, reply) in std::mem::take(&mut self.pending) {
+            self.tell(&waiter, Ended::Served { reply, lsn });
+        }
+        self.serve_after(leftover);
+        lsn
+    }
+
+    fn commit(&mut self, txn: Txn<'_>, events: &Events) -> Lsn {
+        txn.commit_then(|lsn| {
+            if !events.is_empty() {
+                events.publish_for(&self.server.pubsub, self.live, lsn, self.signals);
+            }
+        })
+    }
+
+    /// Serves those who wait for what `txn` has changed, as far as it holds their keys. What is left is to be served after it.
+    fn serve_within(&mut self, txn: &mut Txn<'_>, held: &[Key<'_>], events: &mut Events) -> Leftover {
+        let (db, blocked) = (&self.server.db, &self.server.blocked);
         let mut changed = VecDeque::from(txn.take_changes());
         let mut leftover = Leftover::default();
         if !blocked.any_for_elements() {
@@ -89,19 +100,19 @@ impl<'a> Service<'a> {
             while let Some(waiter) = registry.next(changed_key.database, &changed_key.key, after, last) {
                 after = waiter.ticket;
                 let Awaited::Element(request) = &waiter.awaited else { continue };
-                let keys = request.hashed(self.db);
+                let keys = request.hashed(db);
                 if keys.iter().any(|key| !held.iter().any(|held| is_same(key, held))) {
                     // Nor may those behind it be served before it.
                     leftover.0.push_back(changed_key);
                     continue 'keys;
                 }
-                let key = self.db.key(changed_key.database, &changed_key.key);
+                let key = db.key(changed_key.database, &changed_key.key);
                 match could_serve(txn.kind(&key), request) {
                     Could::Yes => {}
                     Could::NotThis => continue,
                     Could::Nobody => continue 'keys,
                 }
-                if let Attempt::Served(reply) = self.attempt(txn, request, &keys) {
+                if let Attempt::Served(reply) = self.attempt(txn, request, &keys, events) {
                     blocked.remove_from(&mut registry, &waiter);
                     self.pending.push((Arc::clone(&waiter), reply));
                     changed.extend(txn.take_changes());
@@ -109,13 +120,6 @@ impl<'a> Service<'a> {
             }
         }
         leftover
-    }
-
-    /// The transaction in which some were served is committed, at this position.
-    pub fn committed(&mut self, lsn: Lsn) {
-        for (waiter, reply) in std::mem::take(&mut self.pending) {
-            self.tell(&waiter, Ended::Served { reply, lsn });
-        }
     }
 
     /// Serves those who wait for changed keys, in transactions of their own. No transaction may be open on this thread.
@@ -127,7 +131,8 @@ impl<'a> Service<'a> {
     }
 
     fn serve_key(&mut self, changed_key: &ChangedKey, changed: &mut VecDeque<ChangedKey>) {
-        let (db, blocked) = (self.db, self.blocked);
+        let server = self.server;
+        let (db, blocked) = (&server.db, &server.blocked);
         let (mut after, last) = (0, blocked.registry.lock().last_ticket);
         loop {
             let next = blocked.registry.lock().next(changed_key.database, &changed_key.key, after, last);
@@ -137,7 +142,7 @@ impl<'a> Service<'a> {
             let keys = request.hashed(db);
             let Some(mut txn) = self.begin(&waiter, request, &keys) else { continue };
             txn.note_changes();
-            if self.settings.notify_events & notify::NEW != 0 {
+            if self.live.settings.notify_events & notify::NEW != 0 {
                 txn.note_creations();
             }
             let key = db.key(changed_key.database, &changed_key.key);
@@ -151,18 +156,21 @@ impl<'a> Service<'a> {
             if !registry.holds(&waiter) {
                 continue;
             }
-            let Attempt::Served(reply) = self.attempt(&mut txn, request, &keys) else { continue };
+            let mut events = Events::default();
+            let Attempt::Served(reply) = self.attempt(&mut txn, request, &keys, &mut events) else {
+                continue;
+            };
             blocked.remove_from(&mut registry, &waiter);
             drop(registry);
             changed.extend(txn.take_changes());
-            let lsn = txn.commit();
+            let lsn = self.commit(txn, &events);
             self.tell(&waiter, Ended::Served { reply, lsn });
         }
     }
 
     /// Begins the transaction of a waiter's command. `None`: it can't be had here and now, and the waiter was told what to do.
     fn begin(&mut self, waiter: &Arc<Waiter>, request: &Request, keys: &[Key<'_>]) -> Option<Txn<'a>> {
-        let db = self.db;
+        let db = &self.server.db;
         let bytes = request.args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         let access = request.access();
         let mut fetched = None;
@@ -191,7 +199,7 @@ impl<'a> Service<'a> {
                 return None;
             }
         }
-        if self.blocked.end(waiter, Ended::Retry) {
+        if self.server.blocked.end(waiter, Ended::Retry) {
             self.signals.tell(&waiter.client);
         }
         None
@@ -201,12 +209,18 @@ impl<'a> Service<'a> {
         let mut reply = Reply::new(request.protocol);
         reply.error(refusal(error).as_bytes());
         let reply = std::mem::take(reply.bytes_mut());
-        if self.blocked.end(waiter, Ended::Served { reply, lsn: Lsn::ZERO }) {
+        if self.server.blocked.end(waiter, Ended::Served { reply, lsn: Lsn::ZERO }) {
             self.signals.tell(&waiter.client);
         }
     }
 
-    fn attempt(&mut self, txn: &mut Txn<'_>, request: &Request, keys: &[Key<'_>]) -> Attempt {
+    fn attempt(
+        &mut self,
+        txn: &mut Txn<'_>,
+        request: &Request,
+        keys: &[Key<'_>],
+        events: &mut Events,
+    ) -> Attempt {
         let args: smallvec::SmallVec<[&[u8]; 8]> = request.args.iter().map(|arg| &**arg).collect();
         let mut reply = Reply::new(request.protocol);
         let mut call = Call {
@@ -215,16 +229,14 @@ impl<'a> Service<'a> {
             txn,
             reply: &mut reply,
             random: self.random,
-            settings: self.settings,
+            settings: &self.live.settings,
             lookups: Lookups::default(),
             events: Events::default(),
             damaged: 0,
         };
         let result = (request.blocking.attempt)(&mut call);
         call.note_creations();
-        for event in call.events.iter() {
-            self.events.add(event.clone());
-        }
+        events.append(call.events);
         match result {
             Ok(Served::Yes) => {}
             Ok(Served::NotYet) => return Attempt::Nothing,
@@ -266,11 +278,4 @@ fn could_serve(kind: Option<Kind>, request: &Request) -> Could {
         Some(_) => return Could::NotThis,
     };
     if request.command.group == group { Could::Yes } else { Could::NotThis }
-}
-
-impl Registry {
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.keys.iter().all(std::collections::HashMap::is_empty)
-    }
 }

@@ -279,12 +279,34 @@ fn info(call: &mut ServerCall<'_>) -> CommandResult {
     Ok(())
 }
 
-/// Types of clients, of which there is one here.
-fn is_normal(name: &[u8]) -> Result<bool, CommandError> {
+/// Types of clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    /// Those of no other type; also who is shown every command.
+    Normal,
+    /// Those that listen to channels.
+    Subscriber,
+    /// Types that exist elsewhere only.
+    Replication,
+}
+
+impl Type {
+    fn has(self, card: &ClientCard) -> bool {
+        match self {
+            Type::Normal => !card.is_subscriber(),
+            Type::Subscriber => card.is_subscriber(),
+            Type::Replication => false,
+        }
+    }
+}
+
+fn type_of(name: &[u8]) -> Result<Type, CommandError> {
     if is(name, "normal") {
-        Ok(true)
-    } else if ["master", "replica", "slave", "pubsub"].iter().any(|known| is(name, known)) {
-        Ok(false)
+        Ok(Type::Normal)
+    } else if is(name, "pubsub") {
+        Ok(Type::Subscriber)
+    } else if ["master", "replica", "slave"].iter().any(|known| is(name, known)) {
+        Ok(Type::Replication)
     } else {
         Err(CommandError::of(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))))
     }
@@ -296,11 +318,8 @@ fn list(call: &mut ServerCall<'_>) -> CommandResult {
     let chosen: Vec<Arc<ClientCard>> = match &call.args[2..] {
         [] => cards,
         [option, name] if is(option, "type") => {
-            if is_normal(name)? {
-                cards
-            } else {
-                Vec::new()
-            }
+            let wanted = type_of(name)?;
+            cards.into_iter().filter(|card| wanted.has(card)).collect()
         }
         [option, ids @ ..] if is(option, "id") && !ids.is_empty() => {
             let mut wanted = Vec::with_capacity(ids.len());
@@ -328,16 +347,16 @@ struct Filter<'a> {
     id: Option<i64>,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
-    /// Of a type that exists elsewhere only.
-    nobody: bool,
+    kind: Option<Type>,
     age_seconds_min: Option<u64>,
     spares_caller: bool,
 }
 
 impl Filter<'_> {
     fn matches(&self, card: &ClientCard, caller: u64, now_ms: u64) -> bool {
-        let spared = self.nobody || (self.spares_caller && card.id == caller);
+        let spared = self.spares_caller && card.id == caller;
         !spared
+            && self.kind.is_none_or(|kind| kind.has(card))
             && self.id.is_none_or(|id| card.id as i64 == id)
             && self.address.is_none_or(|address| card.origin.address.as_bytes() == address)
             && self.local_address.is_none_or(|address| card.origin.local_address.as_bytes() == address)
@@ -359,7 +378,7 @@ fn kill(call: &mut ServerCall<'_>) -> CommandResult {
                 let id = integer(value).ok().filter(|id| *id > 0);
                 filter.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
             } else if is(option, "type") {
-                filter.nobody |= !is_normal(value)?;
+                filter.kind = Some(type_of(value)?);
             } else if is(option, "addr") {
                 filter.address = Some(value);
             } else if is(option, "laddr") {

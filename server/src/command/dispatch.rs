@@ -11,6 +11,7 @@ use super::{
 use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
+use crate::monitor::Source;
 use crate::notify::{self, Events};
 use crate::resp::{Protocol, Reply};
 use crate::worker::Worker;
@@ -18,6 +19,7 @@ use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// One command of this many is timed.
 const TIMED_EVERY: u64 = 64;
@@ -178,6 +180,10 @@ pub fn execute(
         refuse(worker, reply, Some(entry), text.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
+    if client.listens && client.card.monitors.load(Ordering::Relaxed) && touches_keyspace(entry.command) {
+        refuse(worker, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
+        return Outcome::Done(Lsn::ZERO);
+    }
     if worker.server.pause.stops(entry.command, false, worker.now_ms) {
         return Outcome::Postponed;
     }
@@ -243,10 +249,19 @@ pub fn execute(
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    if client.card.inbox.is_filled() {
-        return Outcome::Done(lsn.max(tell_first(client, reply, start)));
+    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    // What is posted from here on comes after the reply.
+    if !worker.server.monitors.is_empty() {
+        worker.server.monitors.show(
+            entry.command,
+            args,
+            Source::Client(client),
+            worker.server.db.now_us(),
+            &mut worker.signals,
+            worker.live.pushed_bytes_max(),
+        );
     }
-    Outcome::Done(lsn)
+    Outcome::Done(lsn.max(told))
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
@@ -320,8 +335,8 @@ fn run_data(
         txn.note_creations();
     }
     // To be asked while the shards are locked; see `blocked`.
-    let awaited = access != Access::Read && worker.server.blocked.may_await(&keys);
-    if awaited {
+    let concerns = access != Access::Read && worker.server.blocked.may_await(&keys);
+    if concerns {
         txn.note_changes();
     }
     let mut call = Call {
@@ -365,8 +380,8 @@ fn run_data(
         }
     };
     call.note_creations();
+    let events = std::mem::take(&mut call.events);
     let Lookups { hits, misses } = call.lookups;
-    let mut events = call.events;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));
     }
@@ -374,23 +389,15 @@ fn run_data(
         worker.figures.misses.add(u64::from(misses));
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    let lsn = if awaited {
-        let server = &worker.server;
-        let mut service = Service::new(
-            &server.db,
-            &server.blocked,
-            &worker.live.settings,
-            &mut worker.random,
-            &mut events,
-            &mut worker.signals,
-        );
-        let leftover = service.serve_within(&mut txn, &keys);
-        let lsn = txn.commit();
-        service.committed(lsn);
-        service.serve_after(leftover);
-        lsn
+    let lsn = if concerns {
+        Service::new(&worker.server, &worker.live, &mut worker.random, &mut worker.signals)
+            .conclude(txn, &keys, events)
     } else {
-        txn.commit()
+        txn.commit_then(|lsn| {
+            if !events.is_empty() {
+                events.publish_for(&worker.server.pubsub, &worker.live, lsn, &mut worker.signals);
+            }
+        })
     };
     Ran::Done(result, lsn.max(deleted))
 }
@@ -448,6 +455,16 @@ pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn 
         }
         KeySpec::Across { find, .. } => find(args, database, each),
     }
+}
+
+/// Whether a command reads or writes keys, or may do so, or tells others something: what Redis refuses to replicas, which are what it takes
+/// the clients for that are shown every command.
+fn touches_keyspace(command: &Command) -> bool {
+    command.flags & (flags::WRITE | flags::READONLY) != 0
+        || matches!(
+            command.name,
+            "publish" | "spublish" | "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro"
+        )
 }
 
 /// What a command does to the data.

@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::command::Settings;
+use crate::notify;
 use sessile::{Db, Durability, Eviction, Options};
 use std::time::Duration;
 
@@ -110,6 +111,11 @@ impl StorageLimits {
     }
 }
 
+/// The classes of events that are published anywhere.
+fn published(flags: u32) -> u32 {
+    if flags & (notify::KEYSPACE | notify::KEYEVENT) == 0 { 0 } else { flags }
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -173,7 +179,7 @@ impl Live {
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
                 set_max_intset_entries: size("set-max-intset-entries"),
-                notify_events: 0,
+                notify_events: published(notify::parse(config.get("notify-keyspace-events")).unwrap_or(0)),
             },
             storage: StorageLimits::from_config(config),
             password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),

@@ -162,6 +162,13 @@ pub const DIRECTIVES: &[Directive] = &[
         "replies held for a client before it is disconnected: class, hard limit, soft limit, seconds over the soft limit; without one, a client that takes no replies is not executed for",
     ),
     used(
+        "notify-keyspace-events",
+        Kind::EventClasses,
+        "",
+        true,
+        "which events of keys are published: K by key, E by event, and classes of events (g$lshzxetdmn, A for most)",
+    ),
+    used(
         "loglevel",
         Kind::Choice(&["debug", "verbose", "notice", "warning"]),
         "notice",
@@ -314,7 +321,6 @@ pub const DIRECTIVES: &[Directive] = &[
         true,
         "there is no latency tracking yet",
     ),
-    ignored("notify-keyspace-events", Kind::Text, "", true, "there are no keyspace notifications yet"),
     ignored("tracking-table-max-keys", integer(0, LONG), "1000000", true, "there is no client tracking yet"),
     ignored("acllog-max-len", integer(0, LONG), "128", true, "there is one user, default"),
     ignored("aclfile", Kind::Text, "", false, "there is one user, default"),

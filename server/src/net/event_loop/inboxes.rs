@@ -12,7 +12,7 @@ impl EventLoop {
         }
         let own = self.worker.signals.take_own(self.number);
         self.look_into_inboxes(&own);
-        self.worker.signals.send(&self.worker.server);
+        self.worker.signals.send(&self.worker.server.loops);
     }
 
     /// These clients, by place and number, have something in their inboxes.

@@ -1,1 +1,0 @@
-//! Who waits, and that nobody is forgotten or left behind.
