@@ -7,6 +7,7 @@ use crate::blocked::Place;
 use crate::pubsub::Subscriptions;
 use crate::push::Inbox;
 use crate::server::Server;
+use crate::tracking::{Tracked, modes};
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Client {
     /// Whether it is told things other than messages without having asked (`MONITOR`, invalidations), and so must take them.
     pub listens: bool,
     subscriptions: Option<Box<Subscriptions>>,
+    /// Prefixes of the keys that it tracks, in order, if it does so by prefix.
+    pub prefixes: Vec<Box<[u8]>>,
 }
 
 /// What who listens to nothing listens to.
@@ -81,6 +84,7 @@ impl Client {
             told_bytes: 0,
             listens: false,
             subscriptions: None,
+            prefixes: Vec::new(),
         }
     }
 
@@ -105,6 +109,10 @@ impl Client {
             server.pubsub.unsubscribe_all(&mut subscriptions, &self.card);
         }
         server.monitors.leave(&self.card);
+        if self.card.tracked.is_on() {
+            server.tracking.end(self);
+            server.update_observing();
+        }
     }
 
     /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
@@ -205,6 +213,8 @@ pub struct ClientCard {
     pub overrun: AtomicBool,
     /// What it is told without having asked.
     pub inbox: Inbox,
+    /// What it tracks.
+    pub tracked: Tracked,
 }
 
 impl ClientCard {
@@ -236,6 +246,7 @@ impl ClientCard {
             killed: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
             inbox: Inbox::default(),
+            tracked: Tracked::default(),
         }
     }
 
@@ -252,9 +263,12 @@ impl ClientCard {
         let names = self.names.lock().clone();
         let mut flags = String::new();
         for (set, letter) in [
-            (self.blocked.load(Ordering::Relaxed), 'b'),
             (self.monitors.load(Ordering::Relaxed), 'O'),
             (self.is_subscriber(), 'P'),
+            (self.blocked.load(Ordering::Relaxed), 'b'),
+            (self.tracked.is_on(), 't'),
+            (self.tracked.has(modes::BROKEN), 'R'),
+            (self.tracked.has(modes::BROADCAST), 'B'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),
             (self.no_evict.load(Ordering::Relaxed), 'e'),
@@ -278,7 +292,7 @@ impl ClientCard {
         line.extend_from_slice(&names.name);
         let _ = write!(
             line,
-            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir=-1 resp={} lib-name=",
+            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir={} resp={} lib-name=",
             now_ms.saturating_sub(self.connected_ms) / 1000,
             now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
             self.database.load(Ordering::Relaxed),
@@ -287,6 +301,7 @@ impl ClientCard {
             self.shard_channels.load(Ordering::Relaxed),
             query + reply + size_of::<ClientCard>() + size_of::<Client>(),
             if reply > 0 { "rw" } else { "r" },
+            if self.tracked.is_on() { self.tracked.redirect() as i64 } else { -1 },
             if self.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         );
         line.extend_from_slice(&names.library);
@@ -323,6 +338,11 @@ impl Clients {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// The one with this number.
+    pub fn get(&self, id: u64) -> Option<Arc<ClientCard>> {
+        self.cards.lock().get(&id).map(Arc::clone)
     }
 
     /// All of them, oldest first.

@@ -28,6 +28,7 @@ use crate::push::{Posted, Push};
 use crate::resp::lookahead::first_arguments;
 use crate::resp::{Protocol, Reply, RequestLimits, RequestParser};
 use crate::server::Server;
+use crate::tracking::modes;
 use crate::worker::Worker;
 use sessile::{Key, Lsn};
 use smallvec::SmallVec;
@@ -272,7 +273,7 @@ impl Connection {
         if !self.client.card.inbox.is_filled() {
             return;
         }
-        for Posted { push, lsn } in self.client.card.inbox.take() {
+        for Posted { push, lsn, .. } in self.client.card.inbox.take() {
             self.push(worker, &push, lsn);
         }
     }
@@ -505,6 +506,16 @@ impl Connection {
                             lsn,
                             push: false,
                         });
+                    }
+                    if self.client.card.tracked.has(modes::CACHING)
+                        && !args[0].eq_ignore_ascii_case(b"client")
+                    {
+                        self.client.card.tracked.end_caching();
+                    }
+                    if self.client.card.inbox.is_filled() {
+                        // What came of this command comes before what comes of the next.
+                        drop(args);
+                        self.take_pushes(worker);
                     }
                 }
                 Err(error) => {

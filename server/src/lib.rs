@@ -24,4 +24,5 @@ pub mod push;
 pub mod resp;
 pub mod serve;
 pub mod server;
+pub mod tracking;
 pub mod worker;

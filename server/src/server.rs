@@ -8,6 +8,7 @@ use crate::net::{LoopHandle, Loops};
 use crate::observer::KeyObserver;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::tracking::Tracking;
 use crate::worker::Figures;
 use parking_lot::{Mutex, RwLock};
 use sessile::Db;
@@ -107,9 +108,11 @@ pub struct Server {
     /// Where the configuration was read from; `None` if from nowhere.
     pub config_file: Option<String>,
     /// Who is connected.
-    pub clients: Clients,
+    pub clients: Arc<Clients>,
     /// Who waits.
     pub blocked: Arc<Blocked>,
+    /// Who holds copies of what.
+    pub tracking: Arc<Tracking>,
     /// Whether clients are paused.
     pub pause: Pause,
     /// Connections accepted and on their way to a loop.
@@ -161,7 +164,10 @@ impl Server {
         }
         let run_id = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let (pubsub, loops) = (Arc::new(PubSub::default()), Arc::new(Loops::new()));
-        let observer = Arc::new(KeyObserver::new(Arc::clone(&pubsub), Arc::clone(&loops)));
+        let clients: Arc<Clients> = Arc::default();
+        let tracking = Arc::new(Tracking::new(Arc::clone(&clients)));
+        let observer =
+            Arc::new(KeyObserver::new(Arc::clone(&pubsub), Arc::clone(&tracking), Arc::clone(&loops)));
         db.set_observer(Arc::clone(&observer) as _);
         db.set_observing(observer.follow(&live));
         Arc::new(Server {
@@ -170,7 +176,8 @@ impl Server {
             live: RwLock::new(live),
             live_version: AtomicU64::new(0),
             config_file,
-            clients: Clients::default(),
+            clients,
+            tracking,
             blocked: Arc::default(),
             pause: Pause::default(),
             arriving: AtomicUsize::new(0),

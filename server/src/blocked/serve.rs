@@ -9,9 +9,9 @@ use crate::command::dispatch::refusal;
 use crate::command::{Call, Lookups, Random, Served};
 use crate::config::Live;
 use crate::notify::{self, Events};
-use crate::push::Signals;
 use crate::resp::Reply;
 use crate::server::Server;
+use crate::tracking::Outlet;
 use sessile::{Begun, ChangedKey, Key, Kind, Lsn, Txn};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,7 +43,9 @@ pub struct Service<'a> {
     server: &'a Server,
     live: &'a Live,
     random: &'a mut Random,
-    signals: &'a mut Signals,
+    outlet: Outlet<'a>,
+    /// The number of the client whose command this comes after.
+    changer: Option<u64>,
     /// Replies whose position in the log is not known yet.
     pending: Vec<(Arc<Waiter>, Vec<u8>)>,
 }
@@ -55,21 +57,23 @@ enum Attempt {
 }
 
 impl<'a> Service<'a> {
-    /// On any thread; `signals` are to be sent afterwards.
+    /// On any thread; what is in the `outlet` is to be sent afterwards. `changer` is the number of the client whose command this comes after.
     pub fn new(
         server: &'a Server,
         live: &'a Live,
         random: &'a mut Random,
-        signals: &'a mut Signals,
+        outlet: Outlet<'a>,
+        changer: Option<u64>,
     ) -> Service<'a> {
-        Service { server, live, random, signals, pending: Vec::new() }
+        Service { server, live, random, outlet, changer, pending: Vec::new() }
     }
 
     /// Ends a transaction whose changes were noted: serves those who wait for them, publishes its events and theirs, commits. `held` are the
     /// keys it was begun with. The position that must be acknowledged before anyone is told.
     pub fn conclude(mut self, mut txn: Txn<'_>, held: &[Key<'_>], mut events: Events) -> Lsn {
-        let leftover = self.serve_within(&mut txn, held, &mut events);
-        let lsn = self.commit(txn, &events);
+        let mut changed = txn.take_changes();
+        let leftover = self.serve_within(&mut txn, held, &mut changed, &mut events);
+        let lsn = self.commit(txn, &changed, &events);
         for (waiter, reply) in std::mem::take(&mut self.pending) {
             self.tell(&waiter, Ended::Served { reply, lsn });
         }
@@ -77,25 +81,34 @@ impl<'a> Service<'a> {
         lsn
     }
 
-    fn commit(&mut self, txn: Txn<'_>, events: &Events) -> Lsn {
+    fn commit(&mut self, txn: Txn<'_>, changed: &[ChangedKey], events: &Events) -> Lsn {
         txn.commit_then(|lsn| {
+            self.server.tracking.invalidate(changed, self.changer, &mut self.outlet);
             if !events.is_empty() {
-                events.publish_for(&self.server.pubsub, self.live, lsn, self.signals);
+                events.publish_for(&self.server.pubsub, self.live, lsn, self.outlet.signals);
             }
         })
     }
 
-    /// Serves those who wait for what `txn` has changed, as far as it holds their keys. What is left is to be served after it.
-    fn serve_within(&mut self, txn: &mut Txn<'_>, held: &[Key<'_>], events: &mut Events) -> Leftover {
+    /// Serves those who wait for what `txn` has changed, as far as it holds their keys; what that changes is added. What is left is to be
+    /// served after it.
+    fn serve_within(
+        &mut self,
+        txn: &mut Txn<'_>,
+        held: &[Key<'_>],
+        changed: &mut Vec<ChangedKey>,
+        events: &mut Events,
+    ) -> Leftover {
         let (db, blocked) = (&self.server.db, &self.server.blocked);
-        let mut changed = VecDeque::from(txn.take_changes());
         let mut leftover = Leftover::default();
         if !blocked.any_for_elements() {
             return leftover;
         }
         let mut registry = blocked.registry.lock();
         let last = registry.last_ticket;
-        'keys: while let Some(changed_key) = changed.pop_front() {
+        let mut place = 0;
+        'keys: while let Some(changed_key) = changed.get(place).cloned() {
+            place += 1;
             let mut after = 0;
             while let Some(waiter) = registry.next(changed_key.database, &changed_key.key, after, last) {
                 after = waiter.ticket;
@@ -162,8 +175,9 @@ impl<'a> Service<'a> {
             };
             blocked.remove_from(&mut registry, &waiter);
             drop(registry);
-            changed.extend(txn.take_changes());
-            let lsn = self.commit(txn, &events);
+            let changes = txn.take_changes();
+            let lsn = self.commit(txn, &changes, &events);
+            changed.extend(changes);
             self.tell(&waiter, Ended::Served { reply, lsn });
         }
     }
@@ -200,7 +214,7 @@ impl<'a> Service<'a> {
             }
         }
         if self.server.blocked.end(waiter, Ended::Retry) {
-            self.signals.tell(&waiter.client);
+            self.outlet.signals.tell(&waiter.client);
         }
         None
     }
@@ -210,7 +224,7 @@ impl<'a> Service<'a> {
         reply.error(refusal(error).as_bytes());
         let reply = std::mem::take(reply.bytes_mut());
         if self.server.blocked.end(waiter, Ended::Served { reply, lsn: Lsn::ZERO }) {
-            self.signals.tell(&waiter.client);
+            self.outlet.signals.tell(&waiter.client);
         }
     }
 
@@ -253,7 +267,7 @@ impl<'a> Service<'a> {
         // Only who has removed it says so.
         let first = waiter.ended.set(ended).is_ok();
         debug_assert!(first, "a wait ends once");
-        self.signals.tell(&waiter.client);
+        self.outlet.signals.tell(&waiter.client);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `CLIENT`: who is connected, and what each connection asks for itself.
 
 use super::args::{integer, is};
+use super::client_tracking;
 use super::flags::{ADMIN, LOADING, NOSCRIPT, STALE};
 use super::object::write_help;
 use super::table::table;
@@ -40,11 +41,27 @@ pub const COMMANDS: &[Command] = &[Command {
 
 const SUBCOMMANDS: &[Command] = &[
     Command {
+        name: "caching",
+        arity: 3,
+        since: "6.0.0",
+        summary: "Whether the next command's keys are tracked",
+        run: Run::Server(client_tracking::caching),
+        ..ROW
+    },
+    Command {
         name: "getname",
         arity: 2,
         since: "2.6.9",
         summary: "The name of this connection",
         run: Run::Server(getname),
+        ..ROW
+    },
+    Command {
+        name: "getredir",
+        arity: 2,
+        since: "6.0.0",
+        summary: "The client that gets this one's invalidations",
+        run: Run::Server(client_tracking::getredir),
         ..ROW
     },
     Command {
@@ -138,6 +155,23 @@ const SUBCOMMANDS: &[Command] = &[
         since: "2.6.9",
         summary: "Names this connection",
         run: Run::Server(setname),
+        ..ROW
+    },
+    Command {
+        name: "tracking",
+        arity: -3,
+        since: "6.0.0",
+        summary: "Whether this connection is told when keys change that it has read",
+        complexity: "O(1). Some options may introduce additional complexity.",
+        run: Run::Server(client_tracking::tracking),
+        ..ROW
+    },
+    Command {
+        name: "trackinginfo",
+        arity: 2,
+        since: "6.2.0",
+        summary: "What this connection tracks",
+        run: Run::Server(client_tracking::trackinginfo),
         ..ROW
     },
     Command {

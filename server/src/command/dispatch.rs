@@ -14,6 +14,7 @@ use crate::errand::{Checkpoint, Errand, Walk};
 use crate::monitor::Source;
 use crate::notify::{self, Events};
 use crate::resp::{Protocol, Reply};
+use crate::tracking::Outlet;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
@@ -214,8 +215,12 @@ pub fn execute(
             } else if matches!(entry.command.run, Run::Walk(_)) && server.db.has_cold() {
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
             } else {
-                let result = run(&mut call);
-                (result, call.lsn)
+                let (result, lsn) = (run(&mut call), call.lsn);
+                if worker.server.tracking.is_on() && matches!(entry.command.name, "flushall" | "flushdb") {
+                    let bytes_max = worker.live.pushed_bytes_max();
+                    worker.server.tracking.flush(&mut worker.signals, bytes_max);
+                }
+                (result, lsn)
             }
         }
         Run::Server(run) => {
@@ -269,7 +274,7 @@ pub fn execute(
 fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
     let mut last = Lsn::ZERO;
     let written = reply.bytes_mut().split_off(start);
-    for posted in client.card.inbox.take() {
+    for posted in client.card.inbox.take_ahead() {
         posted.push.write(reply);
         last = last.max(posted.lsn);
     }
@@ -334,8 +339,9 @@ fn run_data(
     if worker.live.settings.notify_events & notify::NEW != 0 {
         txn.note_creations();
     }
-    // To be asked while the shards are locked; see `blocked`.
-    let concerns = access != Access::Read && worker.server.blocked.may_await(&keys);
+    // To be asked while the shards are locked; see `blocked` and `tracking`.
+    let others = (&worker.server.blocked, &worker.server.tracking);
+    let concerns = access != Access::Read && (others.0.may_await(&keys) || others.1.is_on());
     if concerns {
         txn.note_changes();
     }
@@ -388,9 +394,24 @@ fn run_data(
     if misses > 0 {
         worker.figures.misses.add(u64::from(misses));
     }
+    if client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
+        let mut outlet = Outlet {
+            signals: &mut worker.signals,
+            broadcasts: &mut worker.broadcasts,
+            bytes_max: worker.live.pushed_bytes_max(),
+        };
+        let read = keys.iter().map(|key| key.bytes());
+        worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
+    }
     // Also when it failed: what it changed before that is in memory and must be in the log.
     let lsn = if concerns {
-        Service::new(&worker.server, &worker.live, &mut worker.random, &mut worker.signals)
+        let outlet = Outlet {
+            signals: &mut worker.signals,
+            broadcasts: &mut worker.broadcasts,
+            bytes_max: worker.live.pushed_bytes_max(),
+        };
+        let changer = Some(client.card.id);
+        Service::new(&worker.server, &worker.live, &mut worker.random, outlet, changer)
             .conclude(txn, &keys, events)
     } else {
         txn.commit_then(|lsn| {

@@ -10,6 +10,7 @@ mod args;
 pub mod bit;
 pub mod bitfield;
 pub mod client;
+mod client_tracking;
 pub mod command_command;
 pub mod config_command;
 pub mod connection;
