@@ -661,6 +661,18 @@ impl Db {
         self.inner.wal.acknowledged()
     }
 
+    /// Everything committed below this position survives a power cut, whatever the configured durability.
+    #[inline]
+    pub fn durable(&self) -> Lsn {
+        self.inner.wal.durable()
+    }
+
+    /// Has everything committed below this position made durable soon, by the sync thread ([`Options::sync_thread`]). Never blocks; the
+    /// [notifier](Self::set_notifier) says when to look at [`durable`](Self::durable).
+    pub fn request_sync(&self, lsn: Lsn) {
+        self.inner.wal.request_sync(lsn);
+    }
+
     /// Hands what was committed so far to the operating system: once a turn of an event loop, before it replies. With
     /// [`Durability::Always`] it asks the sync thread instead ([`Options::sync_thread`]) and returns at once: replies wait for
     /// [`acknowledged`](Self::acknowledged), and the [notifier](Self::set_notifier) says when to look.

@@ -133,6 +133,8 @@ pub struct Live {
     pub idle_ms_max: u64,
     /// `tcp-keepalive`; 0 is none.
     pub keepalive_seconds: u64,
+    /// `tracking-table-max-keys`; 0 is any number.
+    pub tracking_keys_max: usize,
     /// `client-query-buffer-limit`.
     pub query_bytes_max: usize,
     /// `client-output-buffer-limit` of ordinary clients.
@@ -189,6 +191,7 @@ impl Live {
             clients_max: size("maxclients"),
             idle_ms_max: number("timeout") * 1000,
             keepalive_seconds: number("tcp-keepalive"),
+            tracking_keys_max: size("tracking-table-max-keys"),
             query_bytes_max: size("client-query-buffer-limit"),
             output_limit: limit("normal"),
             pubsub_output_limit: limit("pubsub"),

@@ -71,6 +71,13 @@ pub const DIRECTIVES: &[Directive] = &[
     used("tcp-backlog", integer(0, INT), "511", false, "length of the queue of connections to be accepted"),
     used("tcp-keepalive", integer(0, INT), "300", true, "seconds between TCP keep-alives; 0 for none"),
     used(
+        "tracking-table-max-keys",
+        integer(0, LONG),
+        "1000000",
+        true,
+        "keys that are remembered for clients that track what they read (0: any number)",
+    ),
+    used(
         "timeout",
         integer(0, INT),
         "0",
@@ -333,7 +340,6 @@ pub const DIRECTIVES: &[Directive] = &[
         true,
         "there is no latency tracking yet",
     ),
-    ignored("tracking-table-max-keys", integer(0, LONG), "1000000", true, "there is no client tracking yet"),
     ignored("acllog-max-len", integer(0, LONG), "128", true, "there is one user, default"),
     ignored("aclfile", Kind::Text, "", false, "there is one user, default"),
     ignored(
