@@ -1,5 +1,6 @@
 //! What all event loops share: the engine, the configuration, who is connected, and the way to wake a loop.
 
+use crate::acl::Acl;
 use crate::client::Clients;
 use crate::config::{Config, Live};
 use crate::net::LoopHandle;
@@ -102,6 +103,8 @@ pub struct Server {
     live_version: AtomicU64,
     /// Where the configuration was read from; `None` if from nowhere.
     pub config_file: Option<String>,
+    /// Who may connect, and do what.
+    pub acl: Acl,
     /// Who is connected.
     pub clients: Clients,
     /// Connections accepted and on their way to a loop.
@@ -141,6 +144,10 @@ impl Server {
         log: crate::log::LogControl,
     ) -> Arc<Server> {
         let live = Arc::new(Live::from_config(&config));
+        let acl = Acl::default();
+        if !config.get("requirepass").is_empty() {
+            acl.set_default_password(config.get("requirepass"));
+        }
         live.storage.apply(&db);
         let started_ms = db.now_ms();
         let mut id = [0; 20];
@@ -154,6 +161,7 @@ impl Server {
             live: RwLock::new(live),
             live_version: AtomicU64::new(0),
             config_file,
+            acl,
             clients: Clients::default(),
             arriving: AtomicUsize::new(0),
             rate: Mutex::default(),
@@ -197,6 +205,9 @@ impl Server {
         let mut changed = config.clone();
         change(&mut changed)?;
         let live = Arc::new(Live::from_config(&changed));
+        if config.get("requirepass") != changed.get("requirepass") {
+            self.acl.set_default_password(changed.get("requirepass"));
+        }
         *config = changed;
         let mut current = self.live.write();
         if current.durability != live.durability {

@@ -4,7 +4,11 @@
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
 use super::table::{Entry, table};
-use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
+use super::{
+    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags,
+    permission,
+};
+use crate::acl::Context;
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
 use crate::notify::{self, Events};
@@ -132,6 +136,10 @@ pub fn execute(
     }
     if !client.authenticated && entry.command.flags & flags::NO_AUTH == 0 {
         refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
+        return Outcome::Done(Lsn::ZERO);
+    }
+    if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
+        refuse(worker, reply, Some(entry), denied.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
     let access = access_of(entry.command);
