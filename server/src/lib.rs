@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod blocked;
 pub mod client;
 pub mod command;

@@ -6,8 +6,9 @@
 use super::table::{Entry, table};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
-    Timeout, flags,
+    Timeout, flags, permission,
 };
+use crate::acl::Context;
 use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
@@ -156,6 +157,10 @@ pub fn execute(
     }
     if !client.authenticated && entry.command.flags & flags::NO_AUTH == 0 {
         refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
+        return Outcome::Done(Lsn::ZERO);
+    }
+    if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
+        refuse(worker, reply, Some(entry), denied.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
     let access = access_of(entry.command);

@@ -5,6 +5,7 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+pub mod acl;
 pub mod admin;
 mod args;
 pub mod bit;
@@ -34,6 +35,7 @@ pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;
+pub mod permission;
 pub mod persistence;
 pub mod pubsub;
 pub mod range;

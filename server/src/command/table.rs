@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 /// The rows of every family.
 const FAMILIES: &[&[Command]] = &[
+    super::acl::COMMANDS,
     super::admin::COMMANDS,
     super::bit::COMMANDS,
     super::bitfield::COMMANDS,
