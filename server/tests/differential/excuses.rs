@@ -29,6 +29,16 @@ pub fn excuse(command: &[Vec<u8>], redis: &[u8], sessile: &[u8]) -> Option<&'sta
         "hgetall" => holds(sorted_pairs(&redis) == sorted_pairs(&sessile), "any order"),
         "scan" => scan(&word(1), sorted, &redis, &sessile),
         "hscan" => scan(&word(2), sorted_pairs, &redis, &sessile),
+        "sinterstore" | "sunionstore" | "sdiffstore" => {
+            // Events: nothing is stored, and what was there had died.
+            let died = format!(":{}", word(1).as_bytes().escape_ascii());
+            let more = redis.text.strip_prefix(&sessile.text[..]);
+            let del = more.is_some_and(|more| {
+                let more = String::from_utf8_lossy(more).to_lowercase();
+                more.trim_start_matches(", ").starts_with("del ") && more.ends_with(&died)
+            });
+            holds(redis.kind == b'+' && del, "Redis deletes what is dead and not reclaimed yet")
+        }
         "sscan" => scan(&word(2), sorted, &redis, &sessile),
         "srandmember" | "spop" => {
             // As many as there are, or more: all of them, each once.
