@@ -31,6 +31,7 @@ pub mod memory;
 mod number;
 pub mod object;
 pub mod persistence;
+pub mod pubsub;
 pub mod range;
 pub mod reference;
 pub mod scan;
@@ -42,6 +43,11 @@ pub mod table;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
+
+/// Whether a name matches a pattern, as `PSUBSCRIBE` has them.
+pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
+    glob::matches(pattern, name, glob::Case::Sensitive)
+}
 
 use crate::notify::{self, Events};
 use crate::resp::Reply;
@@ -101,6 +107,15 @@ pub enum KeySpec {
         step: i32,
         /// Reports each key in the order that the handler knows.
         find: FindKeys,
+    },
+    /// No keys; but shard channels, whose places `COMMAND` tells as if they were keys, since they decide on the node of a cluster.
+    Channels {
+        /// Index of the first.
+        first: i32,
+        /// Index of the last, negative from the end.
+        last: i32,
+        /// Distance.
+        step: i32,
     },
 }
 

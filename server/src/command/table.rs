@@ -23,6 +23,7 @@ const FAMILIES: &[&[Command]] = &[
     super::memory::COMMANDS,
     super::object::COMMANDS,
     super::persistence::COMMANDS,
+    super::pubsub::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
     super::set::COMMANDS,
