@@ -134,11 +134,13 @@ pub fn execute(
         refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
         return Outcome::Done(Lsn::ZERO);
     }
-    let access = access_of(entry.command);
+    let mut access = access_of(entry.command);
     if access != Access::Read {
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
             Ok(true) => worker.wrote = true,
+            // It answers all the same.
+            Ok(false) | Err(_) if entry.command.flags & flags::MAY_WRITE != 0 => access = Access::Read,
             Ok(false) => return Outcome::Busy,
             Err(error) => {
                 refuse(worker, reply, Some(entry), refusal(&error).as_bytes());
@@ -362,7 +364,7 @@ pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn 
 }
 
 fn access_of(command: &Command) -> Access {
-    if command.flags & flags::WRITE == 0 {
+    if command.flags & (flags::WRITE | flags::MAY_WRITE) == 0 {
         Access::Read
     } else if command.flags & flags::DENYOOM == 0 {
         Access::Delete

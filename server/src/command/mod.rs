@@ -24,6 +24,7 @@ pub mod generic;
 mod glob;
 pub mod hash;
 pub mod hash_pick;
+pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 pub mod lcs;
@@ -151,6 +152,8 @@ pub mod flags {
     pub const SKIP_SLOWLOG: u32 = 1 << 13;
     pub const MOVABLEKEYS: u32 = 1 << 14;
     pub const ALLOW_BUSY: u32 = 1 << 15;
+    /// Reads, but keeps what it has computed, where it may write (`PFCOUNT`). Not shown by `COMMAND`.
+    pub const MAY_WRITE: u32 = 1 << 16;
 }
 
 /// What runs a command, and so what it may see.
@@ -308,6 +311,8 @@ pub struct Settings {
     pub hash_max_listpack_value: usize,
     /// `set-max-intset-entries`.
     pub set_max_intset_entries: usize,
+    /// `hll-sparse-max-bytes`.
+    pub hll_sparse_max_bytes: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -319,6 +324,7 @@ impl Default for Settings {
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
+            hll_sparse_max_bytes: 3000,
             notify_events: 0,
         }
     }

@@ -18,6 +18,8 @@ const FAMILIES: &[&[Command]] = &[
     super::generic::COMMANDS,
     super::hash::COMMANDS,
     super::hash_pick::COMMANDS,
+    super::hyperloglog::COMMANDS,
+    super::hyperloglog::SERVER_COMMANDS,
     super::info::COMMANDS,
     super::lcs::COMMANDS,
     super::memory::COMMANDS,

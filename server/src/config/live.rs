@@ -173,6 +173,7 @@ impl Live {
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
                 set_max_intset_entries: size("set-max-intset-entries"),
+                hll_sparse_max_bytes: size("hll-sparse-max-bytes"),
                 notify_events: 0,
             },
             storage: StorageLimits::from_config(config),

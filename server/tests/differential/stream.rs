@@ -74,6 +74,7 @@ fn taste(row: &Command) -> Taste {
         "string" | "bitmap" => Taste::Strings,
         "hash" => Taste::Hashes,
         "set" => Taste::Sets,
+        "hyperloglog" => Taste::Sketches,
         _ => Taste::Anything,
     }
 }
@@ -105,7 +106,8 @@ impl Stream {
                     "flushall" | "flushdb" => 1,
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
-                    "sadd" => 200,
+                    "sadd" | "pfadd" => 200,
+                    "pfdebug" => 10,
                     _ => 50,
                 };
                 Some(Entry {
@@ -187,9 +189,19 @@ impl Stream {
             // Redis counts keys that are dead and not yet looked at; a scan looks at all of them.
             commands.push([&b"SCAN"[..], b"0", b"COUNT", b"100000"].map(<[u8]>::to_vec).to_vec());
         }
+        if name == "pfadd" && args.len() > 1 && self.draw.once_in(10) {
+            // A sketch that is none, or not quite.
+            let offset = self.draw.below(40).to_string().into_bytes();
+            let length = 1 + self.draw.below(3);
+            let bytes = (0..length).map(|_| *self.draw.of(b"\x00\x01\x3f\x40\x7f\x80\x84\xff")).collect();
+            commands.push(vec![b"setrange".to_vec(), args[1].clone(), offset, bytes]);
+        }
+        let get = (name == "pfadd" && args.len() > 1 && self.draw.once_in(3))
+            .then(|| vec![b"get".to_vec(), args[1].clone()]);
         let del = (name == "spop" && args.len() > 1).then(|| vec![b"del".to_vec(), args[1].clone()]);
         commands.push(args);
         // What is left of it is up to chance.
         commands.extend(del);
+        commands.extend(get);
     }
 }

@@ -8,6 +8,7 @@ pub enum Taste {
     Strings,
     Hashes,
     Sets,
+    Sketches,
     Anything,
 }
 
@@ -302,6 +303,7 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
     match taste {
         Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
+        Taste::Sketches if own => format!("p{}", draw.below(4)).into_bytes(),
         Taste::Sets if own => format!("t{}", draw.below(6)).into_bytes(),
         _ => match draw.below(24) {
             0 => Vec::new(),
@@ -309,7 +311,8 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
             2 => vec![b'k'; 300],
             3 => b"\x81\xfe".to_vec(),
             4..10 => format!("h{}", draw.below(6)).into_bytes(),
-            10..14 => format!("t{}", draw.below(6)).into_bytes(),
+            10..12 => format!("p{}", draw.below(4)).into_bytes(),
+            12..14 => format!("t{}", draw.below(6)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }

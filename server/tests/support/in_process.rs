@@ -24,6 +24,7 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::set_pick::COMMANDS,
         command::hash::COMMANDS,
         command::hash_pick::COMMANDS,
+        command::hyperloglog::COMMANDS,
         command::object::COMMANDS,
         command::memory::COMMANDS,
     ]
@@ -105,7 +106,7 @@ impl InProcess {
                 for_each_key(row.keys, args, self.database, &mut |database, index| {
                     keys.push(self.db.key(database, args[index]));
                 });
-                let write = row.flags & flags::WRITE != 0;
+                let write = row.flags & (flags::WRITE | flags::MAY_WRITE) != 0;
                 let access = if write { Access::Write } else { Access::Read };
                 let mut txn = self.db.begin(&keys, access, now_ms).expect("readable");
                 if self.settings.notify_events & notify::NEW != 0 {

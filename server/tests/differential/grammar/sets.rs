@@ -19,4 +19,8 @@ pub const LINES: &[(&str, &str)] = &[
     ("sunionstore", "<key> {<key>}+"),
     ("sdiff", "{<key>}+"),
     ("sdiffstore", "<key> {<key>}+"),
+    ("pfadd", "<key> {<member>|<value>}*"),
+    ("pfcount", "{<key>}+"),
+    ("pfmerge", "<key> {<key>}*"),
+    ("pfdebug", "{getreg|decode|encoding|todense|<word>} <key>"),
 ];
