@@ -85,7 +85,7 @@ pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
 pub use txn::set::{Members, MembersIter, NewSet};
-pub use txn::{Access, ChangedKey, Txn, WrongKind};
+pub use txn::{Access, ChangedKey, ListEnd, Txn, WrongKind};
 pub use value::Value;
 
 /// The seams for simulations: file system and clock.

@@ -28,6 +28,8 @@ pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 pub mod lcs;
+pub mod list;
+pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;

@@ -22,6 +22,8 @@ const FAMILIES: &[&[Command]] = &[
     super::hyperloglog::SERVER_COMMANDS,
     super::info::COMMANDS,
     super::lcs::COMMANDS,
+    super::list::COMMANDS,
+    super::list_move::COMMANDS,
     super::memory::COMMANDS,
     super::object::COMMANDS,
     super::persistence::COMMANDS,

@@ -4,7 +4,7 @@ use super::grammar::{self, Part, SERVER_LINES};
 use super::values::{self, Taste};
 use crate::support::draw::Draw;
 use crate::support::in_process::rows;
-use sessile_server::command::Command;
+use sessile_server::command::{Command, flags};
 use sessile_server::resp::Protocol;
 
 /// Commands sent at once, and how long to wait after them.
@@ -57,6 +57,7 @@ struct Entry {
     name: &'static str,
     taste: Taste,
     line: Vec<Part>,
+    blocking: bool,
     weight: usize,
 }
 
@@ -75,6 +76,7 @@ fn taste(row: &Command) -> Taste {
         "hash" => Taste::Hashes,
         "set" => Taste::Sets,
         "hyperloglog" => Taste::Sketches,
+        "list" => Taste::Lists,
         _ => Taste::Anything,
     }
 }
@@ -104,6 +106,7 @@ impl Stream {
             .filter_map(|row| {
                 let weight = match row.name {
                     "flushall" | "flushdb" => 1,
+                    "blpop" | "brpop" | "blmove" | "brpoplpush" | "blmpop" => 10,
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
                     "sadd" | "pfadd" => 200,
@@ -114,6 +117,7 @@ impl Stream {
                     name: row.name,
                     taste: taste(row),
                     line: grammar::parse(line(row.name)?),
+                    blocking: row.flags & flags::BLOCKING != 0,
                     weight,
                 })
             })
@@ -123,6 +127,7 @@ impl Stream {
                 name,
                 taste: Taste::Anything,
                 line: grammar::parse(line),
+                blocking: false,
                 weight: 20,
             }));
         }
@@ -169,13 +174,14 @@ impl Stream {
             at = at.wrapping_sub(entry.weight);
             found
         });
-        let Some(&Entry { name, taste, ref line, .. }) = entry else { return };
+        let Some(&Entry { name, taste, ref line, blocking, .. }) = entry else { return };
         let now_ms = self.now_ms;
         let mut args = vec![name.as_bytes().to_vec()];
         let mut fill = |draw: &mut Draw, place: &str| values::fill(draw, place, taste, now_ms);
         grammar::draw(line, &mut self.draw, &mut fill, &mut args);
         match self.draw.below(100) {
-            0 if args.len() > 1 => {
+            // Another argument than the last may be too long a time to wait.
+            0 if args.len() > 1 && !blocking => {
                 args.pop();
             }
             1 => args.push(values::fill(&mut self.draw, "word", taste, now_ms)),

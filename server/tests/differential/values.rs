@@ -9,6 +9,7 @@ pub enum Taste {
     Hashes,
     Sets,
     Sketches,
+    Lists,
     Anything,
 }
 
@@ -159,8 +160,8 @@ const WORDS: &[&str] = &[
 
 /// Fills a place for a command of the given taste. `now_ms` is the time of the test's start, so that a seed can be replayed.
 pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
-    // As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
-    if !matches!(place, "sample" | "seconds" | "milliseconds") && draw.once_in(150) {
+    // A wait without an end has none here. As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
+    if !matches!(place, "timeout" | "sample" | "seconds" | "milliseconds") && draw.once_in(150) {
         let place = *draw.of(&["integer", "float", "value", "word", "pattern", "key", "index"]);
         return exactly(draw, place, taste, now_ms);
     }
@@ -169,7 +170,8 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
-        "key" | "value" | "field" | "member" | "float" | "pattern" | "word" | "type" | "width" => false,
+        "key" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word" | "type"
+        | "width" | "timeout" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -180,6 +182,9 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "value" => value(draw),
         "field" => field(draw),
         "member" => member(draw),
+        "element" => element(draw),
+        "timeout" => timeout(draw),
+        "rank" => boundary(draw, 5, &["-1", "-2", "-3", "9223372036854775807", "-9223372036854775808"], 3),
         "integer" => integer(draw),
         "float" => float(draw),
         "index" => number(draw, -12, 60),
@@ -305,14 +310,16 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
         Taste::Sketches if own => format!("p{}", draw.below(4)).into_bytes(),
         Taste::Sets if own => format!("t{}", draw.below(6)).into_bytes(),
+        Taste::Lists if own => format!("l{}", draw.below(6)).into_bytes(),
         _ => match draw.below(24) {
             0 => Vec::new(),
             1 => b"\0\xff\r\n".to_vec(),
             2 => vec![b'k'; 300],
             3 => b"\x81\xfe".to_vec(),
-            4..10 => format!("h{}", draw.below(6)).into_bytes(),
-            10..12 => format!("p{}", draw.below(4)).into_bytes(),
-            12..14 => format!("t{}", draw.below(6)).into_bytes(),
+            4..9 => format!("h{}", draw.below(6)).into_bytes(),
+            9..12 => format!("t{}", draw.below(6)).into_bytes(),
+            12..16 => format!("l{}", draw.below(6)).into_bytes(),
+            16 => format!("p{}", draw.below(4)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }
@@ -340,6 +347,21 @@ fn member(draw: &mut Draw) -> Vec<u8> {
         5..10 => format!("m{}", draw.below(10)).into_bytes(),
         10..18 => decimal(draw.between(-400, 400)),
         _ => decimal(draw.between(-5, 15)),
+    }
+}
+
+/// Of a list: few different ones, so that some are equal.
+fn element(draw: &mut Draw) -> Vec<u8> {
+    if draw.once_in(6) { value(draw) } else { format!("e{}", draw.below(8)).into_bytes() }
+}
+
+/// Of a blocking command: so short that both servers give up at once.
+fn timeout(draw: &mut Draw) -> Vec<u8> {
+    const WRONG: &[&str] = &["-1", "-0.5", "x", "", "inf", "-inf", "nan", "9223372036854776", "1e4000", " 1"];
+    if draw.once_in(6) {
+        draw.of(WRONG).as_bytes().to_vec()
+    } else {
+        draw.of(&["0.001", "1e-3", "0x1p-10"]).as_bytes().to_vec()
     }
 }
 

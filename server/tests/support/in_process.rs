@@ -25,6 +25,8 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::hash::COMMANDS,
         command::hash_pick::COMMANDS,
         command::hyperloglog::COMMANDS,
+        command::list::COMMANDS,
+        command::list_move::COMMANDS,
         command::object::COMMANDS,
         command::memory::COMMANDS,
     ]
