@@ -247,6 +247,44 @@ impl Db {
         Ok(new??)
     }
 
+    /// As [`hash_set`](Self::hash_set), with a deadline of the field's own in ms since the epoch (`None`: it lives as long as the key). A
+    /// deadline that has come removes the field. The key dies with its last field.
+    ///
+    /// # Errors
+    /// As [`hash_set`](Self::hash_set).
+    pub fn hash_set_until(
+        &self,
+        key: &[u8],
+        field: &[u8],
+        value: impl AsRef<[u8]>,
+        deadline_ms: Option<u64>,
+    ) -> Result<bool, Error> {
+        let value = value.as_ref();
+        within("field", field.len(), VALUE_BYTES_MAX)?;
+        let new = self.write(key, field.len() + value.len(), Access::Write, |txn, key| {
+            txn.hash_set_until(key, field, value, deadline_ms)
+        });
+        Ok(new??)
+    }
+
+    /// Sets when a field of a hash dies, in ms since the epoch (`None`: with the key); whether the field is there. A deadline that has come
+    /// removes it.
+    ///
+    /// # Errors
+    /// As [`hash_set`](Self::hash_set).
+    pub fn hash_expire_at_ms(
+        &self,
+        key: &[u8],
+        field: &[u8],
+        deadline_ms: Option<u64>,
+    ) -> Result<bool, Error> {
+        within("field", field.len(), VALUE_BYTES_MAX)?;
+        let there = self.write(key, field.len(), Access::Write, |txn, key| {
+            txn.hash_set_field_deadline(key, field, deadline_ms)
+        });
+        Ok(there??)
+    }
+
     /// Removes a field of a hash, and the key with the last one; whether it was there.
     ///
     /// # Errors

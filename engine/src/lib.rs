@@ -85,6 +85,7 @@ pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
 pub use txn::set::{Members, MembersIter, NewSet};
+pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet};
 pub use txn::{Access, ChangedKey, ListEnd, Txn, WrongKind};
 pub use value::Value;
 

@@ -5,15 +5,16 @@
 //! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
 //!
 //! Values are changed by a file for each kind ([`string`](crate::txn::string), [`hash`](crate::txn::hash), [`list`](crate::txn::list),
-//! [`set`](crate::txn::set)); this file holds the locks, the record and what concerns a key as a whole.
+//! [`set`](crate::txn::set), [`sorted_set`](crate::txn::sorted_set)); this file holds the locks, the record and what concerns a key as a whole.
 
 mod bring;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod set;
+pub(crate) mod sorted_set;
 pub(crate) mod string;
 
-use crate::change::{self, Change};
+use crate::change::{self, Change, TimedChange};
 use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
 use crate::key::Key;
@@ -362,7 +363,7 @@ impl<'db> Txn<'db> {
 
     /// The key's deadline, in ms since the epoch: `None` if there is no such key, `Some(None)` if it never dies.
     pub fn deadline(&self, key: &Key<'_>) -> Option<Option<u64>> {
-        self.entry(key).map(|entry| Some(entry.deadline_ms()).filter(|&deadline| deadline != NEVER))
+        self.entry(key).map(|entry| Some(entry.key_deadline_ms()).filter(|&deadline| deadline != NEVER))
     }
 
     /// The absolute limit that came with the key ([`Expiry::Idle`](crate::Expiry::Idle)), in ms since the epoch.
@@ -406,8 +407,16 @@ impl<'db> Txn<'db> {
             self.delete(key);
             return Some(deadline_ms);
         }
+        let last_ms = entry.deaths().map_or(NEVER, |deaths| deaths.last_ms);
+        if last_ms <= deadline_ms && last_ms != NEVER {
+            // Its fields die first: the entry can't say so, and the object has to.
+            if entry.key_deadline_ms() != deadline_ms {
+                self.change(key, &Change::Timed(TimedChange::KeyDeadline { deadline_ms }));
+            }
+            return Some(deadline_ms);
+        }
         let before = (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid()));
-        let grid = grid_within(deadline_ms, grid, limit);
+        let grid = grid_within(deadline_ms, grid, limit.min(last_ms));
         let after = (grid, logged_deadline(deadline_ms, grid));
         if before != after {
             let name = shard.name(place, key.database, key.bytes);
@@ -444,10 +453,11 @@ impl<'db> Txn<'db> {
 
     /// Copies value and deadline of `from` over `to`, in any databases; false if `from` doesn't exist.
     pub fn copy(&mut self, from: &Key<'_>, to: &Key<'_>) -> bool {
-        let Some(entry) = self.entry(from) else { return false };
-        if (from.database, from.bytes) == (to.database, to.bytes) {
-            return true;
+        if !self.exists(from) || (from.database, from.bytes) == (to.database, to.bytes) {
+            return self.exists(from);
         }
+        self.hash_prune(from);
+        let Some(entry) = self.entry(from) else { return false };
         let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
         let copy = object::copy_as(entry.view(), to.database, to.bytes);
         // Logged whole, as the source may have changed in a checkpoint that this operation has to be replayed onto.

@@ -17,6 +17,12 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::Delete(id) => own(id).delete(&id.1).map(Answer::Bool),
         Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
         Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
+        Operation::HashSetUntil(id, field, value, until_ms) => {
+            own(id).hash_set_until(&id.1, field, value, Some(*until_ms)).map(Answer::Bool)
+        }
+        Operation::FieldDeadline(id, field, until_ms) => {
+            own(id).hash_expire_at_ms(&id.1, field, *until_ms).map(Answer::Bool)
+        }
         Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
         Operation::SetAdd(id, members) => own(id).set_add(&id.1, &slices(members)).map(Answer::Length),
         Operation::SetRemove(id, members) => own(id).set_remove(&id.1, &slices(members)).map(Answer::Length),
@@ -33,6 +39,7 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         | Operation::ListRemove(..)
         | Operation::ListTrim(..)
         | Operation::ListMove(..)
+        | Operation::HashUpdate(..)
         | Operation::Rename(..)
         | Operation::Copy(..)
         | Operation::Transaction(_) => {
@@ -90,6 +97,15 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::ExpireAt(_, at) => Answer::Bool(txn.set_deadline(&key, *at)),
         Operation::HashSet(_, field, value) => {
             txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashSetUntil(_, field, value, until_ms) => {
+            txn.hash_set_until(&key, field, value, Some(*until_ms)).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashUpdate(_, field, value) => {
+            txn.hash_update(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::FieldDeadline(_, field, until_ms) => {
+            txn.hash_set_field_deadline(&key, field, *until_ms).map_or_else(wrong, Answer::Bool)
         }
         Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
         Operation::SetAdd(_, members) => {

@@ -17,6 +17,7 @@ pub mod counter;
 mod deadline;
 pub mod debug;
 pub mod dispatch;
+mod double;
 mod error;
 pub mod expire;
 mod extended;
@@ -36,11 +37,17 @@ pub mod object;
 pub mod persistence;
 pub mod pubsub;
 pub mod range;
+pub mod reach;
 pub mod reference;
 pub mod scan;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;
+pub mod sort;
+pub mod sorted_set;
+pub mod sorted_set_algebra;
+pub mod sorted_set_pop;
+pub mod sorted_set_range;
 pub mod string;
 pub mod table;
 
@@ -240,6 +247,8 @@ pub struct Call<'a, 'db> {
     pub lookups: Lookups,
     /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
     pub events: Events,
+    /// Keys beyond the arguments that the transaction was begun with; see [`reach`](reach).
+    pub learned: &'a reach::Learned,
     /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
     pub damaged: usize,
 }
@@ -280,6 +289,14 @@ impl Call<'_, '_> {
             self.notify(notify::KEY_MISS, "keymiss", key);
         }
     }
+
+    /// As [`looked_up`](Self::looked_up), for a key that is not among the arguments.
+    pub(crate) fn looked_up_key(&mut self, key: &Key<'_>, found: bool) {
+        self.lookups.count(found);
+        if !found && self.settings.notify_events & notify::KEY_MISS != 0 {
+            self.events.push(notify::KEY_MISS, "keymiss", key);
+        }
+    }
 }
 
 /// A keyspace command's surroundings.
@@ -315,6 +332,10 @@ pub struct Settings {
     pub set_max_intset_entries: usize,
     /// `hll-sparse-max-bytes`.
     pub hll_sparse_max_bytes: usize,
+    /// `zset-max-listpack-entries`.
+    pub zset_max_listpack_entries: usize,
+    /// `zset-max-listpack-value`.
+    pub zset_max_listpack_value: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -327,6 +348,8 @@ impl Default for Settings {
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
             hll_sparse_max_bytes: 3000,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
             notify_events: 0,
         }
     }

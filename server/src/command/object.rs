@@ -133,7 +133,17 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
             }
             _ => "hashtable",
         },
-        Kind::SortedSet => "skiplist",
+        Kind::SortedSet => {
+            let settings = call.settings;
+            let length = call.txn.sorted_set_len(key).unwrap_or(0);
+            let mut small = length <= settings.zset_max_listpack_entries;
+            if small {
+                let _ = call.txn.sorted_set_for_each(key, 0..length, false, &mut |member, _| {
+                    small &= member.len() <= settings.zset_max_listpack_value;
+                });
+            }
+            if small { "listpack" } else { "skiplist" }
+        }
     })
 }
 

@@ -33,6 +33,11 @@ const FAMILIES: &[&[Command]] = &[
     super::set::COMMANDS,
     super::set_algebra::COMMANDS,
     super::set_pick::COMMANDS,
+    super::sorted_set::COMMANDS,
+    super::sorted_set_algebra::COMMANDS,
+    super::sorted_set_pop::COMMANDS,
+    super::sorted_set_range::COMMANDS,
+    super::sort::COMMANDS,
     super::string::COMMANDS,
 ];
 
