@@ -19,6 +19,8 @@ const FAMILIES: &[&[Command]] = &[
     super::generic::COMMANDS,
     super::hash::COMMANDS,
     super::hash_pick::COMMANDS,
+    super::hyperloglog::COMMANDS,
+    super::hyperloglog::SERVER_COMMANDS,
     super::info::COMMANDS,
     super::lcs::COMMANDS,
     super::list::COMMANDS,
@@ -36,6 +38,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_algebra::COMMANDS,
     super::sorted_set_pop::COMMANDS,
     super::sorted_set_range::COMMANDS,
+    super::sort::COMMANDS,
     super::string::COMMANDS,
     super::waiting::COMMANDS,
 ];

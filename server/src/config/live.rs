@@ -182,6 +182,7 @@ impl Live {
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
                 set_max_intset_entries: size("set-max-intset-entries"),
+                hll_sparse_max_bytes: size("hll-sparse-max-bytes"),
                 zset_max_listpack_entries: size("zset-max-listpack-entries"),
                 zset_max_listpack_value: size("zset-max-listpack-value"),
                 notify_events: published(notify::parse(config.get("notify-keyspace-events")).unwrap_or(0)),
