@@ -266,10 +266,21 @@ impl Simulation {
         (0..=count).map(|_| member(&mut self.rng)).collect()
     }
 
+    /// Scored members: some, or more than a flat sorted set has.
+    fn scored(&mut self) -> Vec<(f64, Vec<u8>)> {
+        let count = if self.rng.chance(15) { self.rng.below(300) } else { self.rng.below(6) };
+        let scored = |rng: &mut Rng| {
+            let length = if rng.chance(5) { rng.below(3000) } else { rng.below(3) } as usize;
+            let member = format!("member {}{}", rng.below(300), "x".repeat(length));
+            (rng.below(100) as f64 / 2.0 - 10.0, member.into_bytes())
+        };
+        (0..=count).map(|_| scored(&mut self.rng)).collect()
+    }
+
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(25) {
+        match self.rng.below(30) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -287,6 +298,15 @@ impl Simulation {
             20 => Operation::Copy(id, self.id()),
             21..=22 => Operation::SetAdd(id, self.members()),
             23 => Operation::SetRemove(id, self.members()),
+            24..=25 => Operation::SortedSetAdd(id, self.scored()),
+            26 => {
+                Operation::SortedSetRemove(id, self.scored().into_iter().map(|(_, member)| member).collect())
+            }
+            27..=28 => {
+                let start = self.rng.below(20) as usize;
+                let end = start + self.rng.below(if start < 10 { 20 } else { 300 }) as usize;
+                Operation::SortedSetRemoveRanks(id, start, end)
+            }
             _ => Operation::Delete(id),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) enum Content {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     Set(BTreeSet<Vec<u8>>),
+    /// Members, and the bits of their scores.
+    SortedSet(BTreeMap<Vec<u8>, u64>),
 }
 
 impl std::fmt::Debug for Content {
@@ -29,6 +31,7 @@ impl std::fmt::Debug for Content {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
             Content::Set(members) => write!(f, "set of {} members", members.len()),
+            Content::SortedSet(members) => write!(f, "sorted set of {} members", members.len()),
         }
     }
 }
@@ -65,6 +68,17 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
             assert!(all.iter().all(|member| members.contains(member)));
             Content::Set(all)
+        }
+        Kind::SortedSet => {
+            let mut members = Vec::new();
+            let mut each = |member: &[u8], score: f64| members.push((score, member.to_vec()));
+            txn.sorted_set_for_each(&key, 0..usize::MAX, false, &mut each).expect("a sorted set");
+            assert!(members.is_sorted_by(|left, right| left < right), "a sorted set is in order");
+            assert_eq!(txn.sorted_set_len(&key).expect("a sorted set"), members.len());
+            for (rank, (score, member)) in members.iter().enumerate().step_by(7) {
+                assert_eq!(txn.sorted_set_rank(&key, member), Ok(Some((rank, *score))));
+            }
+            Content::SortedSet(members.into_iter().map(|(score, member)| (member, score.to_bits())).collect())
         }
         other => panic!("nobody made a {other:?}"),
     };
