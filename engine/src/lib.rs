@@ -86,7 +86,7 @@ pub use stats::{RecoveryReport, Stats, StorageStats};
 pub use tuning::StorageTuning;
 pub use txn::set::{Members, MembersIter, NewSet};
 pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet};
-pub use txn::{Access, ChangedKey, Txn, WrongKind};
+pub use txn::{Access, ChangedKey, ListEnd, Txn, WrongKind};
 pub use value::Value;
 
 /// The seams for simulations: file system and clock.

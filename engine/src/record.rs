@@ -197,6 +197,7 @@ fn take_deadline(rest: &mut &[u8], flags: u8) -> Option<(u64, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::ListChange;
     use proptest::prelude::*;
 
     fn comes_back(operations: &[Operation<'_>]) {
@@ -230,6 +231,7 @@ mod tests {
             Operation::Change { name: Name::Hash(1), change: Change::RemoveMembers { members: b"\x02ab" } },
             Operation::Change { name: by_key, change: Change::WriteAt { offset: 1 << 29, bytes: b"tail" } },
             Operation::Change { name: by_key, change: Change::Truncate { length: 1 << 29 } },
+            Operation::Change { name: by_key, change: Change::List(ListChange::Trim { front: 1, back: 0 }) },
             Operation::Copy { name: Name::Hash(1), database: 3, key: b"" },
             Operation::Copy { name: by_key, database: 3, key: b"copy" },
             Operation::Clear { database: Some(3) },

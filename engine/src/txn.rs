@@ -4,12 +4,12 @@
 //! dropped. What it changes takes effect at once and is one record in the log: after a crash all of it is there, or none. It does no
 //! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
 //!
-//! Values are changed by [`string`](crate::txn::string), [`hash`](crate::txn::hash), [`set`](crate::txn::set) and
-//! [`sorted_set`](crate::txn::sorted_set); this file holds the locks, the record and what
-//! concerns a key as a whole.
+//! Values are changed by a file for each kind ([`string`](crate::txn::string), [`hash`](crate::txn::hash), [`list`](crate::txn::list),
+//! [`set`](crate::txn::set), [`sorted_set`](crate::txn::sorted_set)); this file holds the locks, the record and what concerns a key as a whole.
 
 mod bring;
 pub(crate) mod hash;
+pub(crate) mod list;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod string;
@@ -21,7 +21,9 @@ use crate::key::Key;
 use crate::object::{self, Kind, Object, Policy, View};
 use crate::record::{Operation, put_object};
 use crate::shard::{Cleared, Entry, Shard};
+use crate::table::Place;
 use bring::Visitor;
+pub use list::ListEnd;
 use parking_lot::MutexGuard;
 use sessile_wal::limits::RECORD_BYTES_MAX;
 use sessile_wal::{Admit, Lsn};
@@ -218,6 +220,17 @@ impl<'db> Txn<'db> {
         }
     }
 
+    /// Where the key's entry is, if it lives and is of that kind; until something is added or removed.
+    #[inline]
+    fn place_of(&self, key: &Key<'_>, kind: Kind) -> Result<Option<Place>, WrongKind> {
+        let shard = self.shard(key);
+        let place = shard.live(key, self.now_ms);
+        match place {
+            Some(place) if shard.entry(place).view().kind() != kind => Err(WrongKind),
+            place => Ok(place),
+        }
+    }
+
     /// Has the keys noted that are changed from here on: for those who wait for elements, or hold copies.
     pub fn note_changes(&mut self) {
         self.changed.get_or_insert_default();
@@ -267,8 +280,13 @@ impl<'db> Txn<'db> {
 
     /// Logs and applies a change of a key that lives and holds the change's kind; whether it added an element.
     fn change(&mut self, key: &Key<'_>, change: &Change<'_>) -> bool {
-        let (inner, now_ms) = (self.inner, self.now_ms);
-        let Some(place) = self.shard(key).live(key, now_ms) else { return false };
+        let Some(place) = self.shard(key).live(key, self.now_ms) else { return false };
+        self.change_at(key, place, change)
+    }
+
+    /// As [`change`](Self::change), of a key whose place was just looked up.
+    fn change_at(&mut self, key: &Key<'_>, place: Place, change: &Change<'_>) -> bool {
+        let inner = self.inner;
         debug_assert!(self.shard(key).entry(place).view().kind() == change.kind());
         let name = self.shard(key).name(place, key.database, key.bytes);
         self.log(Operation::Change { name, change: *change });

@@ -6,6 +6,7 @@
 //! the input could be read differently later. It never removes the last element: that is a deletion of the key.
 
 pub(crate) mod hash;
+pub(crate) mod list;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod string;
@@ -15,6 +16,7 @@ use crate::object::{Kind, Object, Structured, packed_set};
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
+pub(crate) use list::ListChange;
 pub(crate) use sorted_set::SortedSetChange;
 
 /// A change of one value.
@@ -32,14 +34,17 @@ pub(crate) enum Change<'a> {
     WriteAt { offset: u64, bytes: &'a [u8] },
     /// A string loses what is behind this length.
     Truncate { length: u64 },
+    /// Elements of a list.
+    List(ListChange<'a>),
     /// Members of a sorted set.
     SortedSet(SortedSetChange<'a>),
 }
 
-/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 9, 12, 13 and 15 are to come.)
+/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record).)
 const SET_FIELD: u8 = 4;
 const REMOVE_FIELD: u8 = 5;
 const WRITE_AT: u8 = 6;
+const LIST: u8 = 9;
 const SORTED_SET: u8 = 11;
 const TRUNCATE: u8 = 14;
 /// Followed by which of the changes of sets it is.
@@ -64,6 +69,7 @@ impl<'a> Change<'a> {
             Change::SetField { .. } | Change::RemoveField { .. } => Kind::Hash,
             Change::AddMembers { .. } | Change::RemoveMembers { .. } => Kind::Set,
             Change::WriteAt { .. } | Change::Truncate { .. } => Kind::String,
+            Change::List(_) => Kind::List,
             Change::SortedSet(_) => Kind::SortedSet,
         }
     }
@@ -76,6 +82,7 @@ impl<'a> Change<'a> {
             Change::AddMembers { .. } | Change::RemoveMembers { .. } => SET,
             Change::WriteAt { .. } => WRITE_AT,
             Change::Truncate { .. } => TRUNCATE,
+            Change::List(_) => LIST,
             Change::SortedSet(_) => SORTED_SET,
         }
     }
@@ -101,6 +108,7 @@ impl<'a> Change<'a> {
                 varint::put_slice(out, bytes);
             }
             Change::Truncate { length } => varint::put(out, length),
+            Change::List(change) => change.encode(out),
             Change::SortedSet(change) => change.encode(out),
         }
     }
@@ -124,6 +132,7 @@ impl<'a> Change<'a> {
             }
             WRITE_AT => Change::WriteAt { offset: varint::take(rest)?, bytes: varint::take_slice(rest)? },
             TRUNCATE => Change::Truncate { length: varint::take(rest)? },
+            LIST => Change::List(ListChange::take(rest)?),
             SORTED_SET => Change::SortedSet(SortedSetChange::take(rest)?),
             _ => return None,
         })
@@ -150,6 +159,7 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
         Change::RemoveMembers { members } => set::apply_remove(shard, place, hasher, members),
         Change::WriteAt { offset, bytes } => string::apply_write_at(shard, place, offset as usize, bytes),
         Change::Truncate { length } => string::apply_truncate(shard, place, length as usize),
+        Change::List(change) => list::apply(shard, place, change),
         Change::SortedSet(change) => sorted_set::apply(shard, place, hasher, change),
     }
 }
@@ -166,6 +176,7 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
         Change::RemoveMembers { members } => set::invert_remove(object, hasher, members, inverse),
         Change::WriteAt { offset, bytes } => string::invert_write_at(object, offset as usize, bytes, inverse),
         Change::Truncate { length } => string::invert_truncate(object, length as usize, inverse),
+        Change::List(change) => list::invert(object, change, inverse),
         Change::SortedSet(change) => sorted_set::invert(object, hasher, change, inverse),
     }
 }

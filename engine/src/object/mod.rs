@@ -6,9 +6,11 @@
 
 mod handle;
 pub(crate) mod layout;
+mod list;
 mod member_table;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_list;
 pub(crate) mod packed_set;
 pub(crate) mod packed_sorted_set;
 mod rank_tree;
@@ -22,6 +24,7 @@ use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::location::Location;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
+pub(crate) use list::List;
 pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
@@ -78,17 +81,19 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    let elements = match kind {
-        Kind::Hash => packed_hash::len,
-        Kind::Set => packed_set::len,
-        Kind::SortedSet => packed_sorted_set::len,
-        Kind::String | Kind::List => return None,
-    };
     let parts = layout::parts(flat);
-    if flat.len() <= PACKED_BYTES_MAX && elements(parts.payload) <= PACKED_FIELDS_MAX {
+    let elements = match kind {
+        Kind::Hash => packed_hash::len(parts.payload),
+        Kind::List => packed_list::parts(parts.payload).0,
+        Kind::Set => packed_set::len(parts.payload),
+        Kind::SortedSet => packed_sorted_set::len(parts.payload),
+        Kind::String => return None,
+    };
+    if flat.len() <= PACKED_BYTES_MAX && elements <= PACKED_FIELDS_MAX {
         return None;
     }
     let body = match kind {
+        Kind::List => Body::List(List::of(parts.payload)),
         Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
         Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
         _ => Body::Hash(FieldTable::of(parts.payload, hasher)),

@@ -1,6 +1,6 @@
-//! Objects that have outgrown the flat form: growable strings, hashes, sets and sorted sets with an index of their own.
+//! Objects that have outgrown the flat form: growable strings; hashes, sets and sorted sets with an index of their own; lists in chunks.
 
-use super::{Kind, MemberTable, Policy, SortedSet, layout, packed_hash, packed_set};
+use super::{Kind, List, MemberTable, Policy, SortedSet, layout, packed_hash, packed_set};
 use crate::key::KeyHasher;
 use crate::location::Location;
 use crate::table::{Hashed, Table};
@@ -20,6 +20,7 @@ pub(crate) enum Body {
     String(Vec<u8>),
     Hash(FieldTable),
     Set(MemberTable),
+    List(List),
     SortedSet(SortedSet),
 }
 
@@ -145,6 +146,7 @@ impl Structured {
                 Body::Hash(copy)
             }
             Body::Set(members) => Body::Set(members.clone()),
+            Body::List(list) => Body::List(list.copy()),
             Body::SortedSet(set) => Body::SortedSet(set.copy()),
         };
         Structured::new(database, key, self.policy, body)
@@ -167,6 +169,7 @@ impl Structured {
             Body::String(_) => Kind::String,
             Body::Hash(_) => Kind::Hash,
             Body::Set(_) => Kind::Set,
+            Body::List(_) => Kind::List,
             Body::SortedSet(_) => Kind::SortedSet,
         }
     }
@@ -178,6 +181,7 @@ impl Structured {
             Body::String(value) => out.extend_from_slice(value),
             Body::Hash(fields) => fields.for_each(&mut |name, value| packed_hash::put(out, name, value)),
             Body::Set(members) => members.iter().for_each(|member| packed_set::put(out, member)),
+            Body::List(list) => list.encode(out),
             Body::SortedSet(set) => set.encode(out),
         }
     }
@@ -189,6 +193,7 @@ impl Structured {
             // Walking the segments would make every change of a large hash cost its size; their share is close to 40 bytes.
             Body::Hash(fields) => fields.bytes + fields.len() * 40,
             Body::Set(members) => members.memory_bytes(),
+            Body::List(list) => list.memory_bytes(),
             Body::SortedSet(set) => set.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body

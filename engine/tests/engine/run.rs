@@ -29,7 +29,20 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::Clear(database) => {
             db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
         }
-        Operation::WriteAt(..) | Operation::Rename(..) | Operation::Copy(..) | Operation::Transaction(_) => {
+        Operation::ListPush(id, end, elements) => {
+            own(id).list_push(&id.1, *end, elements).map(Answer::Length)
+        }
+        Operation::WriteAt(..)
+        | Operation::SortedSetRemoveRanks(..)
+        | Operation::ListPop(..)
+        | Operation::ListSet(..)
+        | Operation::ListInsert(..)
+        | Operation::ListRemove(..)
+        | Operation::ListTrim(..)
+        | Operation::ListMove(..)
+        | Operation::Rename(..)
+        | Operation::Copy(..)
+        | Operation::Transaction(_) => {
             let ids = operation.ids();
             let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
             while !db.admit_now(64, Access::Write)? {
@@ -111,6 +124,28 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::WriteAt(_, offset, bytes) => {
             txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
         }
+        Operation::ListPush(_, end, elements) => {
+            let elements: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+            txn.list_push(&key, *end, &elements).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListPop(_, end, count) => {
+            txn.list_pop(&key, *end, *count, &mut |_| {}).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListSet(_, index, element) => {
+            txn.list_set(&key, *index, element).map_or_else(wrong, |there| Answer::Length(usize::from(there)))
+        }
+        Operation::ListInsert(_, index, element) => txn
+            .list_insert(&key, *index, element)
+            .map_or_else(wrong, |there| Answer::Length(usize::from(there))),
+        Operation::ListRemove(_, element, count, from) => {
+            txn.list_remove(&key, element, *count, *from).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListTrim(_, start, count) => {
+            txn.list_trim(&key, *start, *count).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListMove(_, take, to, put) => txn
+            .list_move(&key, *take, &txn.key(to.0, &to.1), *put, &mut |_| {})
+            .map_or_else(wrong, Answer::Bool),
         Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
         Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
         Operation::Transaction(all) => {

@@ -21,7 +21,7 @@ use super::support::{
 };
 use proptest::prelude::*;
 use sessile::check::{check, repair};
-use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Touch};
+use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, ListEnd, Touch};
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
 use std::collections::BTreeMap;
@@ -277,10 +277,24 @@ impl Simulation {
         (0..=count).map(|_| scored(&mut self.rng)).collect()
     }
 
+    fn sorted_set_operation(&mut self, id: Id) -> Operation {
+        match self.rng.below(5) {
+            0..=1 => Operation::SortedSetAdd(id, self.scored()),
+            2 => {
+                Operation::SortedSetRemove(id, self.scored().into_iter().map(|(_, member)| member).collect())
+            }
+            _ => {
+                let start = self.rng.below(20) as usize;
+                let end = start + self.rng.below(if start < 10 { 20 } else { 300 }) as usize;
+                Operation::SortedSetRemoveRanks(id, start, end)
+            }
+        }
+    }
+
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(30) {
+        match self.rng.below(40) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -298,16 +312,38 @@ impl Simulation {
             20 => Operation::Copy(id, self.id()),
             21..=22 => Operation::SetAdd(id, self.members()),
             23 => Operation::SetRemove(id, self.members()),
-            24..=25 => Operation::SortedSetAdd(id, self.scored()),
-            26 => {
-                Operation::SortedSetRemove(id, self.scored().into_iter().map(|(_, member)| member).collect())
-            }
-            27..=28 => {
-                let start = self.rng.below(20) as usize;
-                let end = start + self.rng.below(if start < 10 { 20 } else { 300 }) as usize;
-                Operation::SortedSetRemoveRanks(id, start, end)
-            }
+            24..=33 => self.list_operation(id),
+            34..=38 => self.sorted_set_operation(id),
             _ => Operation::Delete(id),
+        }
+    }
+
+    fn list_end(&mut self) -> ListEnd {
+        pick(&mut self.rng, &[ListEnd::Front, ListEnd::Back])
+    }
+
+    /// Few different ones, and now and then one that is none of them.
+    fn element(&mut self) -> Vec<u8> {
+        if self.rng.chance(30) { self.bytes() } else { vec![b'a' + self.rng.below(4) as u8] }
+    }
+
+    fn list_operation(&mut self, id: Id) -> Operation {
+        let end = self.list_end();
+        let index = pick(&mut self.rng, &[1, 8, 150]);
+        let index = self.rng.below(index) as usize;
+        match self.rng.below(12) {
+            0..=3 => {
+                let count = pick(&mut self.rng, &[1, 1, 1, 8, 150]);
+                let count = 1 + self.rng.below(count);
+                let elements = (0..count).map(|_| self.element()).collect();
+                Operation::ListPush(id, end, elements)
+            }
+            4..=5 => Operation::ListPop(id, end, index),
+            6 => Operation::ListSet(id, index, self.element()),
+            7 => Operation::ListInsert(id, index, self.element()),
+            8 => Operation::ListRemove(id, self.element(), index, end),
+            9 => Operation::ListTrim(id, index / 4, 1 + self.rng.below(100) as usize),
+            _ => Operation::ListMove(id, end, self.id(), self.list_end()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -21,6 +21,7 @@ pub(crate) enum Content {
     Set(BTreeSet<Vec<u8>>),
     /// Members, and the bits of their scores.
     SortedSet(BTreeMap<Vec<u8>, u64>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -32,6 +33,10 @@ impl std::fmt::Debug for Content {
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
             Content::Set(members) => write!(f, "set of {} members", members.len()),
             Content::SortedSet(members) => write!(f, "sorted set of {} members", members.len()),
+            Content::List(elements) => {
+                let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
+                write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
+            }
         }
     }
 }
@@ -69,6 +74,13 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             assert!(all.iter().all(|member| members.contains(member)));
             Content::Set(all)
         }
+        Kind::List => {
+            let mut elements = VecDeque::new();
+            txn.list_range(&key, 0, usize::MAX, &mut |element| elements.push_back(element.to_vec()))
+                .expect("a list");
+            assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
+            Content::List(elements)
+        }
         Kind::SortedSet => {
             let mut members = Vec::new();
             let mut each = |member: &[u8], score: f64| members.push((score, member.to_vec()));
@@ -80,7 +92,6 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             }
             Content::SortedSet(members.into_iter().map(|(score, member)| (member, score.to_bits())).collect())
         }
-        other => panic!("nobody made a {other:?}"),
     };
     let deadline_ms = txn.deadline(&key).expect("there").unwrap_or(NEVER);
     Ok(Some(Seen { content, deadline_ms, absolute_ms: txn.absolute_limit(&key).unwrap_or(NEVER) }))

@@ -28,6 +28,8 @@ pub mod hash_pick;
 pub mod info;
 pub mod keys;
 pub mod lcs;
+pub mod list;
+pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;

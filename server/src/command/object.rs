@@ -195,6 +195,7 @@ fn debug_object(call: &mut Call<'_, '_>) -> CommandResult {
     if let Ok(Some(members)) = call.txn.set_members(key) {
         length += members.iter().map(<[u8]>::len).sum::<usize>();
     }
+    let _ = call.txn.list_range(key, 0, usize::MAX, &mut |element| length += element.len());
     call.reply.simple(&format!(
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
     ));

@@ -20,6 +20,8 @@ const FAMILIES: &[&[Command]] = &[
     super::hash_pick::COMMANDS,
     super::info::COMMANDS,
     super::lcs::COMMANDS,
+    super::list::COMMANDS,
+    super::list_move::COMMANDS,
     super::memory::COMMANDS,
     super::object::COMMANDS,
     super::persistence::COMMANDS,

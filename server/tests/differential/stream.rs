@@ -57,8 +57,8 @@ struct Entry {
     name: &'static str,
     taste: Taste,
     line: Vec<Part>,
-    weight: usize,
     blocking: bool,
+    weight: usize,
 }
 
 /// What a stream is drawn from.
@@ -75,6 +75,7 @@ fn taste(row: &Command) -> Taste {
         "string" | "bitmap" => Taste::Strings,
         "hash" => Taste::Hashes,
         "set" => Taste::Sets,
+        "list" => Taste::Lists,
         "sorted-set" => Taste::SortedSets,
         _ => Taste::Anything,
     }
@@ -105,6 +106,7 @@ impl Stream {
             .filter_map(|row| {
                 let weight = match row.name {
                     "flushall" | "flushdb" => 1,
+                    "blpop" | "brpop" | "blmove" | "brpoplpush" | "blmpop" => 10,
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
                     "sadd" => 200,
@@ -116,8 +118,8 @@ impl Stream {
                     name: row.name,
                     taste: taste(row),
                     line: grammar::parse(line(row.name)?),
-                    weight,
                     blocking: row.flags & flags::BLOCKING != 0,
+                    weight,
                 })
             })
             .collect();
@@ -126,8 +128,8 @@ impl Stream {
                 name,
                 taste: Taste::Anything,
                 line: grammar::parse(line),
-                weight: 20,
                 blocking: false,
+                weight: 20,
             }));
         }
         let weight = entries.iter().map(|entry| entry.weight).sum();

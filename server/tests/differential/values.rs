@@ -8,6 +8,7 @@ pub enum Taste {
     Strings,
     Hashes,
     Sets,
+    Lists,
     SortedSets,
     Anything,
 }
@@ -171,8 +172,8 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
-        "key" | "value" | "field" | "member" | "float" | "pattern" | "word" | "type" | "width"
-        | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes" => false,
+        "key" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word" | "type"
+        | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -183,7 +184,9 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "value" => value(draw),
         "field" => field(draw),
         "member" => member(draw),
+        "element" => element(draw),
         "timeout" => timeout(draw),
+        "rank" => boundary(draw, 5, &["-1", "-2", "-3", "9223372036854775807", "-9223372036854775808"], 3),
         "score" => score(draw),
         "weight" => weight(draw),
         "score-end" => score_end(draw),
@@ -313,6 +316,7 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
         Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
         Taste::Sets if own => format!("t{}", draw.below(6)).into_bytes(),
+        Taste::Lists if own => format!("l{}", draw.below(6)).into_bytes(),
         Taste::SortedSets if own => {
             format!("{}{}", if draw.once_in(6) { 't' } else { 'z' }, draw.below(5)).into_bytes()
         }
@@ -322,8 +326,9 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
             2 => vec![b'k'; 300],
             3 => b"\x81\xfe".to_vec(),
             4..8 => format!("h{}", draw.below(6)).into_bytes(),
-            8..10 => format!("z{}", draw.below(5)).into_bytes(),
-            10..14 => format!("t{}", draw.below(6)).into_bytes(),
+            8..11 => format!("z{}", draw.below(5)).into_bytes(),
+            11..14 => format!("t{}", draw.below(6)).into_bytes(),
+            14..17 => format!("l{}", draw.below(6)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }
@@ -352,6 +357,11 @@ fn member(draw: &mut Draw) -> Vec<u8> {
         10..18 => decimal(draw.between(-400, 400)),
         _ => decimal(draw.between(-5, 15)),
     }
+}
+
+/// Of a list: few different ones, so that some are equal.
+fn element(draw: &mut Draw) -> Vec<u8> {
+    if draw.once_in(6) { value(draw) } else { format!("e{}", draw.below(8)).into_bytes() }
 }
 
 /// Of a blocking command: so short that both servers give up at once.
