@@ -69,9 +69,15 @@ impl Db {
     ) -> Result<R, Error> {
         within("key", key.len(), KEY_BYTES_MAX)?;
         within("value", value_bytes, VALUE_BYTES_MAX)?;
-        let key = self.own_key(key);
-        self.inner.admit(key.bytes.len() + value_bytes + RECORD_OVERHEAD, access)?;
-        let mut txn = self.begin(std::slice::from_ref(&key), access, self.now_ms())?;
+        self.inner.admit(key.len() + value_bytes + RECORD_OVERHEAD, access)?;
+        let bytes = key;
+        let (key, mut txn) = loop {
+            let key = self.own_key(bytes);
+            match self.begin(std::slice::from_ref(&key), access, self.now_ms()) {
+                Err(Error::DatabasesSwapped) => {}
+                begun => break (key, begun?),
+            }
+        };
         let result = run(&mut txn, &key);
         self.inner.acknowledge(txn.commit())?;
         Ok(result)
@@ -79,9 +85,13 @@ impl Db {
 
     #[inline]
     fn read<R>(&self, key: &[u8], run: impl FnOnce(&Txn<'_>, &Key<'_>) -> R) -> Result<R, Error> {
-        let key = self.own_key(key);
-        let txn = self.begin(std::slice::from_ref(&key), Access::Read, self.now_ms())?;
-        Ok(run(&txn, &key))
+        loop {
+            let key = self.own_key(key);
+            match self.begin(std::slice::from_ref(&key), Access::Read, self.now_ms()) {
+                Err(Error::DatabasesSwapped) => {}
+                begun => return Ok(run(&begun?, &key)),
+            }
+        }
     }
 
     /// The value of a key, or `None` if there is none (or no longer).
@@ -186,6 +196,9 @@ impl Db {
             Err(error) => return Err(error),
         }
         let mut txn = Txn::begin(&self.inner, std::slice::from_ref(key), Access::Delete, self.now_ms());
+        if !self.inner.is_current(key) {
+            return Err(Error::DatabasesSwapped);
+        }
         let removed = txn.remove_damaged(key, location, &segment);
         let lsn = txn.commit();
         Ok(removed.then_some(lsn))
@@ -248,6 +261,44 @@ impl Db {
         let new = self
             .write(key, field.len() + value.len(), Access::Write, |txn, key| txn.hash_set(key, field, value));
         Ok(new??)
+    }
+
+    /// As [`hash_set`](Self::hash_set), with a deadline of the field's own in ms since the epoch (`None`: it lives as long as the key). A
+    /// deadline that has come removes the field. The key dies with its last field.
+    ///
+    /// # Errors
+    /// As [`hash_set`](Self::hash_set).
+    pub fn hash_set_until(
+        &self,
+        key: &[u8],
+        field: &[u8],
+        value: impl AsRef<[u8]>,
+        deadline_ms: Option<u64>,
+    ) -> Result<bool, Error> {
+        let value = value.as_ref();
+        within("field", field.len(), VALUE_BYTES_MAX)?;
+        let new = self.write(key, field.len() + value.len(), Access::Write, |txn, key| {
+            txn.hash_set_until(key, field, value, deadline_ms)
+        });
+        Ok(new??)
+    }
+
+    /// Sets when a field of a hash dies, in ms since the epoch (`None`: with the key); whether the field is there. A deadline that has come
+    /// removes it.
+    ///
+    /// # Errors
+    /// As [`hash_set`](Self::hash_set).
+    pub fn hash_expire_at_ms(
+        &self,
+        key: &[u8],
+        field: &[u8],
+        deadline_ms: Option<u64>,
+    ) -> Result<bool, Error> {
+        within("field", field.len(), VALUE_BYTES_MAX)?;
+        let there = self.write(key, field.len(), Access::Write, |txn, key| {
+            txn.hash_set_field_deadline(key, field, deadline_ms)
+        });
+        Ok(there??)
     }
 
     /// Removes a field of a hash, and the key with the last one; whether it was there.
@@ -434,7 +485,7 @@ impl Db {
             let mut members = Vec::new();
             let ranks = txn.sorted_set_ranks(key, &range)?;
             txn.sorted_set_for_each(key, ranks, false, &mut |member, score| {
-                members.push((score, member.to_vec()))
+                members.push((score, member.to_vec()));
             })?;
             Ok::<_, crate::WrongKind>(members)
         })??)
@@ -471,12 +522,17 @@ impl Db {
         keys: &[&[u8]],
         run: impl FnOnce(&mut Txn<'_>, &[Key<'_>]) -> R,
     ) -> Result<R, Error> {
-        let keys: Vec<Key<'_>> = keys.iter().map(|key| self.own_key(key)).collect();
-        for key in &keys {
-            within("key", key.bytes.len(), KEY_BYTES_MAX)?;
+        for key in keys {
+            within("key", key.len(), KEY_BYTES_MAX)?;
         }
         self.inner.admit(RECORD_OVERHEAD * keys.len(), Access::Write)?;
-        let mut txn = self.begin(&keys, Access::Write, self.now_ms())?;
+        let (keys, mut txn) = loop {
+            let keys: Vec<Key<'_>> = keys.iter().map(|key| self.own_key(key)).collect();
+            match self.begin(&keys, Access::Write, self.now_ms()) {
+                Err(Error::DatabasesSwapped) => {}
+                begun => break (keys, begun?),
+            }
+        };
         let result = run(&mut txn, &keys);
         self.inner.acknowledge(txn.commit())?;
         Ok(result)

@@ -17,7 +17,8 @@ pub(crate) type Id = (u8, Vec<u8>);
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     String(Vec<u8>),
-    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// Fields with their values and deadlines, in ms since the epoch, or [`NEVER`].
+    Hash(BTreeMap<Vec<u8>, (Vec<u8>, u64)>),
     Set(BTreeSet<Vec<u8>>),
     /// Members, and the bits of their scores.
     SortedSet(BTreeMap<Vec<u8>, u64>),
@@ -59,12 +60,17 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
             let mut fields = BTreeMap::new();
-            txn.hash_for_each(&key, &mut |field, value| {
-                let twice = fields.insert(field.to_vec(), value.to_vec());
+            txn.hash_for_each_timed(&key, &mut |field, value, deadline_ms| {
+                let twice = fields.insert(field.to_vec(), (value.to_vec(), deadline_ms.unwrap_or(NEVER)));
                 assert!(twice.is_none(), "a field is there twice");
             })
             .expect("a hash");
             assert_eq!(txn.hash_len(&key).expect("a hash"), fields.len());
+            for (field, (value, deadline_ms)) in &fields {
+                assert_eq!(txn.hash_get(&key, field), Ok(Some(&value[..])));
+                let deadline_ms = Some(Some(*deadline_ms).filter(|&deadline| deadline != NEVER));
+                assert_eq!(txn.hash_field_deadline(&key, field), Ok(deadline_ms));
+            }
             Content::Hash(fields)
         }
         Kind::Set => {

@@ -7,6 +7,7 @@ use super::object::write_help;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
 use crate::config::{DIRECTIVES, find, rewrite};
 use sessile_wal::{Fs, OpenMode, RealFs};
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
@@ -83,14 +84,14 @@ fn get(call: &mut ServerCall<'_>) -> CommandResult {
     let patterns = &call.args[2..];
     let wanted =
         |name: &str| patterns.iter().any(|pattern| matches(pattern, name.as_bytes(), Case::Insensitive));
-    let found: Vec<(&str, &str)> = DIRECTIVES
+    let found: Vec<(&str, Cow<'_, str>)> = DIRECTIVES
         .iter()
         .enumerate()
         .flat_map(|(index, directive)| {
             std::iter::once(directive.name).chain(directive.alias).map(move |name| (index, name))
         })
         .filter(|(_, name)| wanted(name))
-        .map(|(index, name)| (name, config.value(index)))
+        .map(|(index, name)| (name, DIRECTIVES[index].kind.shown(config.value(index))))
         .collect();
     call.reply.map(found.len());
     for (name, value) in found {
