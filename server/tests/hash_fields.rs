@@ -5,7 +5,6 @@
 mod support;
 
 use sessile_server::notify;
-use sessile_server::resp::Protocol;
 use std::time::Duration;
 use support::in_process::InProcess;
 
