@@ -7,7 +7,7 @@
 //!
 //! [`check`] is for bytes from outside and never panics; everything else is for bytes that were checked once or made here.
 
-use super::{Kind, packed_hash, packed_set};
+use super::{Kind, packed_hash, packed_list, packed_set, packed_sorted_set};
 use crate::key::DATABASES;
 use crate::varint;
 
@@ -94,7 +94,8 @@ pub(crate) fn check(bytes: &[u8]) -> Option<(Kind, u8, Parts<'_>)> {
         Kind::String => true,
         Kind::Hash => packed_hash::check(parts.payload, tag & FIELD_DEADLINES != 0),
         Kind::Set => packed_set::check(parts.payload),
-        Kind::List | Kind::SortedSet => false,
+        Kind::List => packed_list::check_payload(parts.payload),
+        Kind::SortedSet => packed_sorted_set::check(parts.payload),
     };
     sound.then_some((kind, database, parts))
 }

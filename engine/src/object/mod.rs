@@ -7,11 +7,17 @@
 mod field_table;
 mod handle;
 pub(crate) mod layout;
+mod list;
 mod member_table;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_list;
 pub(crate) mod packed_set;
+pub(crate) mod packed_sorted_set;
+mod rank_tree;
 mod slab;
+pub(crate) mod sorted_run;
+mod sorted_set;
 mod structured;
 
 use crate::expiry::NEVER;
@@ -21,9 +27,11 @@ use crate::location::Location;
 pub(crate) use field_table::FieldTable;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
+pub(crate) use list::List;
 pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
+pub(crate) use sorted_set::SortedSet;
 pub(crate) use structured::{Body, Structured};
 
 /// What kind of value a key holds.
@@ -68,6 +76,15 @@ pub(crate) enum Object {
 }
 
 impl Object {
+    /// No record on disk is its own any more. For one that is in no entry, and not on disk only.
+    pub(crate) fn forget_location(&mut self) {
+        match self {
+            Object::Packed(packed) | Object::Idle(packed) => packed.set_location(None),
+            Object::Structured(structured) => structured.location = None,
+            Object::Cold { .. } => debug_assert!(false, "it would be lost"),
+        }
+    }
+
     /// Bytes of memory it asks for.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
@@ -91,15 +108,19 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
     let parts = layout::parts(flat);
     let elements = match kind {
-        Kind::Hash => packed_hash::Fields::of(flat).len(),
+        Kind::List => packed_list::parts(parts.payload).0,
         Kind::Set => packed_set::len(parts.payload),
-        Kind::String | Kind::List | Kind::SortedSet => return None,
+        Kind::SortedSet => packed_sorted_set::len(parts.payload),
+        Kind::String => return None,
+        Kind::Hash => packed_hash::Fields::of(flat).len(),
     };
     if flat.len() <= PACKED_BYTES_MAX && elements <= PACKED_FIELDS_MAX {
         return None;
     }
     let body = match kind {
+        Kind::List => Body::List(List::of(parts.payload)),
         Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
+        Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
         _ => {
             let fields = packed_hash::Fields::of(flat);
             let key_deadline_ms = fields.deaths().map_or(NEVER, |deaths| deaths.key_deadline_ms);

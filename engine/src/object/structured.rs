@@ -1,6 +1,6 @@
-//! Objects that have outgrown the flat form: growable strings, hashes and sets with an index of their own.
+//! Objects that have outgrown the flat form: growable strings; hashes, sets and sorted sets with an index of their own; lists in chunks.
 
-use super::{Deaths, FieldTable, Kind, MemberTable, Policy, layout, packed_set};
+use super::{Deaths, FieldTable, Kind, List, MemberTable, Policy, SortedSet, layout, packed_set};
 use crate::location::Location;
 
 /// An object with its key, in growable form.
@@ -18,6 +18,8 @@ pub(crate) enum Body {
     String(Vec<u8>),
     Hash(FieldTable),
     Set(MemberTable),
+    List(List),
+    SortedSet(SortedSet),
 }
 
 impl Structured {
@@ -32,6 +34,8 @@ impl Structured {
             Body::String(value) => Body::String(value.clone()),
             Body::Hash(fields) => Body::Hash(fields.clone()),
             Body::Set(members) => Body::Set(members.clone()),
+            Body::List(list) => Body::List(list.copy()),
+            Body::SortedSet(set) => Body::SortedSet(set.copy()),
         };
         Structured::new(database, key, self.policy, body)
     }
@@ -53,6 +57,8 @@ impl Structured {
             Body::String(_) => Kind::String,
             Body::Hash(_) => Kind::Hash,
             Body::Set(_) => Kind::Set,
+            Body::List(_) => Kind::List,
+            Body::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -64,6 +70,8 @@ impl Structured {
             Body::String(value) => out.extend_from_slice(value),
             Body::Hash(fields) => fields.encode(tag, out),
             Body::Set(members) => members.iter().for_each(|member| packed_set::put(out, member)),
+            Body::List(list) => list.encode(out),
+            Body::SortedSet(set) => set.encode(out),
         }
     }
 
@@ -81,6 +89,8 @@ impl Structured {
             Body::String(value) => value.capacity(),
             Body::Hash(fields) => fields.memory_bytes(),
             Body::Set(members) => members.memory_bytes(),
+            Body::List(list) => list.memory_bytes(),
+            Body::SortedSet(set) => set.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body
     }

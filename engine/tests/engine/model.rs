@@ -1,8 +1,8 @@
 //! What a database should hold: a sequential model of the operations, and the sequence of commits of which a crash may keep a prefix.
 
 use super::support::{Content, Id, NEVER, Seen};
-use sessile::{Expiry, Touch};
-use std::collections::{BTreeMap, BTreeSet};
+use sessile::{Expiry, ListEnd, Touch};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -55,11 +55,27 @@ pub(crate) enum Operation {
     SetAdd(Id, Vec<Vec<u8>>),
     SetRemove(Id, Vec<Vec<u8>>),
     WriteAt(Id, usize, Vec<u8>),
+    ListPush(Id, ListEnd, Vec<Vec<u8>>),
+    ListPop(Id, ListEnd, usize),
+    ListSet(Id, usize, Vec<u8>),
+    ListInsert(Id, usize, Vec<u8>),
+    ListRemove(Id, Vec<u8>, usize, ListEnd),
+    /// What is kept: from where on, and how many.
+    ListTrim(Id, usize, usize),
+    ListMove(Id, ListEnd, Id, ListEnd),
     Rename(Id, Id),
     Copy(Id, Id),
     Clear(Option<u8>),
     /// All of it, or none.
     Transaction(Vec<Operation>),
+    /// The same, whose keys are locked one by one as it goes.
+    Extended(Vec<Operation>),
+    /// The same, on copies.
+    Overlay(Vec<Operation>),
+    /// Done and taken back: nothing.
+    Revoked(Vec<Operation>),
+    /// Two databases change places.
+    Swap(u8, u8),
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -86,9 +102,13 @@ impl Operation {
             | HashRemove(id, _)
             | WriteAt(id, ..) => vec![id.clone()],
             SetAdd(id, _) | SetRemove(id, _) => vec![id.clone()],
-            Rename(from, to) | Copy(from, to) => vec![from.clone(), to.clone()],
-            Clear(_) => Vec::new(),
-            Transaction(all) => all.iter().flat_map(Operation::ids).collect(),
+            ListPush(id, ..) | ListPop(id, ..) | ListSet(id, ..) | ListInsert(id, ..) => vec![id.clone()],
+            ListRemove(id, ..) | ListTrim(id, ..) => vec![id.clone()],
+            Rename(from, to) | Copy(from, to) | ListMove(from, _, to, _) => vec![from.clone(), to.clone()],
+            Clear(_) | Swap(..) => Vec::new(),
+            Transaction(all) | Extended(all) | Overlay(all) | Revoked(all) => {
+                all.iter().flat_map(Operation::ids).collect()
+            }
         }
     }
 
@@ -110,11 +130,11 @@ impl Operation {
             GetAndTouch(id, by) => match live(world, id, now_ms).map(|item| Rc::clone(&item.content)) {
                 None => Answer::Value(None),
                 Some(content) => match &*content {
-                    Content::Hash(_) | Content::Set(_) => Answer::WrongKind,
                     Content::String(bytes) => {
                         touch(world, id, *by, now_ms);
                         Answer::Value(Some(bytes.clone()))
                     }
+                    _ => Answer::WrongKind,
                 },
             },
             Touch(id, by) => Answer::Bool(touch(world, id, *by, now_ms)),
@@ -216,6 +236,72 @@ impl Operation {
                     _ => Answer::WrongKind,
                 }
             }
+            ListPush(id, end, elements) => {
+                let item = live_or(world, id, now_ms, || Content::List(VecDeque::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::List(list) => {
+                        push(list, *end, elements);
+                        Answer::Length(list.len())
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            ListPop(id, end, count) => change_list(world, id, now_ms, |list| {
+                (0..*count).for_each(|_| drop(pop(list, *end)));
+                list.len()
+            }),
+            ListSet(id, index, element) => change_list(world, id, now_ms, |list| {
+                let place = list.get_mut(*index);
+                usize::from(place.map(|old| *old = element.clone()).is_some())
+            }),
+            ListInsert(id, index, element) => change_list(world, id, now_ms, |list| {
+                let there = *index <= list.len();
+                if there {
+                    list.insert(*index, element.clone());
+                }
+                usize::from(there)
+            }),
+            ListRemove(id, element, count, from) => change_list(world, id, now_ms, |list| {
+                let (before, mut left) = (list.len(), *count);
+                let mut kept = VecDeque::new();
+                while let Some(other) = pop(list, *from) {
+                    if left > 0 && other == *element {
+                        left -= 1;
+                    } else if *from == ListEnd::Front {
+                        kept.push_back(other);
+                    } else {
+                        kept.push_front(other);
+                    }
+                }
+                *list = kept;
+                before - list.len()
+            }),
+            ListTrim(id, start, count) => change_list(world, id, now_ms, |list| {
+                *list = list.iter().skip(*start).take(*count).cloned().collect();
+                list.len()
+            }),
+            ListMove(from, take, to, put) => {
+                let is_list =
+                    |id: &Id| live(world, id, now_ms).map(|item| matches!(&*item.content, Content::List(_)));
+                match (is_list(from), is_list(to)) {
+                    (None, _) => return Answer::Bool(false),
+                    (Some(true), None | Some(true)) => {}
+                    _ => return Answer::WrongKind,
+                }
+                let mut moved = None;
+                change_list(world, from, now_ms, |list| {
+                    moved = pop(list, *take);
+                    // Another deadline for a list that moves its only element onto itself would be another key.
+                    if from == to {
+                        push(list, *put, &moved.take().into_iter().collect::<Vec<_>>());
+                    }
+                    0
+                });
+                if let Some(element) = moved {
+                    ListPush(to.clone(), *put, vec![element]).apply(world, now_ms);
+                }
+                Answer::Bool(true)
+            }
             Rename(from, to) => {
                 let there = copy(world, from, to, now_ms);
                 if there && from != to {
@@ -228,7 +314,20 @@ impl Operation {
                 world.retain(|id, _| database.is_some_and(|database| database != id.0));
                 Answer::Done
             }
-            Transaction(all) => {
+            Revoked(_) => Answer::Done,
+            Swap(one, other) => {
+                let old = std::mem::take(world);
+                world.extend(old.into_iter().map(|((database, key), item)| {
+                    let database = match database {
+                        database if database == *one => *other,
+                        database if database == *other => *one,
+                        database => database,
+                    };
+                    ((database, key), item)
+                }));
+                Answer::Done
+            }
+            Transaction(all) | Extended(all) | Overlay(all) => {
                 Answer::Many(all.iter().map(|operation| operation.apply(world, now_ms)).collect())
             }
         }
@@ -295,6 +394,41 @@ fn live_or<'a>(
         world.insert(id.clone(), item);
     }
     world.get_mut(id).expect("just looked or inserted")
+}
+
+fn push(list: &mut VecDeque<Vec<u8>>, end: ListEnd, elements: &[Vec<u8>]) {
+    for element in elements {
+        match end {
+            ListEnd::Front => list.push_front(element.clone()),
+            ListEnd::Back => list.push_back(element.clone()),
+        }
+    }
+}
+
+fn pop(list: &mut VecDeque<Vec<u8>>, end: ListEnd) -> Option<Vec<u8>> {
+    match end {
+        ListEnd::Front => list.pop_front(),
+        ListEnd::Back => list.pop_back(),
+    }
+}
+
+/// Changes a list; what that answers, or 0 if there is none. A list without elements is no key.
+fn change_list(
+    world: &mut World,
+    id: &Id,
+    now_ms: u64,
+    change: impl FnOnce(&mut VecDeque<Vec<u8>>) -> usize,
+) -> Answer {
+    if live(world, id, now_ms).is_none() {
+        return Answer::Length(0);
+    }
+    let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+    let Content::List(list) = Rc::make_mut(&mut item.content) else { return Answer::WrongKind };
+    let answer = change(list);
+    if list.is_empty() {
+        world.remove(id);
+    }
+    Answer::Length(answer)
 }
 
 fn set(world: &mut World, id: &Id, bytes: &[u8], expiry: Expiry, now_ms: u64) {

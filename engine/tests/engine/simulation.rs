@@ -21,7 +21,7 @@ use super::support::{
 };
 use proptest::prelude::*;
 use sessile::check::{check, repair};
-use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Touch};
+use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, ListEnd, Touch};
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
 use std::collections::BTreeMap;
@@ -275,7 +275,7 @@ impl Simulation {
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(30) {
+        match self.rng.below(40) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -297,14 +297,45 @@ impl Simulation {
             25 => Operation::FieldDeadline(id, self.field(), None),
             26..=27 => Operation::SetAdd(id, self.members()),
             28 => Operation::SetRemove(id, self.members()),
+            29..=38 => self.list_operation(id),
             _ => Operation::Delete(id),
+        }
+    }
+
+    fn list_end(&mut self) -> ListEnd {
+        pick(&mut self.rng, &[ListEnd::Front, ListEnd::Back])
+    }
+
+    /// Few different ones, and now and then one that is none of them.
+    fn element(&mut self) -> Vec<u8> {
+        if self.rng.chance(30) { self.bytes() } else { vec![b'a' + self.rng.below(4) as u8] }
+    }
+
+    fn list_operation(&mut self, id: Id) -> Operation {
+        let end = self.list_end();
+        let index = pick(&mut self.rng, &[1, 8, 150]);
+        let index = self.rng.below(index) as usize;
+        match self.rng.below(12) {
+            0..=3 => {
+                let count = pick(&mut self.rng, &[1, 1, 1, 8, 150]);
+                let count = 1 + self.rng.below(count);
+                let elements = (0..count).map(|_| self.element()).collect();
+                Operation::ListPush(id, end, elements)
+            }
+            4..=5 => Operation::ListPop(id, end, index),
+            6 => Operation::ListSet(id, index, self.element()),
+            7 => Operation::ListInsert(id, index, self.element()),
+            8 => Operation::ListRemove(id, self.element(), index, end),
+            9 => Operation::ListTrim(id, index / 4, 1 + self.rng.below(100) as usize),
+            _ => Operation::ListMove(id, end, self.id(), self.list_end()),
         }
     }
 
     fn any_operation(&mut self, now_ms: u64) -> Operation {
         match self.rng.below(40) {
             0 => Operation::Clear(Some(self.id().0)),
-            1 => Operation::Clear(None),
+            1 if self.rng.chance(60) => Operation::Clear(None),
+            1 => Operation::Swap(self.id().0, self.id().0),
             // A hash grows past what stays flat.
             2..=3 => {
                 let id = self.id();
@@ -322,7 +353,13 @@ impl Simulation {
             }
             4..=9 => {
                 let length = 1 + self.rng.below(5);
-                Operation::Transaction((0..length).map(|_| self.operation(now_ms)).collect())
+                let all = (0..length).map(|_| self.operation(now_ms)).collect();
+                match self.rng.below(5) {
+                    0 => Operation::Extended(all),
+                    1 => Operation::Overlay(all),
+                    2 => Operation::Revoked(all),
+                    _ => Operation::Transaction(all),
+                }
             }
             _ => self.operation(now_ms),
         }

@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -20,6 +20,7 @@ pub(crate) enum Content {
     /// Fields with their values and deadlines, in ms since the epoch, or [`NEVER`].
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, u64)>),
     Set(BTreeSet<Vec<u8>>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -30,6 +31,10 @@ impl std::fmt::Debug for Content {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
             Content::Set(members) => write!(f, "set of {} members", members.len()),
+            Content::List(elements) => {
+                let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
+                write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
+            }
         }
     }
 }
@@ -72,6 +77,13 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
             assert!(all.iter().all(|member| members.contains(member)));
             Content::Set(all)
+        }
+        Kind::List => {
+            let mut elements = VecDeque::new();
+            txn.list_range(&key, 0, usize::MAX, &mut |element| elements.push_back(element.to_vec()))
+                .expect("a list");
+            assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
+            Content::List(elements)
         }
         other => panic!("nobody made a {other:?}"),
     };

@@ -17,6 +17,7 @@ pub mod counter;
 mod deadline;
 pub mod debug;
 pub mod dispatch;
+mod double;
 mod error;
 pub mod expire;
 mod extended;
@@ -29,6 +30,8 @@ pub mod hash_until;
 pub mod info;
 pub mod keys;
 pub mod lcs;
+pub mod list;
+pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;
@@ -40,6 +43,10 @@ pub mod scan;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;
+pub mod sorted_set;
+pub mod sorted_set_algebra;
+pub mod sorted_set_pop;
+pub mod sorted_set_range;
 pub mod string;
 pub mod table;
 
@@ -310,6 +317,10 @@ pub struct Settings {
     pub hash_max_listpack_value: usize,
     /// `set-max-intset-entries`.
     pub set_max_intset_entries: usize,
+    /// `zset-max-listpack-entries`.
+    pub zset_max_listpack_entries: usize,
+    /// `zset-max-listpack-value`.
+    pub zset_max_listpack_value: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -321,6 +332,8 @@ impl Default for Settings {
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
             notify_events: 0,
         }
     }

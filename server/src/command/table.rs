@@ -22,6 +22,8 @@ const FAMILIES: &[&[Command]] = &[
     super::hash_until::COMMANDS,
     super::info::COMMANDS,
     super::lcs::COMMANDS,
+    super::list::COMMANDS,
+    super::list_move::COMMANDS,
     super::memory::COMMANDS,
     super::object::COMMANDS,
     super::persistence::COMMANDS,
@@ -31,6 +33,10 @@ const FAMILIES: &[&[Command]] = &[
     super::set::COMMANDS,
     super::set_algebra::COMMANDS,
     super::set_pick::COMMANDS,
+    super::sorted_set::COMMANDS,
+    super::sorted_set_algebra::COMMANDS,
+    super::sorted_set_pop::COMMANDS,
+    super::sorted_set_range::COMMANDS,
     super::string::COMMANDS,
 ];
 

@@ -173,6 +173,8 @@ impl Live {
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
                 set_max_intset_entries: size("set-max-intset-entries"),
+                zset_max_listpack_entries: size("zset-max-listpack-entries"),
+                zset_max_listpack_value: size("zset-max-listpack-value"),
                 notify_events: 0,
             },
             storage: StorageLimits::from_config(config),

@@ -231,11 +231,23 @@ pub const DIRECTIVES: &[Directive] = &[
     ignored("set-max-listpack-value", integer(0, LONG), "64", true, CONTAINERS),
     renamed(
         "zset-max-ziplist-entries",
-        ignored("zset-max-listpack-entries", integer(0, LONG), "128", true, CONTAINERS),
+        used(
+            "zset-max-listpack-entries",
+            integer(0, LONG),
+            "128",
+            true,
+            "what OBJECT ENCODING calls a listpack, of sorted sets: members",
+        ),
     ),
     renamed(
         "zset-max-ziplist-value",
-        ignored("zset-max-listpack-value", integer(0, LONG), "64", true, CONTAINERS),
+        used(
+            "zset-max-listpack-value",
+            integer(0, LONG),
+            "64",
+            true,
+            "what OBJECT ENCODING calls a listpack, of sorted sets: bytes of a member",
+        ),
     ),
     ignored("hll-sparse-max-bytes", bytes(0, LONG), "3000", true, CONTAINERS),
     ignored("stream-node-max-bytes", bytes(0, LONG), "4096", true, CONTAINERS),

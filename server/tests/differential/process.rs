@@ -23,6 +23,8 @@ impl Process {
         // The least longest string that Redis accepts: boundaries are cheap to reach.
         command.args(["--port", "0", "--save", "", "--proto-max-bulk-len", "1mb"]);
         command.args(["--enable-debug-command", "yes"]);
+        // As often it looks whose time to wait is up.
+        command.args(["--hz", "500"]);
         command.arg("--unixsocket").arg(directory.path().join("socket"));
         Process::start(command, directory)
     }

@@ -24,6 +24,12 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::set_pick::COMMANDS,
         command::hash::COMMANDS,
         command::hash_pick::COMMANDS,
+        command::list::COMMANDS,
+        command::list_move::COMMANDS,
+        command::sorted_set::COMMANDS,
+        command::sorted_set_algebra::COMMANDS,
+        command::sorted_set_pop::COMMANDS,
+        command::sorted_set_range::COMMANDS,
         command::object::COMMANDS,
         command::memory::COMMANDS,
     ]
