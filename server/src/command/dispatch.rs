@@ -485,7 +485,7 @@ fn wait_for_element(
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
 fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
-    let looks: [&[u8]; 4] = [b"get", b"nx", b"xx", b"keepttl"];
+    let looks: [&[u8]; 5] = [b"get", b"nx", b"xx", b"keepttl", b"ifeq"];
     match command.name {
         "del" | "unlink" | "setex" | "psetex" | "mset" => true,
         "set" => !args.iter().skip(3).any(|arg| looks.iter().any(|look| arg.eq_ignore_ascii_case(look))),
