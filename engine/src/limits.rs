@@ -33,6 +33,13 @@ pub(crate) const SCORES_PER_CHANGE: usize = 32;
 /// Timers handled in one hold of a shard's lock: about 100 µs of work.
 pub(crate) const TIMERS_PER_HOLD_MAX: usize = 256;
 
+/// Dead fields taken out of one hash in a go.
+pub(crate) const FIELDS_PRUNED_MAX: usize = 128;
+/// The same while somebody is told of each key that dies, which takes longer than its removal.
+pub(crate) const TIMERS_PER_OBSERVED_HOLD_MAX: usize = 32;
+/// Keys that are read from disk in one background step, to tell what happened to them.
+pub(crate) const COLD_KEYS_PER_STEP: usize = 128;
+
 /// Shards of the index; a power of two. Few enough that one wheel each costs little, many enough that threads rarely meet.
 pub(crate) const SHARDS_MIN: usize = 64;
 /// See [`SHARDS_MIN`].
