@@ -15,6 +15,7 @@
 //! Neither dirty nor located is an object that a checkpoint has collected and is about to write.
 
 mod collect;
+mod copies;
 mod evict;
 mod fields;
 
@@ -24,8 +25,10 @@ use crate::limits::TIMERS_PER_HOLD_MAX;
 use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::object::{Form, Handle, Object, Packed, View, layout};
+use crate::observer::{Cold, Occurrence, Witness};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
+use crate::watch::Watched;
 use crate::wheel::{Fired, Wheel};
 pub(crate) use collect::{Collected, CollectedObject, Image};
 use std::sync::Arc;
@@ -85,7 +88,10 @@ impl Entry {
 
     /// No segment holds the object as it is any more.
     fn soil(&mut self, live: &LiveCounts) {
-        if let Some(location) = self.handle.location() {
+        // Where the object of a copy is on disk is the original's business.
+        if let Some(location) = self.handle.location()
+            && !live.are_of_copies()
+        {
             live.release(location);
             if self.handle.form() != Form::Cold {
                 self.handle.set_location(None);
@@ -174,7 +180,7 @@ impl Weight {
 
 /// What one hold of the lock found dead.
 #[derive(Default)]
-pub(crate) struct Dead {
+pub(crate) struct Dead<'a> {
     /// To be freed after the lock.
     pub(crate) objects: Vec<Object>,
     /// The longest that one of them outlived its deadline while the database was open, in ms.
@@ -184,6 +190,8 @@ pub(crate) struct Dead {
     /// Deletions of those that the log takes to be alive, because it holds their deadline rounded up: a record to be appended before the
     /// lock is given back, or a crash would bring them to life again.
     pub(crate) record: Vec<u8>,
+    /// Who tells of them.
+    pub(crate) witness: Witness<'a>,
 }
 
 /// See the module's page.
@@ -199,6 +207,10 @@ pub(crate) struct Shard {
     twins: u32,
     /// All entries were taken out at once, and the index files have to be told of all of them.
     cleared: bool,
+    /// The entries are copies of others', for a transaction alone.
+    private: bool,
+    /// Whose changes somebody wants to know of.
+    watched: Watched,
     /// Scratch for [`expire`](Self::expire).
     fired: Vec<Fired>,
 }
@@ -215,6 +227,8 @@ impl Shard {
             tombstones: Vec::new(),
             twins: 0,
             cleared: false,
+            private: false,
+            watched: Watched::default(),
             fired: Vec::new(),
         }
     }
@@ -358,13 +372,18 @@ impl Shard {
     }
 
     /// Adds an entry for a key that has none.
-    fn insert(&mut self, hash: u64, database: u8, object: Object, deadline_ms: u64, grid: u16) {
+    pub(crate) fn insert(&mut self, hash: u64, database: u8, object: Object, deadline_ms: u64, grid: u16) {
         let mut handle = Handle::new(object);
         handle.set_dirty(true);
         let place = self.add(hash, database, handle);
         self.table.mark(place);
         self.set_deadline(place, deadline_ms, grid);
         self.arm_fields(place);
+    }
+
+    /// Whose changes somebody wants to know of.
+    pub(crate) fn watched(&mut self) -> &mut Watched {
+        &mut self.watched
     }
 
     fn add(&mut self, hash: u64, database: u8, handle: Handle) -> Place {
@@ -423,6 +442,7 @@ impl Shard {
 
     /// Replaces the object of an entry by another of the same key.
     pub(crate) fn replace(&mut self, place: Place, object: Object) -> Object {
+        self.note_changed(place);
         self.table.mark(place);
         self.alter(place, |entry, live| {
             entry.soil(live);
@@ -432,6 +452,7 @@ impl Shard {
 
     /// Changes the object of an entry in place.
     pub(crate) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Handle) -> R) -> R {
+        self.note_changed(place);
         self.table.mark(place);
         self.alter(place, |entry, live| {
             entry.soil(live);
@@ -477,8 +498,17 @@ impl Shard {
         true
     }
 
+    /// Tells those who watch the entry. Not of its death: they know its deadline.
+    #[inline]
+    fn note_changed(&mut self, place: Place) {
+        if !self.watched.is_empty() {
+            self.watched.note(self.table.get(place).hash);
+        }
+    }
+
     /// Sets the deadline, and the grid that the log's copy of it is rounded to.
     pub(crate) fn set_deadline(&mut self, place: Place, deadline_ms: u64, grid: u16) {
+        self.note_changed(place);
         let entry = self.table.get_mut(place);
         let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid());
         let before = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
@@ -515,6 +545,11 @@ impl Shard {
 
     /// Removes an entry.
     pub(crate) fn remove(&mut self, place: Place) -> Object {
+        self.note_changed(place);
+        self.remove_unnoted(place)
+    }
+
+    fn remove_unnoted(&mut self, place: Place) -> Object {
         let entry = self.table.get(place);
         if entry.is_persisted() {
             self.tombstones.push(entry.hash);
@@ -547,7 +582,7 @@ impl Shard {
     }
 
     /// Removes what has died by `now_ms`, looking at no more than about `limit` timers. Whether there may be more.
-    pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead) -> bool {
+    pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead<'_>) -> bool {
         let mut fired = std::mem::take(&mut self.fired);
         fired.clear();
         let more = self.wheel.advance(now_ms, limit, &mut fired);
@@ -573,15 +608,23 @@ impl Shard {
         more
     }
 
-    fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead) {
-        let deadline_ms = self.table.get(place).deadline_ms;
+    fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead<'_>) {
+        let Entry { deadline_ms, hash, ref handle } = *self.table.get(place);
+        if dead.witness.is_wanted() && !dead.witness.tell(Occurrence::Expired, self.table.get(place)) {
+            // It is on disk: it goes when its key was read. None of those has a twin, whose timers are looked at again and again.
+            if let Some(location) = handle.location() {
+                self.table.get_mut(place).handle.set_timer(0);
+                dead.witness.cold.push(Cold::Dead { hash, location });
+                return;
+            }
+        }
         dead.lag_ms = dead.lag_ms.max(now_ms.saturating_sub(deadline_ms.max(dead.opened_ms)));
         dead.objects.push(self.bury(place, now_ms, &mut dead.record));
     }
 
     /// A timer does not say which of several entries with its hash it is for: all that are in its slot are looked at. One by one, an entry
     /// that is armed anew in a slot of the same number would be taken for the next.
-    fn expire_twins(&mut self, slot: u16, hash: u64, now_ms: u64, dead: &mut Dead) {
+    fn expire_twins(&mut self, slot: u16, hash: u64, now_ms: u64, dead: &mut Dead<'_>) {
         while let Some(place) = self.table.find(hash, |entry| entry.handle.timer() == slot) {
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
@@ -620,7 +663,8 @@ impl Shard {
 
     /// How the log is to name an entry's key.
     pub(crate) fn name<'k>(&self, place: Place, database: u8, key: &'k [u8]) -> Name<'k> {
-        if self.has_twin(place) {
+        // Which keys share a hash with it is not known among copies.
+        if self.private || self.has_twin(place) {
             Name::Key { database, key }
         } else {
             Name::Hash(self.table.get(place).hash)
@@ -651,10 +695,12 @@ impl Shard {
         skip: u32,
         now_ms: u64,
     ) -> (Option<Cleared>, Vec<Object>) {
-        let fresh = Shard { cleared: true, ..Shard::new(skip, now_ms, Arc::clone(&self.live)) };
+        self.note_cleared(database, now_ms);
+        let mut fresh = Shard { cleared: true, ..Shard::new(skip, now_ms, Arc::clone(&self.live)) };
         let others =
             |database: u8| (0..DATABASES).any(|other| other != database && self.counts(other).keys > 0);
         let Some(database) = database.filter(|&database| others(database)) else {
+            fresh.watched = std::mem::take(&mut self.watched);
             return (Some(Cleared(std::mem::replace(self, fresh))), Vec::new());
         };
         let mut hashes = Vec::new();
@@ -665,10 +711,22 @@ impl Shard {
         });
         let taken = hashes.into_iter().filter_map(|hash| {
             let place = self.table.find(hash, |entry| entry.handle.database() == database)?;
-            Some(self.remove(place))
+            Some(self.remove_unnoted(place))
         });
         let taken = taken.collect();
         (None, taken)
+    }
+
+    /// Tells those who watch a key of the database that lives and is about to be taken out.
+    fn note_cleared(&mut self, database: Option<u8>, now_ms: u64) {
+        let Shard { watched, table, .. } = self;
+        watched.note_if(database, |hash| {
+            let alive = |entry: &Entry| {
+                entry.deadline_ms > now_ms
+                    && database.is_none_or(|database| entry.handle.database() == database)
+            };
+            table.find(hash, alive).is_some()
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use crate::fetch::{Fetch, Source};
 use crate::key::Key;
 use crate::location::Location;
 use crate::object::{self, Form, Object, Packed, layout};
+use crate::observer::Occurrence;
 use crate::record::{Name, Operation};
 use crate::segments::Segment;
 use crate::shard::Shard;
@@ -19,8 +20,6 @@ use std::sync::Arc;
 /// An object that goes back to where it was when the transaction ends.
 pub(super) struct Visitor {
     hash: u64,
-    /// Among the locked shards.
-    position: usize,
     /// What was brought in.
     brought: Packed,
     /// What the entry held before.
@@ -82,6 +81,10 @@ impl Txn<'_> {
                     break;
                 }
                 // A dead entry whose key is not known must not stay beside a new one.
+                if self.inner.observed.is_on() {
+                    self.inner.witness().tell_key(Occurrence::Expired, key.database, key.bytes);
+                    self.told = true;
+                }
                 let object = shard.bury(place, now_ms, &mut self.record);
                 self.discard(object);
                 continue;
@@ -144,14 +147,15 @@ impl Txn<'_> {
         let stays = was_accessed || shard.has_twin(place) || !self.inner.tiering.is_tight();
         match brought {
             // A visitor that is changed meanwhile stays, whatever it was.
-            Some(brought) if !stays => self.visitors.push(Visitor { hash, position, brought, back }),
+            Some(brought) if !stays => self.visitors.push(Visitor { hash, brought, back }),
             _ => self.discard(back),
         }
     }
 
     /// Puts the visitors back that nobody has changed, nor given a twin.
     pub(super) fn see_off(&mut self) {
-        for Visitor { hash, position, brought, back } in std::mem::take(&mut self.visitors) {
+        for Visitor { hash, brought, back } in std::mem::take(&mut self.visitors) {
+            let position = self.position_of(hash);
             let shard: &mut Shard = &mut self.shards[position].1;
             let place = shard.find_hash(hash, |entry| {
                 let handle = entry.handle();

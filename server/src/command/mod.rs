@@ -5,11 +5,13 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+pub mod acl;
 pub mod admin;
 mod args;
 pub mod bit;
 pub mod bitfield;
 pub mod client;
+mod client_tracking;
 pub mod command_command;
 pub mod config_command;
 pub mod connection;
@@ -34,6 +36,7 @@ pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;
+pub mod permission;
 pub mod persistence;
 pub mod pubsub;
 pub mod range;
@@ -50,6 +53,7 @@ pub mod sorted_set_pop;
 pub mod sorted_set_range;
 pub mod string;
 pub mod table;
+pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
@@ -163,6 +167,8 @@ pub mod flags {
     pub const ALLOW_BUSY: u32 = 1 << 15;
     /// Reads, but keeps what it has computed, where it may write (`PFCOUNT`). Not shown by `COMMAND`.
     pub const MAY_WRITE: u32 = 1 << 16;
+    /// Reads keys that are not among its arguments (`SORT … BY`). Not shown by `COMMAND`.
+    pub const OTHER_KEYS: u32 = 1 << 17;
 }
 
 /// What runs a command, and so what it may see.
@@ -209,6 +215,16 @@ pub enum Timeout {
     Never,
     /// So many milliseconds at most; at least one.
     Ms(u64),
+}
+
+impl Timeout {
+    /// When it is up for a command that runs at `now_ms`.
+    pub fn deadline_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Timeout::Never => None,
+            Timeout::Ms(ms) => Some(now_ms.saturating_add(ms)),
+        }
+    }
 }
 
 /// How often a read found its key, and how often not.

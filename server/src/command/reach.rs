@@ -8,24 +8,41 @@ use super::{Call, CommandError};
 use sessile::{Key, Txn};
 use std::collections::BTreeSet;
 
-/// Keys beyond a command's arguments: the number of the database, and the key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Learned(BTreeSet<(u8, Box<[u8]>)>);
+/// Keys beyond a command's arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The number of the database, and the key.
+    keys: BTreeSet<(u8, Box<[u8]>)>,
+    may_learn: bool,
+}
+
+/// What most commands have learned.
+pub static NOTHING: Learned = Learned::new(true);
 
 impl Learned {
+    /// None yet; `may_learn` says whether whoever runs the command may read any key.
+    pub const fn new(may_learn: bool) -> Learned {
+        Learned { keys: BTreeSet::new(), may_learn }
+    }
+
+    /// Whether the command may read keys that are not among its arguments.
+    pub fn may_learn(&self) -> bool {
+        self.may_learn
+    }
+
     /// The keys, hashed.
     pub fn keys<'a>(&'a self, db: &sessile::Db) -> impl Iterator<Item = Key<'a>> {
-        self.0.iter().map(|(database, bytes)| db.key(*database, bytes))
+        self.keys.iter().map(|(database, bytes)| db.key(*database, bytes))
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     fn has(&self, database: u8, bytes: &[u8]) -> bool {
         // A set can't be asked by parts of a pair, and a copy for the question is small beside what the answer saves.
-        !self.0.is_empty() && self.0.contains(&(database, bytes.into()))
+        !self.keys.is_empty() && self.keys.contains(&(database, bytes.into()))
     }
 }
 
@@ -47,7 +64,7 @@ impl<'db> Call<'_, 'db> {
             return Ok(());
         }
         let mut learned = self.learned.clone();
-        learned.0.extend(more);
+        learned.keys.extend(more);
         Err(CommandError::NeedsKeys(Box::new(learned)))
     }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 /// The rows of every family.
 const FAMILIES: &[&[Command]] = &[
+    super::acl::COMMANDS,
     super::admin::COMMANDS,
     super::bit::COMMANDS,
     super::bitfield::COMMANDS,
@@ -39,6 +40,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_range::COMMANDS,
     super::sort::COMMANDS,
     super::string::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
 /// Slots of the hash table; a power of two, several times the number of commands.
