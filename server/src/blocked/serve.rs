@@ -238,6 +238,7 @@ impl<'a> Service<'a> {
     ) -> Attempt {
         let args: smallvec::SmallVec<[&[u8]; 8]> = request.args.iter().map(|arg| &**arg).collect();
         let mut reply = Reply::new(request.protocol);
+        // A command that waits names all of its keys.
         let mut call = Call {
             args: &args,
             keys,

@@ -204,8 +204,8 @@ pub fn execute(
         Run::Data(_) | Run::Blocking(_) => {
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
-                Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
                 Ran::Waits(wait) => return Outcome::Waits(wait),
+                Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -297,10 +297,10 @@ fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
 enum Ran {
     /// It ran; what must be acknowledged before its reply is sent.
     Done(CommandResult, Lsn),
-    /// It needs these values, some perhaps of keys beyond its arguments.
-    Cold(Fetch, Learned),
     /// There is nothing for it yet.
     Waits(Wait),
+    /// It needs these values, some perhaps of keys beyond its arguments.
+    Cold(Fetch, Learned),
 }
 
 /// Runs a command on data, as often as it takes until it has all the keys that it needs.
@@ -494,7 +494,7 @@ fn wait_for_element(
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
 fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
-    let looks: [&[u8]; 4] = [b"get", b"nx", b"xx", b"keepttl"];
+    let looks: [&[u8]; 5] = [b"get", b"nx", b"xx", b"keepttl", b"ifeq"];
     match command.name {
         "del" | "unlink" | "setex" | "psetex" | "mset" => true,
         "set" => !args.iter().skip(3).any(|arg| looks.iter().any(|look| arg.eq_ignore_ascii_case(look))),

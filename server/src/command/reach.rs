@@ -1,11 +1,13 @@
 //! Keys that a command learns of only as it goes: `SORT … BY weight_*` reads keys that are named by what it sorts.
 //!
-//! A transaction begins with all of its keys. A command that finds that it needs more has done nothing yet: it fails with
-//! [`CommandError::NeedsKeys`], which is no reply, and whoever runs it begins again with those keys too. What it sorts may have changed by then,
-//! so that it needs still others: then once more. Keys that were learned are kept, so that this ends.
+//! A transaction begins with all of its keys, in one order, and so waits for nobody who waits for it. Further ones can be taken in if nobody holds
+//! their locks and they need not be read from disk. If that can't be, the command, which has changed nothing yet, fails with
+//! [`CommandError::NeedsKeys`]: that is no reply, and whoever runs it begins again with those keys too. What it sorts may have changed by then,
+//! so that it needs still others: then once more. Keys that were learned are kept.
 
+use super::dispatch::refusal;
 use super::{Call, CommandError};
-use sessile::{Key, Txn};
+use sessile::{Extended, Key, Txn};
 use std::collections::BTreeSet;
 
 /// Keys beyond a command's arguments.
@@ -39,33 +41,25 @@ impl Learned {
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
-
-    fn has(&self, database: u8, bytes: &[u8]) -> bool {
-        // A set can't be asked by parts of a pair, and a copy for the question is small beside what the answer saves.
-        !self.keys.is_empty() && self.keys.contains(&(database, bytes.into()))
-    }
 }
 
 impl<'db> Call<'_, 'db> {
-    /// Makes sure that the transaction has further keys, all in the database of the first key of the command. Before anything was changed.
+    /// Takes further keys into the transaction, all in the database of the first key of the command. Before anything was changed.
     ///
     /// # Errors
-    /// [`CommandError::NeedsKeys`], to be passed on.
-    pub(super) fn reach<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Result<(), CommandError> {
+    /// [`CommandError::NeedsKeys`], to be passed on: somebody is at one of them, or it has to be read from disk.
+    pub(super) fn reach(&mut self, keys: &[Vec<u8>]) -> Result<(), CommandError> {
         let database = self.keys[0].database();
-        let mut more = Vec::new();
-        for key in keys {
-            let own = self.keys.iter().any(|own| own.database() == database && own.bytes() == key);
-            if !own && !self.learned.has(database, key) {
-                more.push((database, key.into()));
+        let hashed: Vec<Key<'_>> = keys.iter().map(|key| self.txn.key(database, key)).collect();
+        match self.txn.extend(&hashed) {
+            Ok(Extended::Ready) => Ok(()),
+            Ok(Extended::Contended | Extended::Cold(_)) => {
+                let mut learned = self.learned.clone();
+                learned.keys.extend(keys.iter().map(|key| (database, key.as_slice().into())));
+                Err(CommandError::NeedsKeys(Box::new(learned)))
             }
+            Err(error) => Err(CommandError::of(refusal(&error))),
         }
-        if more.is_empty() {
-            return Ok(());
-        }
-        let mut learned = self.learned.clone();
-        learned.keys.extend(more);
-        Err(CommandError::NeedsKeys(Box::new(learned)))
     }
 
     /// A key that was [reached](Self::reach).

@@ -256,7 +256,7 @@ fn order(
     let mut order: Vec<u32> = (0..all.len() as u32).collect();
     if let Some(by) = by {
         let keys: Vec<Vec<u8>> = (0..all.len()).map(|index| by.key(all.get(index))).collect();
-        call.reach(keys.iter().map(Vec::as_slice))?;
+        call.reach(&keys)?;
         (0..all.len()).for_each(|index| look_up(call, by, all.get(index)));
     }
     let element = |index: u32| all.get(index as usize);
@@ -329,7 +329,7 @@ fn run(call: &mut Call<'_, '_>, may_store: bool) -> CommandResult {
             })
         })
         .collect();
-    call.reach(keys.iter().map(Vec::as_slice))?;
+    call.reach(&keys)?;
     if options.store.is_some() {
         return store(call, &all, order, &get);
     }

@@ -10,7 +10,7 @@ use sessile_server::notify::{self, Event};
 use sessile_server::resp::{Protocol, Reply};
 use std::collections::HashMap;
 
-/// All rows that work on data.
+/// All rows that work on data, and that Redis 7.0 has.
 pub fn rows() -> impl Iterator<Item = &'static Command> {
     [
         command::string::COMMANDS,
@@ -42,6 +42,11 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
     .flatten()
 }
 
+/// Rows that came with later versions than the one that tests compare with.
+pub fn newer_rows() -> impl Iterator<Item = &'static Command> {
+    [command::hash_expire::COMMANDS, command::hash_until::COMMANDS].into_iter().flatten()
+}
+
 /// An engine, and what a connection knows.
 pub struct InProcess {
     db: Db,
@@ -60,7 +65,7 @@ impl InProcess {
         let directory = tempfile::tempdir().expect("a temporary directory");
         InProcess {
             db: Db::open(directory.path()).expect("an empty directory opens"),
-            rows: rows().map(|row| (row.name, row)).collect(),
+            rows: rows().chain(newer_rows()).map(|row| (row.name, row)).collect(),
             settings: Settings::default(),
             database: 0,
             reply: Reply::new(Protocol::Resp2),
