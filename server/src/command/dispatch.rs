@@ -315,7 +315,7 @@ fn run_data(
 ) -> Ran {
     let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
-        _ => (None, Learned::default()),
+        _ => (None, Learned::new(may_learn(client, command, args))),
     };
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
@@ -328,7 +328,16 @@ fn run_data(
             done => return done,
         }
     }
-    Ran::Done(Err(CommandError::NeedsKeys(Box::default())), Lsn::ZERO)
+    Ran::Done(Err(CommandError::NeedsKeys(Box::new(learned))), Lsn::ZERO)
+}
+
+/// Whether a client may have a command read keys that are not among its arguments.
+fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
+    command.flags & flags::OTHER_KEYS == 0
+        || client.user.is_unrestricted()
+        || table()
+            .find(command.name.as_bytes())
+            .is_some_and(|entry| client.user.rights().reads_any_key(entry, args))
 }
 
 /// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
@@ -360,7 +369,7 @@ fn run_over(
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
                 if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
-                    return Ran::Cold(fetch, Learned::default());
+                    return Ran::Cold(fetch, Learned::new(true));
                 }
                 fetched = Some(fetch);
             }
@@ -443,7 +452,7 @@ fn run_over(
             broadcasts: &mut worker.broadcasts,
             bytes_max: worker.live.pushed_bytes_max(),
         };
-        let read = keys.iter().map(|key| key.bytes());
+        let read = keys[..named].iter().map(|key| key.bytes());
         worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
