@@ -15,6 +15,7 @@ mod engine {
     mod limits;
     mod million;
     mod model;
+    mod observer;
     mod run;
     mod scan;
     mod simulation;
