@@ -3,6 +3,7 @@
 //! A command notes its events while its transaction is open ([`Call::notify`](crate::command::Call::notify)); they are published after it.
 //! Nothing is noted unless `notify-keyspace-events` asks for the class.
 
+use crate::config::Live;
 use crate::pubsub::PubSub;
 use crate::push::Signals;
 use sessile::{ChangedKey, Key, Lsn};
@@ -103,6 +104,11 @@ impl Events {
         self.0.push(Event { class, name, database: key.database(), key: key.bytes().to_vec() });
     }
 
+    /// Adds what happened after them.
+    pub fn append(&mut self, mut events: Events) {
+        self.0.append(&mut events.0);
+    }
+
     /// Publishes them to whoever listens to the channels of keys or of events, as `flags` asks for, once `lsn` is acknowledged.
     pub fn publish(&self, pubsub: &PubSub, flags: u32, lsn: Lsn, signals: &mut Signals, bytes_max: usize) {
         if pubsub.is_silent() {
@@ -112,6 +118,11 @@ impl Events {
         for Event { name, database, key, .. } in &self.0 {
             publish(pubsub, flags, name, (*database, key), lsn, (signals, bytes_max), &mut channel);
         }
+    }
+
+    /// As [`publish`](Self::publish), as the configuration has it.
+    pub fn publish_for(&self, pubsub: &PubSub, live: &Live, lsn: Lsn, signals: &mut Signals) {
+        self.publish(pubsub, live.settings.notify_events, lsn, signals, live.pushed_bytes_max());
     }
 
     /// Whether there are none.

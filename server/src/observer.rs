@@ -1,4 +1,5 @@
-//! Tells of keys that go without a command: what the engine's observer hears becomes `expired`, `evicted` and `hexpired` events.
+//! Tells of keys that go without a command: what the engine's observer hears becomes `expired`, `evicted` and `hexpired` events, and
+//! invalidations for those who hold copies.
 //!
 //! The engine calls while it holds the lock of the key's shard, from whichever thread found the key dead; what is published then comes in
 //! order with what commands publish of the same key. One lock guards what is kept from event to event. It is taken under a shard's lock, and
@@ -11,6 +12,7 @@ use crate::net::Loops;
 use crate::notify;
 use crate::pubsub::PubSub;
 use crate::push::Signals;
+use crate::tracking::{Broadcasts, Outlet, Tracking};
 use parking_lot::Mutex;
 use sessile::{Lsn, Observer, Occurrence};
 use std::sync::Arc;
@@ -22,12 +24,14 @@ const CLASSES: u32 = notify::EXPIRED | notify::EVICTED | notify::HASH;
 #[derive(Default)]
 struct State {
     signals: Signals,
+    broadcasts: Broadcasts,
     channel: Vec<u8>,
 }
 
 /// See the module's page.
 pub struct KeyObserver {
     pubsub: Arc<PubSub>,
+    tracking: Arc<Tracking>,
     loops: Arc<Loops>,
     /// `notify-keyspace-events`.
     classes: AtomicU32,
@@ -38,9 +42,10 @@ pub struct KeyObserver {
 
 impl KeyObserver {
     /// Publishes to those who listen, on these loops.
-    pub fn new(pubsub: Arc<PubSub>, loops: Arc<Loops>) -> KeyObserver {
+    pub fn new(pubsub: Arc<PubSub>, tracking: Arc<Tracking>, loops: Arc<Loops>) -> KeyObserver {
         KeyObserver {
             pubsub,
+            tracking,
             loops,
             classes: AtomicU32::new(0),
             bytes_max: AtomicUsize::new(0),
@@ -52,7 +57,7 @@ impl KeyObserver {
     pub fn follow(&self, live: &Live) -> bool {
         self.classes.store(live.settings.notify_events, Ordering::Relaxed);
         self.bytes_max.store(live.pushed_bytes_max(), Ordering::Relaxed);
-        live.settings.notify_events & CLASSES != 0
+        live.settings.notify_events & CLASSES != 0 || self.tracking.is_on()
     }
 }
 
@@ -64,18 +69,27 @@ impl Observer for KeyObserver {
             Occurrence::FieldsExpired => (notify::HASH, "hexpired"),
             _ => return,
         };
+        if self.tracking.is_on() {
+            let State { signals, broadcasts, .. } = &mut *self.state.lock();
+            let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+            self.tracking.invalidate_key(key, None, &mut Outlet { signals, broadcasts, bytes_max });
+        }
         let classes = self.classes.load(Ordering::Relaxed);
         if classes & class == 0 || self.pubsub.is_silent() {
             return;
         }
         let mut state = self.state.lock();
-        let State { signals, channel } = &mut *state;
+        let State { signals, channel, .. } = &mut *state;
         // What takes a key away is in the log already, as its deadline, or may happen once more after a crash.
         let telling = (signals, self.bytes_max.load(Ordering::Relaxed));
         notify::publish(&self.pubsub, classes, event, (database, key), Lsn::ZERO, telling, channel);
     }
 
     fn done(&self) {
-        self.state.lock().signals.send(&self.loops);
+        let State { signals, broadcasts, .. } = &mut *self.state.lock();
+        if !broadcasts.is_empty() {
+            self.tracking.broadcast(broadcasts, signals, self.bytes_max.load(Ordering::Relaxed));
+        }
+        signals.send(&self.loops);
     }
 }

@@ -85,6 +85,8 @@ pub struct Posted {
     pub push: Push,
     /// It is told once this position of the log is acknowledged: nobody hears of a write that a crash can take back.
     pub lsn: Lsn,
+    /// It must not come before the reply to a command that was being executed when it was posted.
+    pub behind: bool,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +117,16 @@ impl Inbox {
         std::mem::take(&mut state.posted)
     }
 
+    /// As [`take`](Self::take), but leaves what must come behind a reply.
+    pub fn take_ahead(&self) -> Vec<Posted> {
+        let mut state = self.state.lock();
+        let (behind, ahead) = std::mem::take(&mut state.posted).into_iter().partition(|posted| posted.behind);
+        state.posted = behind;
+        state.bytes = state.posted.iter().map(|posted| posted.push.bytes() + POSTED_OVERHEAD_BYTES).sum();
+        self.filled.store(!state.posted.is_empty(), Ordering::Relaxed);
+        ahead
+    }
+
     /// Adds one; whether it was empty. `None` if that would make it hold more than so many bytes: then it holds nothing any more.
     fn add(&self, posted: Posted, bytes_max: usize) -> Option<bool> {
         let mut state = self.state.lock();
@@ -140,6 +152,15 @@ impl Signals {
     /// Posts `push` to a client, to be told once `lsn` is acknowledged. An inbox holds `bytes_max` at most (0: any number): a client
     /// that is told more than it takes is ended.
     pub fn post(&mut self, card: &ClientCard, push: &Push, lsn: Lsn, bytes_max: usize) {
+        self.add(card, Posted { push: push.clone(), lsn, behind: false }, bytes_max);
+    }
+
+    /// As [`post`](Self::post), but what is posted to a client whose command is just being executed comes behind its reply.
+    pub fn post_behind(&mut self, card: &ClientCard, push: &Push, lsn: Lsn, bytes_max: usize) {
+        self.add(card, Posted { push: push.clone(), lsn, behind: true }, bytes_max);
+    }
+
+    fn add(&mut self, card: &ClientCard, posted: Posted, bytes_max: usize) {
         let room = match bytes_max {
             0 => usize::MAX,
             bytes => bytes.saturating_sub(card.reply_bytes.load(Ordering::Relaxed)),
@@ -147,7 +168,7 @@ impl Signals {
         if card.killed.load(Ordering::Relaxed) {
             return;
         }
-        match card.inbox.add(Posted { push: push.clone(), lsn }, room) {
+        match card.inbox.add(posted, room) {
             Some(false) => return,
             Some(true) => {}
             None => {
@@ -158,8 +179,8 @@ impl Signals {
         self.tell(card);
     }
 
-    /// Has the client's loop look at it.
-    fn tell(&mut self, card: &ClientCard) {
+    /// Has the client's loop look at it: it takes what is in the inbox, and goes on if its wait is over.
+    pub fn tell(&mut self, card: &ClientCard) {
         // One that is on its way between loops, or gone, is looked at when it arrives, or never.
         let Some((number, token)) = *card.place.lock() else { return };
         if self.by_loop.len() <= number {
@@ -198,7 +219,7 @@ mod tests {
     use super::*;
 
     fn posted(text: &[u8]) -> Posted {
-        Posted { push: Push::Plain(text.into()), lsn: Lsn::ZERO }
+        Posted { push: Push::Plain(text.into()), lsn: Lsn::ZERO, behind: false }
     }
 
     #[test]

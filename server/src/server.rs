@@ -1,11 +1,15 @@
 //! What all event loops share: the engine, the configuration, who is connected, and the way to wake a loop.
 
+use crate::acl::Acl;
+use crate::blocked::Blocked;
 use crate::client::Clients;
 use crate::config::{Config, Live};
 use crate::monitor::Monitors;
 use crate::net::{LoopHandle, Loops};
 use crate::observer::KeyObserver;
+use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::tracking::Tracking;
 use crate::worker::Figures;
 use parking_lot::{Mutex, RwLock};
 use sessile::Db;
@@ -104,8 +108,16 @@ pub struct Server {
     live_version: AtomicU64,
     /// Where the configuration was read from; `None` if from nowhere.
     pub config_file: Option<String>,
+    /// Who may connect, and do what.
+    pub acl: Acl,
     /// Who is connected.
-    pub clients: Clients,
+    pub clients: Arc<Clients>,
+    /// Who waits.
+    pub blocked: Arc<Blocked>,
+    /// Who holds copies of what.
+    pub tracking: Arc<Tracking>,
+    /// Whether clients are paused.
+    pub pause: Pause,
     /// Connections accepted and on their way to a loop.
     pub arriving: AtomicUsize,
     /// Commands a second, as last sampled.
@@ -147,6 +159,10 @@ impl Server {
         log: crate::log::LogControl,
     ) -> Arc<Server> {
         let live = Arc::new(Live::from_config(&config));
+        let acl = Acl::default();
+        if !config.get("requirepass").is_empty() {
+            acl.set_default_password(config.get("requirepass"));
+        }
         live.storage.apply(&db);
         let started_ms = db.now_ms();
         let mut id = [0; 20];
@@ -155,7 +171,10 @@ impl Server {
         }
         let run_id = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let (pubsub, loops) = (Arc::new(PubSub::default()), Arc::new(Loops::new()));
-        let observer = Arc::new(KeyObserver::new(Arc::clone(&pubsub), Arc::clone(&loops)));
+        let clients: Arc<Clients> = Arc::default();
+        let tracking = Arc::new(Tracking::new(Arc::clone(&clients)));
+        let observer =
+            Arc::new(KeyObserver::new(Arc::clone(&pubsub), Arc::clone(&tracking), Arc::clone(&loops)));
         db.set_observer(Arc::clone(&observer) as _);
         db.set_observing(observer.follow(&live));
         Arc::new(Server {
@@ -164,7 +183,11 @@ impl Server {
             live: RwLock::new(live),
             live_version: AtomicU64::new(0),
             config_file,
-            clients: Clients::default(),
+            clients,
+            tracking,
+            blocked: Arc::default(),
+            pause: Pause::default(),
+            acl,
             arriving: AtomicUsize::new(0),
             rate: Mutex::default(),
             loops,
@@ -214,6 +237,9 @@ impl Server {
         let mut changed = config.clone();
         change(&mut changed)?;
         let live = Arc::new(Live::from_config(&changed));
+        if config.get("requirepass") != changed.get("requirepass") {
+            self.acl.set_default_password(changed.get("requirepass"));
+        }
         *config = changed;
         let mut current = self.live.write();
         if current.durability != live.durability {
@@ -318,6 +344,14 @@ impl Server {
     /// Whether the process is about to end.
     pub fn is_shutting_down(&self) -> bool {
         self.shutdown.requested.load(Ordering::Relaxed)
+    }
+
+    /// Ends a pause: clients go on.
+    pub fn end_pause(&self) {
+        self.pause.end();
+        for handle in self.loops.get().into_iter().flatten() {
+            handle.wake();
+        }
     }
 
     /// Ends a client, on whichever loop it lives.
