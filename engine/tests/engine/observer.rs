@@ -99,7 +99,7 @@ impl Observed {
             assert_eq!(txn.exists(&key), known, "{id:?}");
         }
         if set {
-            txn.set(&key, &vec![7; 200], Expiry::AtMs(deadline_ms));
+            txn.set(&key, &[7; 200], Expiry::AtMs(deadline_ms));
         } else {
             txn.delete(&key);
         }
