@@ -121,6 +121,7 @@ pub fn execute(
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
     client.told_bytes = 0;
+    client.told_first = (0, Lsn::ZERO);
     let Some(mut entry) = table().find(name) else {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             // A browser that was led to this port: what follows in its request must not be taken for commands.
@@ -264,7 +265,9 @@ pub fn execute(
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    if client.card.inbox.is_filled() {
+        tell_first(client, reply, start);
+    }
     // What is posted from here on comes after the reply.
     if !worker.server.monitors.is_empty() {
         worker.server.monitors.show(
@@ -276,21 +279,22 @@ pub fn execute(
             worker.live.pushed_bytes_max(),
         );
     }
-    Outcome::Done(lsn.max(told))
+    Outcome::Done(lsn)
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
-/// before the reply. What must be acknowledged before it may leave.
-fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
+/// before the reply.
+fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
     let mut last = Lsn::ZERO;
     let written = reply.bytes_mut().split_off(start);
     for posted in client.card.inbox.take_ahead() {
         posted.push.write(reply);
         last = last.max(posted.lsn);
     }
-    client.told_bytes += reply.bytes().len() - start;
+    let told = reply.bytes().len() - start;
+    client.told_bytes += told;
+    client.told_first = (told, last);
     reply.bytes_mut().extend_from_slice(&written);
-    last
 }
 
 /// What became of a data command.
