@@ -35,6 +35,7 @@ mod checkpoint;
 mod clock;
 mod compaction;
 mod compression;
+mod databases;
 mod db;
 mod dictionary;
 mod error;
@@ -53,6 +54,7 @@ mod manifest;
 mod object;
 mod observer;
 mod options;
+mod overlay;
 mod prefetch;
 mod record;
 mod recovery;
@@ -71,6 +73,7 @@ mod txn;
 mod value;
 mod varint;
 mod verify;
+mod watch;
 mod wheel;
 
 pub use db::Db;
@@ -82,13 +85,17 @@ pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use object::Kind;
 pub use observer::{Observer, Occurrence};
 pub use options::{Eviction, Options};
+pub use overlay::{Committed, Overlay};
 pub use sessile_wal::{Durability, Lsn};
 pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
+pub use txn::hash::HashField;
 pub use txn::set::{Members, MembersIter, NewSet};
-pub use txn::{Access, ChangedKey, Txn, WrongKind};
+pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet};
+pub use txn::{Access, ChangedKey, Extended, ListEnd, Txn, WrongKind};
 pub use value::Value;
+pub use watch::Watch;
 
 /// The seams for simulations: file system and clock.
 pub use sessile_wal::{Clock, Fs};

@@ -57,6 +57,7 @@ impl Server for Process {
 impl Server for InProcess {
     fn reset(&mut self, protocol: Protocol) {
         self.settings.proto_max_bulk_len = 1 << 20;
+        self.settings.hll_sparse_max_bytes = 400;
         self.set_protocol(protocol);
         self.database = 0;
         InProcess::run(self, &[b"FLUSHALL"]);
@@ -277,6 +278,10 @@ fn the_table_says_what_redis_says() {
             let (reply, _) = Reply::parse(reply).expect("a whole reply");
             let mut row = reply.elements[0].elements[..7].to_vec();
             row.iter_mut().for_each(|part| part.elements.sort());
+            if ["zrank", "zrevrank"].contains(&&name[..]) {
+                // Since Redis 7.2 with an option more.
+                row.remove(1);
+            }
             row
         };
         assert_eq!(info(&mut sessile), info(&mut redis), "left: Sessile's {name}, right: Redis's");

@@ -3,11 +3,13 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error. One that
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
+use super::reach::Learned;
 use super::table::{Entry, table};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
-    Timeout, flags,
+    Timeout, flags, permission,
 };
+use crate::acl::Context;
 use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
@@ -40,6 +42,8 @@ const SUBSCRIBERS_COMMANDS: [&str; 9] = [
     "sunsubscribe",
     "unsubscribe",
 ];
+/// How often a command is begun that finds each time that it needs keys which it did not know of.
+const BEGINNINGS_MAX: usize = 100;
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -158,11 +162,17 @@ pub fn execute(
         refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
         return Outcome::Done(Lsn::ZERO);
     }
-    let access = access_of(entry.command);
+    if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
+        refuse(worker, reply, Some(entry), denied.as_bytes());
+        return Outcome::Done(Lsn::ZERO);
+    }
+    let mut access = access_of(entry.command);
     if access != Access::Read {
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
             Ok(true) => worker.wrote = true,
+            // It answers all the same.
+            Ok(false) | Err(_) if entry.command.flags & flags::MAY_WRITE != 0 => access = Access::Read,
             Ok(false) => return Outcome::Busy,
             Err(error) => {
                 refuse(worker, reply, Some(entry), refusal(&error).as_bytes());
@@ -194,8 +204,8 @@ pub fn execute(
         Run::Data(_) | Run::Blocking(_) => {
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
-                Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
                 Ran::Waits(wait) => return Outcome::Waits(wait),
+                Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -287,12 +297,13 @@ fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
 enum Ran {
     /// It ran; what must be acknowledged before its reply is sent.
     Done(CommandResult, Lsn),
-    /// It needs these values.
-    Cold(Fetch),
     /// There is nothing for it yet.
     Waits(Wait),
+    /// It needs these values, some perhaps of keys beyond its arguments.
+    Cold(Fetch, Learned),
 }
 
+/// Runs a command on data, as often as it takes until it has all the keys that it needs.
 fn run_data(
     worker: &mut Worker,
     client: &mut Client,
@@ -302,6 +313,34 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
+    let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
+        Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
+        _ => (None, Learned::default()),
+    };
+    let start = reply.bytes().len();
+    for _ in 0..BEGINNINGS_MAX {
+        match run_over(worker, client, reply, command, access, args, (fetched.take(), &learned)) {
+            Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
+                reply.truncate(start);
+                learned = *more;
+            }
+            Ran::Cold(fetch, _) => return Ran::Cold(fetch, learned),
+            done => return done,
+        }
+    }
+    Ran::Done(Err(CommandError::NeedsKeys(Box::default())), Lsn::ZERO)
+}
+
+/// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
+fn run_over(
+    worker: &mut Worker,
+    client: &mut Client,
+    reply: &mut Reply,
+    command: &'static Command,
+    access: Access,
+    args: &[&[u8]],
+    (mut fetched, learned): (Option<Fetch>, &Learned),
+) -> Ran {
     let db = &worker.server.db;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     for_each_key(command.keys, args, client.database, &mut |database, index| {
@@ -309,10 +348,10 @@ fn run_data(
             keys.push(db.key(database, bytes));
         }
     });
-    let mut fetched = match brought.take().map(|errand| *errand) {
-        Some(Errand::Values(fetch)) => Some(fetch),
-        _ => None,
-    };
+    let named = keys.len();
+    if !learned.is_empty() {
+        keys.extend(learned.keys(db));
+    }
     let mut cache_reads = 0;
     let mut deleted = None;
     let mut txn = loop {
@@ -321,7 +360,7 @@ fn run_data(
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
                 if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
-                    return Ran::Cold(fetch);
+                    return Ran::Cold(fetch, Learned::default());
                 }
                 fetched = Some(fetch);
             }
@@ -347,13 +386,14 @@ fn run_data(
     }
     let mut call = Call {
         args,
-        keys: &keys,
+        keys: &keys[..named],
         txn: &mut txn,
         reply,
         random: &mut worker.random,
         settings: &worker.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
+        learned,
         damaged,
     };
     let result = match command.run {
@@ -385,6 +425,9 @@ fn run_data(
             unreachable!("only commands on keys come here")
         }
     };
+    if matches!(result, Err(CommandError::NeedsKeys(_))) {
+        return Ran::Done(result, txn.commit());
+    }
     call.note_creations();
     let events = std::mem::take(&mut call.events);
     let Lookups { hits, misses } = call.lookups;
@@ -442,7 +485,7 @@ fn wait_for_element(
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
 fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
-    let looks: [&[u8]; 4] = [b"get", b"nx", b"xx", b"keepttl"];
+    let looks: [&[u8]; 5] = [b"get", b"nx", b"xx", b"keepttl", b"ifeq"];
     match command.name {
         "del" | "unlink" | "setex" | "psetex" | "mset" => true,
         "set" => !args.iter().skip(3).any(|arg| looks.iter().any(|look| arg.eq_ignore_ascii_case(look))),
@@ -490,7 +533,7 @@ fn touches_keyspace(command: &Command) -> bool {
 
 /// What a command does to the data.
 pub(crate) fn access_of(command: &Command) -> Access {
-    if command.flags & flags::WRITE == 0 {
+    if command.flags & (flags::WRITE | flags::MAY_WRITE) == 0 {
         Access::Read
     } else if command.flags & flags::DENYOOM == 0 {
         Access::Delete

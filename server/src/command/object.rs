@@ -133,7 +133,17 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
             }
             _ => "hashtable",
         },
-        Kind::SortedSet => "skiplist",
+        Kind::SortedSet => {
+            let settings = call.settings;
+            let length = call.txn.sorted_set_len(key).unwrap_or(0);
+            let mut small = length <= settings.zset_max_listpack_entries;
+            if small {
+                let _ = call.txn.sorted_set_for_each(key, 0..length, false, &mut |member, _| {
+                    small &= member.len() <= settings.zset_max_listpack_value;
+                });
+            }
+            if small { "listpack" } else { "skiplist" }
+        }
     })
 }
 
@@ -185,6 +195,7 @@ fn debug_object(call: &mut Call<'_, '_>) -> CommandResult {
     if let Ok(Some(members)) = call.txn.set_members(key) {
         length += members.iter().map(<[u8]>::len).sum::<usize>();
     }
+    let _ = call.txn.list_range(key, 0, usize::MAX, &mut |element| length += element.len());
     call.reply.simple(&format!(
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
     ));
