@@ -20,7 +20,7 @@ const KEYS: usize = 3;
 
 fn connect(worker: &Worker) -> Connection {
     let card = worker.server.clients.join(Origin::none(), worker.now_ms);
-    Connection::new(Client::new(card, true))
+    Connection::new(Client::new(card, &worker.server.acl))
 }
 
 /// What comes out, invalidations and all, in order.
