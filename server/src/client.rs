@@ -3,9 +3,12 @@
 //! A [`Client`] belongs to one connection on one event loop. Its [`ClientCard`] is shared, so that `CLIENT LIST` and `CLIENT KILL` work
 //! across loops; the connection brings the card up to date once per read, with plain stores, never with a lock.
 
+use crate::acl::{Acl, User};
+use crate::blocked::Place;
 use crate::pubsub::Subscriptions;
 use crate::push::Inbox;
 use crate::server::Server;
+use crate::tracking::{Tracked, modes};
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::collections::BTreeMap;
@@ -33,6 +36,8 @@ pub struct Client {
     pub database: u8,
     /// Whether it may run commands.
     pub authenticated: bool,
+    /// Who it is; the default user until it has said otherwise.
+    pub user: Arc<User>,
     /// Whether it gets replies.
     pub reply_mode: ReplyMode,
     /// Nothing further is read from it; it is closed once it has its replies.
@@ -45,6 +50,10 @@ pub struct Client {
     pub no_touch: bool,
     /// The command it last ran (its number in the table).
     pub last_command: u16,
+    /// What it runs must not wait: it is part of a transaction.
+    pub may_not_wait: bool,
+    /// Its place among those who wait, while it tries again.
+    pub place: Option<Place>,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
     /// How many bytes of what the command being executed wrote are no reply but something to be told in any case.
@@ -52,6 +61,8 @@ pub struct Client {
     /// Whether it is told things other than messages without having asked (`MONITOR`, invalidations), and so must take them.
     pub listens: bool,
     subscriptions: Option<Box<Subscriptions>>,
+    /// Prefixes of the keys that it tracks, in order, if it does so by prefix.
+    pub prefixes: Vec<Box<[u8]>>,
 }
 
 /// What who listens to nothing listens to.
@@ -59,21 +70,27 @@ static NOTHING: LazyLock<Subscriptions> = LazyLock::new(Subscriptions::default);
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(card: Arc<ClientCard>, authenticated: bool) -> Client {
+    pub fn new(card: Arc<ClientCard>, acl: &Acl) -> Client {
+        let user = acl.default_user();
+        card.names.lock().user.clone_from(&user.name);
         Client {
             card,
             database: 0,
-            authenticated,
+            authenticated: acl.lets_anybody_in(),
+            user,
             reply_mode: ReplyMode::On,
             closing: false,
             dropped: false,
             no_evict: false,
             no_touch: false,
             last_command: ClientCard::NO_COMMAND,
+            may_not_wait: false,
+            place: None,
             last_lsn: Lsn::ZERO,
             told_bytes: 0,
             listens: false,
             subscriptions: None,
+            prefixes: Vec::new(),
         }
     }
 
@@ -97,12 +114,24 @@ impl Client {
         if let Some(mut subscriptions) = self.subscriptions.take() {
             server.pubsub.unsubscribe_all(&mut subscriptions, &self.card);
         }
+        server.monitors.leave(&self.card);
+        if self.card.tracked.is_on() {
+            server.tracking.end(self);
+            server.update_observing();
+        }
+    }
+
+    /// Makes it another user.
+    pub fn become_user(&mut self, user: Arc<User>) {
+        self.card.names.lock().user.clone_from(&user.name);
+        self.user = user;
+        self.authenticated = true;
     }
 
     /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
-    pub fn reset(&mut self, server: &Server, authenticated: bool) {
+    pub fn reset(&mut self, server: &Server) {
         self.stop_listening(server);
-        let mut fresh = Client::new(Arc::clone(&self.card), authenticated);
+        let mut fresh = Client::new(Arc::clone(&self.card), &server.acl);
         fresh.last_lsn = self.last_lsn;
         self.card.names.lock().name.clear();
         *self = fresh;
@@ -140,6 +169,8 @@ impl Origin {
 /// What a client calls itself.
 #[derive(Clone, Debug, Default)]
 pub struct ClientNames {
+    /// The user that it authenticated as.
+    pub user: Vec<u8>,
     /// `CLIENT SETNAME`.
     pub name: Vec<u8>,
     /// `CLIENT SETINFO LIB-NAME`.
@@ -175,6 +206,8 @@ pub struct ClientCard {
     pub no_evict: AtomicBool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: AtomicBool,
+    /// Whether it waits: for an element, for time, for the end of a pause.
+    pub blocked: AtomicBool,
     /// Bytes of unfinished requests held.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies held.
@@ -185,6 +218,8 @@ pub struct ClientCard {
     pub patterns: AtomicUsize,
     /// Shard channels.
     pub shard_channels: AtomicUsize,
+    /// Whether it is shown every command (`MONITOR`).
+    pub monitors: AtomicBool,
     /// Commands run.
     pub commands: AtomicU64,
     /// Somebody asked for its end; its loop sees to it.
@@ -193,6 +228,8 @@ pub struct ClientCard {
     pub overrun: AtomicBool,
     /// What it is told without having asked.
     pub inbox: Inbox,
+    /// What it tracks.
+    pub tracked: Tracked,
 }
 
 impl ClientCard {
@@ -213,15 +250,18 @@ impl ClientCard {
             closing: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             reply_bytes: AtomicUsize::new(0),
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             shard_channels: AtomicUsize::new(0),
+            monitors: AtomicBool::new(false),
             commands: AtomicU64::new(0),
             killed: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
             inbox: Inbox::default(),
+            tracked: Tracked::default(),
         }
     }
 
@@ -238,7 +278,12 @@ impl ClientCard {
         let names = self.names.lock().clone();
         let mut flags = String::new();
         for (set, letter) in [
+            (self.monitors.load(Ordering::Relaxed), 'O'),
             (self.is_subscriber(), 'P'),
+            (self.blocked.load(Ordering::Relaxed), 'b'),
+            (self.tracked.is_on(), 't'),
+            (self.tracked.has(modes::BROKEN), 'R'),
+            (self.tracked.has(modes::BROADCAST), 'B'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),
             (self.no_evict.load(Ordering::Relaxed), 'e'),
@@ -262,7 +307,7 @@ impl ClientCard {
         line.extend_from_slice(&names.name);
         let _ = write!(
             line,
-            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir=-1 resp={} lib-name=",
+            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user={} redir={} resp={} lib-name=",
             now_ms.saturating_sub(self.connected_ms) / 1000,
             now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
             self.database.load(Ordering::Relaxed),
@@ -271,6 +316,8 @@ impl ClientCard {
             self.shard_channels.load(Ordering::Relaxed),
             query + reply + size_of::<ClientCard>() + size_of::<Client>(),
             if reply > 0 { "rw" } else { "r" },
+            String::from_utf8_lossy(&names.user),
+            if self.tracked.is_on() { self.tracked.redirect() as i64 } else { -1 },
             if self.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         );
         line.extend_from_slice(&names.library);
@@ -307,6 +354,11 @@ impl Clients {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// The one with this number.
+    pub fn get(&self, id: u64) -> Option<Arc<ClientCard>> {
+        self.cards.lock().get(&id).map(Arc::clone)
     }
 
     /// All of them, oldest first.

@@ -32,7 +32,7 @@ impl Bench {
         let server = Server::new(db, config, None, LogControl::default());
         let worker = Worker::new(server);
         let card = worker.server.clients.join(Origin::none(), worker.now_ms);
-        let client = Client::new(card, worker.live.password.is_none());
+        let client = Client::new(card, &worker.server.acl);
         Bench { worker, connection: Connection::new(client), _dir: dir }
     }
 

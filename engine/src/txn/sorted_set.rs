@@ -104,7 +104,7 @@ impl Members<'_> {
 }
 
 /// Whether something that compares so with a lower end comes before the range.
-fn below<T: PartialOrd>(value: T, least: Bound<T>) -> bool {
+fn below<T: Copy + PartialOrd>(value: T, least: Bound<T>) -> bool {
     match least {
         Bound::Included(least) => value < least,
         Bound::Excluded(least) => value <= least,
@@ -113,7 +113,7 @@ fn below<T: PartialOrd>(value: T, least: Bound<T>) -> bool {
 }
 
 /// Whether something that compares so with an upper end does not come behind the range.
-fn within<T: PartialOrd>(value: T, most: Bound<T>) -> bool {
+fn within<T: Copy + PartialOrd>(value: T, most: Bound<T>) -> bool {
     match most {
         Bound::Included(most) => value <= most,
         Bound::Excluded(most) => value < most,

@@ -5,11 +5,13 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+pub mod acl;
 pub mod admin;
 mod args;
 pub mod bit;
 pub mod bitfield;
 pub mod client;
+mod client_tracking;
 pub mod command_command;
 pub mod config_command;
 pub mod connection;
@@ -28,6 +30,7 @@ pub mod hash;
 pub mod hash_expire;
 pub mod hash_pick;
 pub mod hash_until;
+pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 pub mod lcs;
@@ -36,20 +39,24 @@ pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;
+pub mod permission;
 pub mod persistence;
 pub mod pubsub;
 pub mod range;
+pub mod reach;
 pub mod reference;
 pub mod scan;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;
+pub mod sort;
 pub mod sorted_set;
 pub mod sorted_set_algebra;
 pub mod sorted_set_pop;
 pub mod sorted_set_range;
 pub mod string;
 pub mod table;
+pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
@@ -161,6 +168,8 @@ pub mod flags {
     pub const SKIP_SLOWLOG: u32 = 1 << 13;
     pub const MOVABLEKEYS: u32 = 1 << 14;
     pub const ALLOW_BUSY: u32 = 1 << 15;
+    /// Reads, but keeps what it has computed, where it may write (`PFCOUNT`). Not shown by `COMMAND`.
+    pub const MAY_WRITE: u32 = 1 << 16;
 }
 
 /// What runs a command, and so what it may see.
@@ -209,6 +218,16 @@ pub enum Timeout {
     Ms(u64),
 }
 
+impl Timeout {
+    /// When it is up for a command that runs at `now_ms`.
+    pub fn deadline_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Timeout::Never => None,
+            Timeout::Ms(ms) => Some(now_ms.saturating_add(ms)),
+        }
+    }
+}
+
 /// How often a read found its key, and how often not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookups {
@@ -245,6 +264,8 @@ pub struct Call<'a, 'db> {
     pub lookups: Lookups,
     /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
     pub events: Events,
+    /// Keys beyond the arguments that the transaction was begun with; see [`reach`](reach).
+    pub learned: &'a reach::Learned,
     /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
     pub damaged: usize,
 }
@@ -285,6 +306,14 @@ impl Call<'_, '_> {
             self.notify(notify::KEY_MISS, "keymiss", key);
         }
     }
+
+    /// As [`looked_up`](Self::looked_up), for a key that is not among the arguments.
+    pub(crate) fn looked_up_key(&mut self, key: &Key<'_>, found: bool) {
+        self.lookups.count(found);
+        if !found && self.settings.notify_events & notify::KEY_MISS != 0 {
+            self.events.push(notify::KEY_MISS, "keymiss", key);
+        }
+    }
 }
 
 /// A keyspace command's surroundings.
@@ -318,6 +347,8 @@ pub struct Settings {
     pub hash_max_listpack_value: usize,
     /// `set-max-intset-entries`.
     pub set_max_intset_entries: usize,
+    /// `hll-sparse-max-bytes`.
+    pub hll_sparse_max_bytes: usize,
     /// `zset-max-listpack-entries`.
     pub zset_max_listpack_entries: usize,
     /// `zset-max-listpack-value`.
@@ -333,6 +364,7 @@ impl Default for Settings {
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
+            hll_sparse_max_bytes: 3000,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
             notify_events: 0,

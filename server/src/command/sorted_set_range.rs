@@ -184,6 +184,7 @@ fn score_end(text: &[u8]) -> Option<Bound<f64>> {
 }
 
 /// One end of a range of members.
+#[derive(Clone, Copy)]
 enum LexEnd<'a> {
     Least,
     Greatest,
