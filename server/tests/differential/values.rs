@@ -192,11 +192,8 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "value" => value(draw),
         "field" => field(draw),
         "member" => member(draw),
-<<<<<<< HEAD
         "payload" => payload(draw),
-=======
         "sort-pattern" => draw.of(SORT_PATTERNS).as_bytes().to_vec(),
->>>>>>> main
         "element" => element(draw),
         "timeout" => timeout(draw),
         "rank" => boundary(draw, 5, &["-1", "-2", "-3", "9223372036854775807", "-9223372036854775808"], 3),
