@@ -29,7 +29,7 @@ fn server() -> (Arc<Server>, tempfile::TempDir) {
 
 fn connect(worker: &Worker) -> Connection {
     let card = worker.server.clients.join(Origin::none(), worker.now_ms);
-    Connection::new(Client::new(card, true))
+    Connection::new(Client::new(card, &worker.server.acl))
 }
 
 fn take(worker: &mut Worker, connection: &mut Connection) -> String {

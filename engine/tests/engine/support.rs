@@ -60,8 +60,9 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
             let mut fields = BTreeMap::new();
-            txn.hash_for_each_timed(&key, &mut |field, value, deadline_ms| {
-                let twice = fields.insert(field.to_vec(), (value.to_vec(), deadline_ms.unwrap_or(NEVER)));
+            txn.hash_for_each_field(&key, &mut |field| {
+                let deadline_ms = field.deadline_ms.unwrap_or(NEVER);
+                let twice = fields.insert(field.name.to_vec(), (field.value.to_vec(), deadline_ms));
                 assert!(twice.is_none(), "a field is there twice");
             })
             .expect("a hash");

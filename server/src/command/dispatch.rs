@@ -3,11 +3,13 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error. One that
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
+use super::reach::Learned;
 use super::table::{Entry, table};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
-    Timeout, flags,
+    Timeout, flags, permission,
 };
+use crate::acl::Context;
 use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
@@ -40,6 +42,8 @@ const SUBSCRIBERS_COMMANDS: [&str; 9] = [
     "sunsubscribe",
     "unsubscribe",
 ];
+/// How often a command is begun that finds each time that it needs keys which it did not know of.
+const BEGINNINGS_MAX: usize = 100;
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -117,6 +121,7 @@ pub fn execute(
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
     client.told_bytes = 0;
+    client.told_first = (0, Lsn::ZERO);
     let Some(mut entry) = table().find(name) else {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             // A browser that was led to this port: what follows in its request must not be taken for commands.
@@ -158,11 +163,17 @@ pub fn execute(
         refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
         return Outcome::Done(Lsn::ZERO);
     }
-    let access = access_of(entry.command);
+    if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
+        refuse(worker, reply, Some(entry), denied.as_bytes());
+        return Outcome::Done(Lsn::ZERO);
+    }
+    let mut access = access_of(entry.command);
     if access != Access::Read {
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
             Ok(true) => worker.wrote = true,
+            // It answers all the same.
+            Ok(false) | Err(_) if entry.command.flags & flags::MAY_WRITE != 0 => access = Access::Read,
             Ok(false) => return Outcome::Busy,
             Err(error) => {
                 refuse(worker, reply, Some(entry), refusal(&error).as_bytes());
@@ -194,8 +205,8 @@ pub fn execute(
         Run::Data(_) | Run::Blocking(_) => {
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
-                Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
                 Ran::Waits(wait) => return Outcome::Waits(wait),
+                Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -254,7 +265,9 @@ pub fn execute(
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    if client.card.inbox.is_filled() {
+        tell_first(client, reply, start);
+    }
     // What is posted from here on comes after the reply.
     if !worker.server.monitors.is_empty() {
         worker.server.monitors.show(
@@ -266,33 +279,35 @@ pub fn execute(
             worker.live.pushed_bytes_max(),
         );
     }
-    Outcome::Done(lsn.max(told))
+    Outcome::Done(lsn)
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
-/// before the reply. What must be acknowledged before it may leave.
-fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
+/// before the reply.
+fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
     let mut last = Lsn::ZERO;
     let written = reply.bytes_mut().split_off(start);
     for posted in client.card.inbox.take_ahead() {
         posted.push.write(reply);
         last = last.max(posted.lsn);
     }
-    client.told_bytes += reply.bytes().len() - start;
+    let told = reply.bytes().len() - start;
+    client.told_bytes += told;
+    client.told_first = (told, last);
     reply.bytes_mut().extend_from_slice(&written);
-    last
 }
 
 /// What became of a data command.
 enum Ran {
     /// It ran; what must be acknowledged before its reply is sent.
     Done(CommandResult, Lsn),
-    /// It needs these values.
-    Cold(Fetch),
     /// There is nothing for it yet.
     Waits(Wait),
+    /// It needs these values, some perhaps of keys beyond its arguments.
+    Cold(Fetch, Learned),
 }
 
+/// Runs a command on data, as often as it takes until it has all the keys that it needs.
 fn run_data(
     worker: &mut Worker,
     client: &mut Client,
@@ -302,6 +317,43 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
+    let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
+        Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
+        _ => (None, Learned::new(may_learn(client, command, args))),
+    };
+    let start = reply.bytes().len();
+    for _ in 0..BEGINNINGS_MAX {
+        match run_over(worker, client, reply, command, access, args, (fetched.take(), &learned)) {
+            Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
+                reply.truncate(start);
+                learned = *more;
+            }
+            Ran::Cold(fetch, _) => return Ran::Cold(fetch, learned),
+            done => return done,
+        }
+    }
+    Ran::Done(Err(CommandError::NeedsKeys(Box::new(learned))), Lsn::ZERO)
+}
+
+/// Whether a client may have a command read keys that are not among its arguments.
+fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
+    command.flags & flags::OTHER_KEYS == 0
+        || client.user.is_unrestricted()
+        || table()
+            .find(command.name.as_bytes())
+            .is_some_and(|entry| client.user.rights().reads_any_key(entry, args))
+}
+
+/// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
+fn run_over(
+    worker: &mut Worker,
+    client: &mut Client,
+    reply: &mut Reply,
+    command: &'static Command,
+    access: Access,
+    args: &[&[u8]],
+    (mut fetched, learned): (Option<Fetch>, &Learned),
+) -> Ran {
     let db = &worker.server.db;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     for_each_key(command.keys, args, client.database, &mut |database, index| {
@@ -309,10 +361,10 @@ fn run_data(
             keys.push(db.key(database, bytes));
         }
     });
-    let mut fetched = match brought.take().map(|errand| *errand) {
-        Some(Errand::Values(fetch)) => Some(fetch),
-        _ => None,
-    };
+    let named = keys.len();
+    if !learned.is_empty() {
+        keys.extend(learned.keys(db));
+    }
     let mut cache_reads = 0;
     let mut deleted = None;
     let mut txn = loop {
@@ -321,7 +373,7 @@ fn run_data(
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
                 if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
-                    return Ran::Cold(fetch);
+                    return Ran::Cold(fetch, Learned::new(true));
                 }
                 fetched = Some(fetch);
             }
@@ -347,13 +399,14 @@ fn run_data(
     }
     let mut call = Call {
         args,
-        keys: &keys,
+        keys: &keys[..named],
         txn: &mut txn,
         reply,
         random: &mut worker.random,
         settings: &worker.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
+        learned,
         damaged,
     };
     let result = match command.run {
@@ -385,6 +438,9 @@ fn run_data(
             unreachable!("only commands on keys come here")
         }
     };
+    if matches!(result, Err(CommandError::NeedsKeys(_))) {
+        return Ran::Done(result, txn.commit());
+    }
     call.note_creations();
     let events = std::mem::take(&mut call.events);
     let Lookups { hits, misses } = call.lookups;
@@ -400,7 +456,7 @@ fn run_data(
             broadcasts: &mut worker.broadcasts,
             bytes_max: worker.live.pushed_bytes_max(),
         };
-        let read = keys.iter().map(|key| key.bytes());
+        let read = keys[..named].iter().map(|key| key.bytes());
         worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
@@ -442,7 +498,7 @@ fn wait_for_element(
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
 fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
-    let looks: [&[u8]; 4] = [b"get", b"nx", b"xx", b"keepttl"];
+    let looks: [&[u8]; 5] = [b"get", b"nx", b"xx", b"keepttl", b"ifeq"];
     match command.name {
         "del" | "unlink" | "setex" | "psetex" | "mset" => true,
         "set" => !args.iter().skip(3).any(|arg| looks.iter().any(|look| arg.eq_ignore_ascii_case(look))),
@@ -490,7 +546,7 @@ fn touches_keyspace(command: &Command) -> bool {
 
 /// What a command does to the data.
 pub(crate) fn access_of(command: &Command) -> Access {
-    if command.flags & flags::WRITE == 0 {
+    if command.flags & (flags::WRITE | flags::MAY_WRITE) == 0 {
         Access::Read
     } else if command.flags & flags::DENYOOM == 0 {
         Access::Delete

@@ -8,8 +8,10 @@ pub enum Taste {
     Strings,
     Hashes,
     Sets,
+    Sketches,
     Lists,
     SortedSets,
+    Collections,
     Anything,
 }
 
@@ -107,6 +109,10 @@ const FLOATS: &[&str] = &[
     "4.9999999999999999e-18",
     "1.00000000000000000500000000000000001",
 ];
+const SORT_PATTERNS: &[&str] = &[
+    "s*", "s*", "h*->f1", "h*->f0", "h*->f2", "nosort", "", "*", "#", "#\0", "h*->", "h1->f*", "h*->f*",
+    "*->f1", "s*1", "s\0*", "s*\0->f1", "h*->\0f1", "**", "t*",
+];
 const PATTERNS: &[&str] = &[
     "*",
     "**",
@@ -184,6 +190,7 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "value" => value(draw),
         "field" => field(draw),
         "member" => member(draw),
+        "sort-pattern" => draw.of(SORT_PATTERNS).as_bytes().to_vec(),
         "element" => element(draw),
         "timeout" => timeout(draw),
         "rank" => boundary(draw, 5, &["-1", "-2", "-3", "9223372036854775807", "-9223372036854775808"], 3),
@@ -315,7 +322,12 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
     match taste {
         Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
+        Taste::Sketches if own => format!("p{}", draw.below(4)).into_bytes(),
         Taste::Sets if own => format!("t{}", draw.below(6)).into_bytes(),
+        Taste::Collections if own => {
+            let kind = *draw.of(&['l', 't', 'z']);
+            format!("{kind}{}", draw.below(5)).into_bytes()
+        }
         Taste::Lists if own => format!("l{}", draw.below(6)).into_bytes(),
         Taste::SortedSets if own => {
             format!("{}{}", if draw.once_in(6) { 't' } else { 'z' }, draw.below(5)).into_bytes()
@@ -328,7 +340,8 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
             4..8 => format!("h{}", draw.below(6)).into_bytes(),
             8..11 => format!("z{}", draw.below(5)).into_bytes(),
             11..14 => format!("t{}", draw.below(6)).into_bytes(),
-            14..17 => format!("l{}", draw.below(6)).into_bytes(),
+            14..16 => format!("l{}", draw.below(6)).into_bytes(),
+            16 => format!("p{}", draw.below(4)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }
