@@ -77,7 +77,8 @@ pub(crate) fn find(run: &[u8], member: &[u8]) -> Option<Found> {
     loop {
         let start = run.len() - rest.len();
         let (score, name) = take(&mut rest)?;
-        if name == member {
+        // Members tend to begin alike: their ends tell most of them apart at less cost than a comparison.
+        if name.len() == member.len() && name.last() == member.last() && name == member {
             return Some(Found { index, bytes: start..run.len() - rest.len(), score });
         }
         index += 1;
