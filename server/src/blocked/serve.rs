@@ -200,6 +200,8 @@ impl<'a> Service<'a> {
                             }
                             fetched = Some(fetch);
                         }
+                        // Their keys are hashed anew then.
+                        Err(sessile::Error::DatabasesSwapped) => break,
                         Err(error) => {
                             self.refuse(waiter, request, &error);
                             return None;

@@ -201,11 +201,17 @@ pub fn execute(
     }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
+    // One that waited and tries again was counted, and shown, when it began.
+    let again = client.place.is_some();
+    let mut waits = None;
     let (result, lsn) = match entry.command.run {
         Run::Data(_) | Run::Blocking(_) => {
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
-                Ran::Waits(wait) => return Outcome::Waits(wait),
+                Ran::Waits(wait) => {
+                    waits = Some(wait);
+                    (Ok(()), Lsn::ZERO)
+                }
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
             }
         }
@@ -242,22 +248,19 @@ pub fn execute(
                 reply.truncate(start);
                 return Outcome::Away(errand);
             }
-            if let Some(wait) = call.wait {
-                reply.truncate(start);
-                return Outcome::Waits(wait);
-            }
+            waits = call.wait;
             (result, Lsn::ZERO)
         }
         Run::Container => (Ok(()), Lsn::ZERO), // refused above
     };
-    worker.figures.processed.add(1);
+    worker.figures.processed.add(u64::from(!again));
     let failed = result.is_err();
     if let Err(error) = result {
         reply.truncate(start);
         write_error(worker, reply, &error.text());
     }
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
-        figures.calls.add(1);
+        figures.calls.add(u64::from(!again));
         figures.failed.add(u64::from(failed));
         if timed {
             figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
@@ -265,11 +268,11 @@ pub fn execute(
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    if client.card.inbox.is_filled() {
+    if waits.is_none() && client.card.inbox.is_filled() {
         tell_first(client, reply, start);
     }
     // What is posted from here on comes after the reply.
-    if !worker.server.monitors.is_empty() {
+    if !worker.server.monitors.is_empty() && !again {
         worker.server.monitors.show(
             entry.command,
             args,
@@ -279,7 +282,13 @@ pub fn execute(
             worker.live.pushed_bytes_max(),
         );
     }
-    Outcome::Done(lsn)
+    match waits {
+        Some(wait) => {
+            reply.truncate(start);
+            Outcome::Waits(wait)
+        }
+        None => Outcome::Done(lsn),
+    }
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
@@ -355,6 +364,7 @@ fn run_over(
     (mut fetched, learned): (Option<Fetch>, &Learned),
 ) -> Ran {
     let db = &worker.server.db;
+    let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     for_each_key(command.keys, args, client.database, &mut |database, index| {
         if let Some(bytes) = args.get(index) {
@@ -364,6 +374,12 @@ fn run_over(
     let named = keys.len();
     if !learned.is_empty() {
         keys.extend(learned.keys(db));
+    }
+    let own = keys.len();
+    if access != Access::Read && worker.server.blocked.may_await(&keys) {
+        // With them, those who wait can be served in the same transaction.
+        company = worker.server.blocked.company(&keys);
+        keys.extend(company.iter().map(|(database, key)| db.key(*database, key)));
     }
     let mut cache_reads = 0;
     let mut deleted = None;
@@ -377,6 +393,8 @@ fn run_over(
                 }
                 fetched = Some(fetch);
             }
+            // What others wait for besides is no business of this command.
+            Err(_) if keys.len() > own => keys.truncate(own),
             // Once: each key is damaged no more then.
             Err(sessile::Error::DamagedValue { .. }) if deleted.is_none() && replaces_keys(command, args) => {
                 match delete_damaged(db, &keys) {

@@ -20,6 +20,7 @@ mod deadline;
 pub mod debug;
 pub mod dispatch;
 mod double;
+pub mod dump;
 mod error;
 pub mod expire;
 mod extended;

@@ -19,6 +19,7 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::lcs::COMMANDS,
         command::bit::COMMANDS,
         command::bitfield::COMMANDS,
+        command::dump::COMMANDS,
         command::expire::COMMANDS,
         command::generic::COMMANDS,
         command::scan::COMMANDS,
