@@ -54,6 +54,8 @@ struct Options<'a> {
     alphabetic: bool,
     limit: Option<(i64, i64)>,
     by: Option<&'a [u8]>,
+    /// One of the patterns to sort by, not always the last, has no element's place in it: then nothing is sorted.
+    unsorted: bool,
     get: Vec<&'a [u8]>,
     /// The argument that names the key to store to.
     store: Option<usize>,
@@ -82,6 +84,7 @@ impl<'a> Options<'a> {
                 }
                 [pattern, ..] if is(c_string(word), "by") => {
                     options.by = Some(pattern);
+                    options.unsorted |= Pattern::parse(pattern).is_none();
                     at += 1;
                 }
                 [pattern, ..] if is(c_string(word), "get") => {
@@ -297,13 +300,13 @@ fn run(call: &mut Call<'_, '_>, may_store: bool) -> CommandResult {
     let (mut options, parsed) = Options::parse(call.args, may_store);
     parsed?;
     // A key that has no element's place in it is the same for all: there is nothing to sort by.
-    let by = options.by.and_then(Pattern::parse);
-    let mut sorts = options.by.is_none() || by.is_some();
+    let mut by = options.by.and_then(Pattern::parse);
+    let mut sorts = !options.unsorted;
     let kind = call.txn.kind(&call.keys[0]);
     call.looked_up(0, kind.is_some());
     if !sorts && kind == Some(Kind::Set) && options.store.is_some() {
         // What is kept must not depend on how a set is kept.
-        (sorts, options.alphabetic) = (true, true);
+        (sorts, options.alphabetic, by) = (true, true, None);
     }
     let (all, wanted) = elements(call, &options, !sorts)?;
     let order =
