@@ -91,7 +91,7 @@ impl InProcess {
     }
 
     fn execute(&mut self, args: &[&[u8]]) -> Result<(), Vec<u8>> {
-        let mut learned = Learned::default();
+        let mut learned = Learned::new(true);
         loop {
             let events = self.events.len();
             match self.execute_over(args, &learned) {
