@@ -8,7 +8,7 @@
 //! stays in the index, dead, until a background step has read its key; it is taken away, and told of, in one. One that is evicted goes at
 //! once, because memory is wanted, and is told of later.
 
-use crate::databases::DatabaseMap;
+use crate::databases::Databases;
 use crate::db::Inner;
 use crate::limits::COLD_KEYS_PER_STEP;
 use crate::location::Location;
@@ -75,7 +75,7 @@ pub(crate) struct Witness<'a> {
     observer: Option<&'a dyn Observer>,
     segments: Option<&'a Segments>,
     /// Entries hold numbers of the index, and nobody else knows those.
-    databases: DatabaseMap,
+    databases: Option<&'a Databases>,
     told: bool,
     /// What is to be told when its key was read.
     pub(crate) cold: Vec<Cold>,
@@ -121,7 +121,9 @@ impl<'a> Witness<'a> {
     pub(crate) fn tell_key(&mut self, what: Occurrence, database: u8, key: &[u8]) {
         if let Some(observer) = self.observer {
             self.told = true;
-            observer.happened(what, self.databases.logical(database), key);
+            // Under a lock of a shard, so that it can't change meanwhile.
+            let logical = self.databases.map_or(database, |databases| databases.map().logical(database));
+            observer.happened(what, logical, key);
         }
     }
 
@@ -164,9 +166,9 @@ impl Observed {
     }
 
     /// Who tells the observer of what is about to happen.
-    pub(crate) fn witness<'a>(&'a self, segments: &'a Segments, databases: DatabaseMap) -> Witness<'a> {
+    pub(crate) fn witness<'a>(&'a self, segments: &'a Segments, databases: &'a Databases) -> Witness<'a> {
         let observer = if self.is_on() { self.observer.get().map(|observer| &**observer) } else { None };
-        Witness { observer, segments: Some(segments), databases, ..Witness::default() }
+        Witness { observer, segments: Some(segments), databases: Some(databases), ..Witness::default() }
     }
 }
 

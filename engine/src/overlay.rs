@@ -332,6 +332,9 @@ impl Overlay {
             if record.is_empty() {
                 return Ok(Committed::At(Lsn::ZERO));
             }
+            if inner.observed.is_on() {
+                txn.bury_dead(&keys);
+            }
             match txn.bring(&keys, fetched.take())? {
                 None => break txn,
                 Some(mut fetch) => {
