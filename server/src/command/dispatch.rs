@@ -121,6 +121,7 @@ pub fn execute(
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
     client.told_bytes = 0;
+    client.told_first = (0, Lsn::ZERO);
     let Some(mut entry) = table().find(name) else {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             // A browser that was led to this port: what follows in its request must not be taken for commands.
@@ -267,11 +268,9 @@ pub fn execute(
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    let told = if waits.is_none() && client.card.inbox.is_filled() {
-        tell_first(client, reply, start)
-    } else {
-        Lsn::ZERO
-    };
+    if waits.is_none() && client.card.inbox.is_filled() {
+        tell_first(client, reply, start);
+    }
     // What is posted from here on comes after the reply.
     if !worker.server.monitors.is_empty() && !again {
         worker.server.monitors.show(
@@ -288,22 +287,23 @@ pub fn execute(
             reply.truncate(start);
             Outcome::Waits(wait)
         }
-        None => Outcome::Done(lsn.max(told)),
+        None => Outcome::Done(lsn),
     }
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
-/// before the reply. What must be acknowledged before it may leave.
-fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
+/// before the reply.
+fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
     let mut last = Lsn::ZERO;
     let written = reply.bytes_mut().split_off(start);
     for posted in client.card.inbox.take_ahead() {
         posted.push.write(reply);
         last = last.max(posted.lsn);
     }
-    client.told_bytes += reply.bytes().len() - start;
+    let told = reply.bytes().len() - start;
+    client.told_bytes += told;
+    client.told_first = (told, last);
     reply.bytes_mut().extend_from_slice(&written);
-    last
 }
 
 /// What became of a data command.
@@ -328,7 +328,7 @@ fn run_data(
 ) -> Ran {
     let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
-        _ => (None, Learned::default()),
+        _ => (None, Learned::new(may_learn(client, command, args))),
     };
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
@@ -341,7 +341,16 @@ fn run_data(
             done => return done,
         }
     }
-    Ran::Done(Err(CommandError::NeedsKeys(Box::default())), Lsn::ZERO)
+    Ran::Done(Err(CommandError::NeedsKeys(Box::new(learned))), Lsn::ZERO)
+}
+
+/// Whether a client may have a command read keys that are not among its arguments.
+fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
+    command.flags & flags::OTHER_KEYS == 0
+        || client.user.is_unrestricted()
+        || table()
+            .find(command.name.as_bytes())
+            .is_some_and(|entry| client.user.rights().reads_any_key(entry, args))
 }
 
 /// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
@@ -380,7 +389,7 @@ fn run_over(
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
                 if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
-                    return Ran::Cold(fetch, Learned::default());
+                    return Ran::Cold(fetch, Learned::new(true));
                 }
                 fetched = Some(fetch);
             }
@@ -465,7 +474,7 @@ fn run_over(
             broadcasts: &mut worker.broadcasts,
             bytes_max: worker.live.pushed_bytes_max(),
         };
-        let read = keys.iter().map(|key| key.bytes());
+        let read = keys[..named].iter().map(|key| key.bytes());
         worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.
