@@ -457,6 +457,11 @@ impl Blocked {
         self.end(&waiter, ended).then(|| Arc::clone(&waiter.client))
     }
 
+    /// How many keys somebody waits for.
+    pub fn count_keys(&self) -> usize {
+        self.registry.lock().keys.iter().map(HashMap::len).sum()
+    }
+
     /// The keys in these databases that somebody waits for.
     pub fn awaited_in(&self, databases: &[u8]) -> Vec<(u8, Box<[u8]>)> {
         if !self.any_for_elements() {
