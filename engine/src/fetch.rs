@@ -103,12 +103,16 @@ impl Fetch {
         self.items.is_empty()
     }
 
-    /// What was read from there, taken out; `None` if it was not asked for, or not read.
+    /// What was read from there; `None` if it was not asked for, or not read. An object stays: should the transaction need still others, it is seen
+    /// off when that ends, and asked for again.
     pub(crate) fn take(&mut self, source: &Source) -> Option<Result<Packed, Error>> {
         let at = self
             .items
             .iter()
             .position(|item| !matches!(item.state, State::Wanted) && item.source.is_same(source))?;
+        if let State::Read(flat) = &self.items.get(at)?.state {
+            return Some(Ok(flat.clone()));
+        }
         match self.items.swap_remove(at).state {
             State::Read(flat) => Some(Ok(flat)),
             State::Failed(error) => Some(Err(error)),

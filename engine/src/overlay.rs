@@ -32,6 +32,8 @@ use std::collections::btree_map::Entry as Slot;
 #[derive(Default)]
 pub(crate) struct Outcome {
     record: Vec<u8>,
+    /// Whether anything was changed: a deadline may be, and the log need not know.
+    is_changed: bool,
     changed: Vec<ChangedKey>,
 }
 
@@ -39,7 +41,9 @@ impl Outcome {
     /// Takes a step's record, and the keys that it has changed.
     pub(crate) fn take(&mut self, record: &[u8], changed: Option<&mut Vec<ChangedKey>>) {
         self.record.extend_from_slice(record);
+        self.is_changed |= !record.is_empty();
         if let Some(changed) = changed {
+            self.is_changed |= !changed.is_empty();
             self.changed.append(changed);
         }
     }
@@ -183,7 +187,9 @@ impl Overlay {
             }
         }
         let database = database.map(|logical| self.map.inner(logical));
-        Operation::Clear { database }.encode(&mut self.outcome.get_mut().record);
+        let outcome = self.outcome.get_mut();
+        outcome.is_changed = true;
+        Operation::Clear { database }.encode(&mut outcome.record);
     }
 
     fn is_cleared(&self, database: u8) -> bool {
@@ -306,12 +312,12 @@ impl Overlay {
     pub fn commit(self) -> Result<Committed, Error> {
         let Overlay { db, map, copies, outcome, copied, cleared, .. } = self;
         let inner = &*db.inner;
-        let record = outcome.into_inner().record;
+        let Outcome { record, is_changed, .. } = outcome.into_inner();
         if record.len() > RECORD_BYTES_MAX {
             let (bytes, limit_bytes) = (record.len(), RECORD_BYTES_MAX);
             return Err(Error::TooLarge { what: "transaction", bytes, limit_bytes });
         }
-        let access = if record.is_empty() { Access::Read } else { Access::Write };
+        let access = if is_changed { Access::Write } else { Access::Read };
         inner.admit(record.len(), access)?;
         let keys: Vec<Key<'_>> = copied
             .keys()
@@ -329,7 +335,7 @@ impl Overlay {
             if inner.databases.map() != map || !copied.values().all(holds) {
                 return Ok(Committed::Conflict);
             }
-            if record.is_empty() {
+            if !is_changed {
                 return Ok(Committed::At(Lsn::ZERO));
             }
             match txn.bring(&keys, fetched.take())? {
