@@ -17,6 +17,7 @@
 mod collect;
 mod copies;
 mod evict;
+mod fields;
 
 use crate::expiry::{NEVER, logged_deadline};
 use crate::key::{DATABASES, Key};
@@ -363,6 +364,7 @@ impl Shard {
     pub(crate) fn put_at(&mut self, place: Place, object: Object, deadline_ms: u64, grid: u16) -> Object {
         let old = self.replace(place, object);
         self.set_deadline(place, deadline_ms, grid);
+        self.arm_fields(place);
         old
     }
 
@@ -373,6 +375,7 @@ impl Shard {
         let place = self.add(hash, database, handle);
         self.table.mark(place);
         self.set_deadline(place, deadline_ms, grid);
+        self.arm_fields(place);
     }
 
     /// Whose changes somebody wants to know of.
@@ -456,14 +459,16 @@ impl Shard {
 
     /// Puts the same object in another form, wherever it is: nothing changes for anyone but memory. What it was, to be freed after the lock.
     pub(crate) fn reshape(&mut self, place: Place, object: Object) -> Object {
-        self.alter(place, |entry, _| {
+        let old = self.alter(place, |entry, _| {
             let location = entry.handle.location();
             let old = entry.handle.replace(object);
             if entry.handle.form() != Form::Cold {
                 entry.handle.set_location(location);
             }
             old
-        })
+        });
+        self.arm_fields(place);
+        old
     }
 
     /// Sets or clears the mark that the clock hand looks for; whether it was set.
@@ -590,11 +595,10 @@ impl Shard {
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
                 self.expire_entry(place, now_ms, dead);
-            } else if entry.deadline_ms == NEVER {
-                entry.handle.set_timer(0);
             } else {
-                let slot = self.wheel.arm(hash, entry.deadline_ms);
-                entry.handle.set_timer(slot);
+                entry.handle.set_timer(0);
+                self.prune_due(place, now_ms, dead);
+                self.rearm(place);
             }
         }
         self.fired = fired;
@@ -618,11 +622,14 @@ impl Shard {
                 entry.handle.set_timer(0);
             }
         }
-        let unarmed = |entry: &Entry| entry.handle.timer() == 0 && entry.deadline_ms != NEVER;
+        let unarmed = |entry: &Entry| {
+            let first_ms = entry.deaths().map_or(NEVER, |deaths| deaths.first_ms);
+            entry.handle.timer() == 0 && entry.deadline_ms.min(first_ms) != NEVER
+        };
         while let Some(place) = self.table.find(hash, unarmed) {
-            let entry = self.table.get_mut(place);
-            let slot = self.wheel.arm(hash, entry.deadline_ms);
-            entry.handle.set_timer(slot);
+            // Never with a timer in between: pruning does not arm one that is to be found here again.
+            self.prune_due(place, now_ms, dead);
+            self.rearm(place);
         }
     }
 

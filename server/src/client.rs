@@ -3,10 +3,14 @@
 //! A [`Client`] belongs to one connection on one event loop. Its [`ClientCard`] is shared, so that `CLIENT LIST` and `CLIENT KILL` work
 //! across loops; the connection brings the card up to date once per read, with plain stores, never with a lock.
 
+use crate::pubsub::Subscriptions;
+use crate::push::Inbox;
+use crate::server::Server;
 use parking_lot::Mutex;
+use sessile::Lsn;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// Whether replies are sent (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +45,17 @@ pub struct Client {
     pub no_touch: bool,
     /// The command it last ran (its number in the table).
     pub last_command: u16,
+    /// Up to where the log holds what it has written.
+    pub last_lsn: Lsn,
+    /// How many bytes of what the command being executed wrote are no reply but something to be told in any case.
+    pub told_bytes: usize,
+    /// Whether it is told things other than messages without having asked (`MONITOR`, invalidations), and so must take them.
+    pub listens: bool,
+    subscriptions: Option<Box<Subscriptions>>,
 }
+
+/// What who listens to nothing listens to.
+static NOTHING: LazyLock<Subscriptions> = LazyLock::new(Subscriptions::default);
 
 impl Client {
     /// A client that has just connected.
@@ -56,12 +70,40 @@ impl Client {
             no_evict: false,
             no_touch: false,
             last_command: ClientCard::NO_COMMAND,
+            last_lsn: Lsn::ZERO,
+            told_bytes: 0,
+            listens: false,
+            subscriptions: None,
+        }
+    }
+
+    /// What it listens to.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        self.subscriptions.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// What it listens to, for [`PubSub`](crate::pubsub::PubSub) to change.
+    pub fn subscriptions_mut(&mut self) -> &mut Subscriptions {
+        self.subscriptions.get_or_insert_default()
+    }
+
+    /// Whether it listens to channels.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|subscriptions| !subscriptions.is_empty())
+    }
+
+    /// Has it listen to nothing more: it leaves, or starts anew.
+    pub fn stop_listening(&mut self, server: &Server) {
+        if let Some(mut subscriptions) = self.subscriptions.take() {
+            server.pubsub.unsubscribe_all(&mut subscriptions, &self.card);
         }
     }
 
     /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
-    pub fn reset(&mut self, authenticated: bool) {
-        let fresh = Client::new(Arc::clone(&self.card), authenticated);
+    pub fn reset(&mut self, server: &Server, authenticated: bool) {
+        self.stop_listening(server);
+        let mut fresh = Client::new(Arc::clone(&self.card), authenticated);
+        fresh.last_lsn = self.last_lsn;
         self.card.names.lock().name.clear();
         *self = fresh;
     }
@@ -137,10 +179,20 @@ pub struct ClientCard {
     pub query_bytes: AtomicUsize,
     /// Bytes of replies held.
     pub reply_bytes: AtomicUsize,
+    /// Channels it listens to.
+    pub channels: AtomicUsize,
+    /// Patterns of channels.
+    pub patterns: AtomicUsize,
+    /// Shard channels.
+    pub shard_channels: AtomicUsize,
     /// Commands run.
     pub commands: AtomicU64,
     /// Somebody asked for its end; its loop sees to it.
     pub killed: AtomicBool,
+    /// It is ended because it was told more than it took.
+    pub overrun: AtomicBool,
+    /// What it is told without having asked.
+    pub inbox: Inbox,
 }
 
 impl ClientCard {
@@ -163,9 +215,21 @@ impl ClientCard {
             no_touch: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             reply_bytes: AtomicUsize::new(0),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            shard_channels: AtomicUsize::new(0),
             commands: AtomicU64::new(0),
             killed: AtomicBool::new(false),
+            overrun: AtomicBool::new(false),
+            inbox: Inbox::default(),
         }
+    }
+
+    /// Whether it listens to channels: what `CLIENT LIST TYPE pubsub` lists.
+    pub fn is_subscriber(&self) -> bool {
+        [&self.channels, &self.patterns, &self.shard_channels]
+            .iter()
+            .any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// The line of `CLIENT LIST` and `CLIENT INFO`, without its line break.
@@ -174,6 +238,7 @@ impl ClientCard {
         let names = self.names.lock().clone();
         let mut flags = String::new();
         for (set, letter) in [
+            (self.is_subscriber(), 'P'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),
             (self.no_evict.load(Ordering::Relaxed), 'e'),
@@ -197,10 +262,13 @@ impl ClientCard {
         line.extend_from_slice(&names.name);
         let _ = write!(
             line,
-            " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir=-1 resp={} lib-name=",
+            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir=-1 resp={} lib-name=",
             now_ms.saturating_sub(self.connected_ms) / 1000,
             now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
             self.database.load(Ordering::Relaxed),
+            self.channels.load(Ordering::Relaxed),
+            self.patterns.load(Ordering::Relaxed),
+            self.shard_channels.load(Ordering::Relaxed),
             query + reply + size_of::<ClientCard>() + size_of::<Client>(),
             if reply > 0 { "rw" } else { "r" },
             if self.resp3.load(Ordering::Relaxed) { 3 } else { 2 },

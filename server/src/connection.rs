@@ -17,9 +17,12 @@
 
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
+use crate::config::OutputLimit;
 use crate::errand::Errand;
+use crate::push::{Posted, Push};
 use crate::resp::lookahead::first_arguments;
 use crate::resp::{Protocol, Reply, RequestLimits, RequestParser};
+use crate::server::Server;
 use crate::worker::Worker;
 use sessile::{Key, Lsn};
 use smallvec::SmallVec;
@@ -40,6 +43,8 @@ struct Parked {
     begin: u64,
     end: u64,
     lsn: Lsn,
+    /// It is no reply but something that the client was told: if the log fails, there is nobody to answer an error to.
+    push: bool,
 }
 
 /// Where the errand of the first unfinished request is.
@@ -195,11 +200,40 @@ impl Connection {
         for parked in std::mem::take(&mut self.parked) {
             let (begin, end) = ((parked.begin - self.base) as usize, (parked.end - self.base) as usize);
             self.reply.bytes_mut().extend_from_slice(old.get(copied..begin).unwrap_or_default());
-            self.reply.error(error);
+            if !parked.push {
+                self.reply.error(error);
+            }
             copied = end;
         }
         self.reply.bytes_mut().extend_from_slice(old.get(copied..).unwrap_or_default());
         old.clear();
+    }
+
+    /// Appends something that its client has not asked for, to leave after all that was written before, and once `lsn` is acknowledged.
+    pub fn push(&mut self, worker: &mut Worker, push: &Push, lsn: Lsn) {
+        if self.client.closing {
+            return;
+        }
+        if self.reply.bytes_mut().capacity() == 0 {
+            *self.reply.bytes_mut() = worker.take_buffer();
+        }
+        let begin = self.base + self.reply.bytes().len() as u64;
+        push.write(&mut self.reply);
+        let end = self.base + self.reply.bytes().len() as u64;
+        if lsn > worker.server.db.acknowledged() && end > begin {
+            self.parked.push_back(Parked { begin, end, lsn, push: true });
+        }
+        self.client.card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
+    }
+
+    /// Takes what was posted to its client's inbox.
+    pub fn take_pushes(&mut self, worker: &mut Worker) {
+        if !self.client.card.inbox.is_filled() {
+            return;
+        }
+        for Posted { push, lsn } in self.client.card.inbox.take() {
+            self.push(worker, &push, lsn);
+        }
     }
 
     /// The bytes that may be sent now.
@@ -214,6 +248,7 @@ impl Connection {
     /// So many of them were sent.
     pub fn sent(&mut self, worker: &mut Worker, count: usize) {
         self.sent += count;
+        self.client.card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
         if self.sent == self.reply.bytes().len() {
             self.base += self.sent as u64;
             self.sent = 0;
@@ -249,6 +284,11 @@ impl Connection {
             && !self.is_output_high(worker)
     }
 
+    /// Whether its client is told things without having asked, and so has nothing to say for as long as it likes.
+    pub fn is_listening(&self) -> bool {
+        self.client.is_subscriber() || self.client.listens
+    }
+
     /// Whether a reply waits for the log.
     pub fn is_parked(&self) -> bool {
         !self.parked.is_empty()
@@ -279,13 +319,14 @@ impl Connection {
     }
 
     /// Drops the connection if it holds more replies than `client-output-buffer-limit` allows.
-    pub fn check_output_limit(&mut self, worker: &Worker) {
+    pub fn check_output_limit(&mut self, worker: &mut Worker) {
         let held = self.reply.bytes().len() - self.sent;
-        let limit = worker.live.output_limit;
+        let limit = self.output_limit(worker);
         let over_soft = limit.soft_bytes != 0 && held > limit.soft_bytes;
         if !over_soft {
             self.over_soft_limit_since_ms = None;
         }
+        worker.over_soft_limit |= over_soft;
         let since_ms = over_soft.then(|| *self.over_soft_limit_since_ms.get_or_insert(worker.now_ms));
         let too_long =
             since_ms.is_some_and(|since_ms| worker.now_ms.saturating_sub(since_ms) > limit.soft_ms);
@@ -296,14 +337,32 @@ impl Connection {
         }
     }
 
-    fn is_output_high(&self, worker: &Worker) -> bool {
+    /// What `client-output-buffer-limit` says for its class. Who must take what it has not asked for is held to the limit of subscribers
+    /// where others have none.
+    fn output_limit(&self, worker: &Worker) -> OutputLimit {
         let limit = worker.live.output_limit;
+        let unlimited = limit.hard_bytes == 0 && limit.soft_bytes == 0;
+        if self.client.is_subscriber() || (self.client.listens && unlimited) {
+            worker.live.pubsub_output_limit
+        } else {
+            limit
+        }
+    }
+
+    fn is_output_high(&self, worker: &Worker) -> bool {
+        let limit = self.output_limit(worker);
         let high = match (limit.hard_bytes, limit.soft_bytes) {
             (0, 0) => OUTPUT_BYTES_HIGH,
             (0, soft) => OUTPUT_BYTES_HIGH.max(soft.saturating_add(1)),
             (hard, _) => hard.saturating_add(1),
         };
         self.reply.bytes().len() - self.sent >= high
+    }
+
+    /// Takes its client off every list: the connection is at its end.
+    pub fn leave(&mut self, server: &Server) {
+        self.client.stop_listening(server);
+        server.clients.leave(self.client.card.id);
     }
 
     fn execute_unfinished(&mut self, worker: &mut Worker) {
@@ -369,11 +428,17 @@ impl Connection {
                     brought = None;
                     used += length;
                     if skip || self.client.reply_mode != ReplyMode::On {
-                        self.reply.truncate(begin);
+                        // What it is told in any case comes first, or is all there is.
+                        self.reply.truncate(begin + self.client.told_bytes);
                     }
                     let end = self.base + self.reply.bytes().len() as u64;
                     if lsn != Lsn::ZERO && end > self.base + begin as u64 {
-                        self.parked.push_back(Parked { begin: self.base + begin as u64, end, lsn });
+                        self.parked.push_back(Parked {
+                            begin: self.base + begin as u64,
+                            end,
+                            lsn,
+                            push: false,
+                        });
                     }
                 }
                 Err(error) => {

@@ -15,6 +15,8 @@ pub mod log;
 pub mod net;
 pub mod notify;
 pub mod process;
+pub mod pubsub;
+pub mod push;
 pub mod resp;
 pub mod serve;
 pub mod server;

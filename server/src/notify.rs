@@ -3,7 +3,7 @@
 //! A command notes its events while its transaction is open ([`Call::notify`](crate::command::Call::notify)); they are published after it.
 //! Nothing is noted unless `notify-keyspace-events` asks for the class.
 
-use sessile::Key;
+use sessile::{ChangedKey, Key};
 
 /// `K`: publish to `__keyspace@<db>__:<key>`.
 pub const KEYSPACE: u32 = 1;
@@ -53,6 +53,16 @@ impl Events {
     /// Adds one.
     pub fn push(&mut self, class: u32, name: &'static str, key: &Key<'_>) {
         self.0.push(Event { class, name, database: key.database(), key: key.bytes().to_vec() });
+    }
+
+    /// Adds that keys were created.
+    pub fn push_created(&mut self, keys: Vec<ChangedKey>) {
+        self.0.extend(keys.into_iter().map(|ChangedKey { database, key }| Event {
+            class: NEW,
+            name: "new",
+            database,
+            key: key.into_vec(),
+        }));
     }
 
     /// In the order in which they happened.

@@ -3,6 +3,7 @@
 use crate::client::Clients;
 use crate::config::{Config, Live};
 use crate::net::LoopHandle;
+use crate::pubsub::PubSub;
 use crate::worker::Figures;
 use parking_lot::{Mutex, RwLock};
 use sessile::Db;
@@ -119,6 +120,8 @@ pub struct Server {
     pub errors: Mutex<BTreeMap<String, u64>>,
     /// How the process is to end.
     pub shutdown: Shutdown,
+    /// Who listens to which channel.
+    pub pubsub: PubSub,
     /// What was asked for of checkpoints.
     pub checkpoints: Checkpoints,
     /// 40 hexadecimal digits that no other run has.
@@ -160,6 +163,7 @@ impl Server {
             shared: SharedFigures::default(),
             errors: Mutex::default(),
             shutdown: Shutdown::default(),
+            pubsub: PubSub::default(),
             checkpoints: Checkpoints::default(),
             run_id,
             started_ms,

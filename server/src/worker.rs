@@ -6,6 +6,7 @@
 use crate::command::Random;
 use crate::command::table::table;
 use crate::config::Live;
+use crate::push::Signals;
 use crate::server::Server;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,6 +128,10 @@ pub struct Worker {
     pub now_ms: u64,
     /// Whether something was appended to the log since it was last pushed.
     pub wrote: bool,
+    /// Clients that were told something in this turn.
+    pub signals: Signals,
+    /// A connection was found over its soft limit of output: time may end it.
+    pub over_soft_limit: bool,
     spare_buffers: Vec<Vec<u8>>,
 }
 
@@ -146,6 +151,8 @@ impl Worker {
             figures,
             now_ms,
             wrote: false,
+            signals: Signals::default(),
+            over_soft_limit: false,
             spare_buffers: Vec::new(),
         }
     }

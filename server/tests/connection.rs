@@ -206,7 +206,7 @@ fn too_many_bytes_of_replies_end_the_connection() {
     let mut bench = Bench::new(&[]);
     assert_eq!(bench.ask(b"CONFIG SET client-output-buffer-limit \"normal 1000 0 0\"\r\n"), "+OK\r\n");
     bench.feed(format!("ECHO {}\r\n", "x".repeat(2000)).as_bytes());
-    bench.connection.check_output_limit(&bench.worker);
+    bench.connection.check_output_limit(&mut bench.worker);
     assert!(bench.connection.is_finished(&bench.worker));
 }
 

@@ -78,5 +78,10 @@ fn operations_on_the_wrong_kind_are_refused_and_change_nothing() {
     assert!(matches!(db.hash_set(b"string", b"f", b""), Err(Error::WrongKind(_))));
     assert!(matches!(db.hash_remove(b"string", b"f"), Err(Error::WrongKind(_))));
     assert!(matches!(db.hash_get_all(b"string"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_add(b"hash", &[b"m"]), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_remove(b"string", &[b"m"]), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_contains(b"string", b"m"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_members(b"hash"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_len(b"hash"), Err(Error::WrongKind(_))));
     assert_eq!(look_at_all(&db), before);
 }

@@ -17,7 +17,15 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::Delete(id) => own(id).delete(&id.1).map(Answer::Bool),
         Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
         Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
+        Operation::HashSetUntil(id, field, value, until_ms) => {
+            own(id).hash_set_until(&id.1, field, value, Some(*until_ms)).map(Answer::Bool)
+        }
+        Operation::FieldDeadline(id, field, until_ms) => {
+            own(id).hash_expire_at_ms(&id.1, field, *until_ms).map(Answer::Bool)
+        }
         Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
+        Operation::SetAdd(id, members) => own(id).set_add(&id.1, &slices(members)).map(Answer::Length),
+        Operation::SetRemove(id, members) => own(id).set_remove(&id.1, &slices(members)).map(Answer::Length),
         Operation::Clear(database) => {
             db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
         }
@@ -26,7 +34,17 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         }
         Operation::Extended(all) => extended(db, all),
         Operation::Overlay(all) => overlay(db, all),
+        Operation::ListPush(id, end, elements) => {
+            own(id).list_push(&id.1, *end, elements).map(Answer::Length)
+        }
         Operation::WriteAt(..)
+        | Operation::ListPop(..)
+        | Operation::ListSet(..)
+        | Operation::ListInsert(..)
+        | Operation::ListRemove(..)
+        | Operation::ListTrim(..)
+        | Operation::ListMove(..)
+        | Operation::HashUpdate(..)
         | Operation::Rename(..)
         | Operation::Copy(..)
         | Operation::Transaction(_)
@@ -124,6 +142,10 @@ fn overlay(db: &Db, all: &[Operation]) -> Result<Answer, Error> {
     }
 }
 
+fn slices(all: &[Vec<u8>]) -> Vec<&[u8]> {
+    all.iter().map(Vec::as_slice).collect()
+}
+
 fn acknowledge(db: &Db) -> Result<(), Error> {
     if db.durability() == Durability::Always { db.flush() } else { db.push_log() }
 }
@@ -158,10 +180,47 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::HashSet(_, field, value) => {
             txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
         }
+        Operation::HashSetUntil(_, field, value, until_ms) => {
+            txn.hash_set_until(&key, field, value, Some(*until_ms)).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashUpdate(_, field, value) => {
+            txn.hash_update(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::FieldDeadline(_, field, until_ms) => {
+            txn.hash_set_field_deadline(&key, field, *until_ms).map_or_else(wrong, Answer::Bool)
+        }
         Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
+        Operation::SetAdd(_, members) => {
+            txn.set_add(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
+        Operation::SetRemove(_, members) => {
+            txn.set_remove(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
         Operation::WriteAt(_, offset, bytes) => {
             txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
         }
+        Operation::ListPush(_, end, elements) => {
+            let elements: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+            txn.list_push(&key, *end, &elements).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListPop(_, end, count) => {
+            txn.list_pop(&key, *end, *count, &mut |_| {}).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListSet(_, index, element) => {
+            txn.list_set(&key, *index, element).map_or_else(wrong, |there| Answer::Length(usize::from(there)))
+        }
+        Operation::ListInsert(_, index, element) => txn
+            .list_insert(&key, *index, element)
+            .map_or_else(wrong, |there| Answer::Length(usize::from(there))),
+        Operation::ListRemove(_, element, count, from) => {
+            txn.list_remove(&key, element, *count, *from).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListTrim(_, start, count) => {
+            txn.list_trim(&key, *start, *count).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListMove(_, take, to, put) => txn
+            .list_move(&key, *take, &txn.key(to.0, &to.1), *put, &mut |_| {})
+            .map_or_else(wrong, Answer::Bool),
         Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
         Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
         Operation::Transaction(all) => {

@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -17,7 +17,10 @@ pub(crate) type Id = (u8, Vec<u8>);
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     String(Vec<u8>),
-    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// Fields with their values and deadlines, in ms since the epoch, or [`NEVER`].
+    Hash(BTreeMap<Vec<u8>, (Vec<u8>, u64)>),
+    Set(BTreeSet<Vec<u8>>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -27,6 +30,11 @@ impl std::fmt::Debug for Content {
         match self {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
+            Content::Set(members) => write!(f, "set of {} members", members.len()),
+            Content::List(elements) => {
+                let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
+                write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
+            }
         }
     }
 }
@@ -49,13 +57,32 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
             let mut fields = BTreeMap::new();
-            txn.hash_for_each(&key, &mut |field, value| {
-                let twice = fields.insert(field.to_vec(), value.to_vec());
+            txn.hash_for_each_timed(&key, &mut |field, value, deadline_ms| {
+                let twice = fields.insert(field.to_vec(), (value.to_vec(), deadline_ms.unwrap_or(NEVER)));
                 assert!(twice.is_none(), "a field is there twice");
             })
             .expect("a hash");
             assert_eq!(txn.hash_len(&key).expect("a hash"), fields.len());
+            for (field, (value, deadline_ms)) in &fields {
+                assert_eq!(txn.hash_get(&key, field), Ok(Some(&value[..])));
+                let deadline_ms = Some(Some(*deadline_ms).filter(|&deadline| deadline != NEVER));
+                assert_eq!(txn.hash_field_deadline(&key, field), Ok(deadline_ms));
+            }
             Content::Hash(fields)
+        }
+        Kind::Set => {
+            let members = txn.set_members(&key).expect("a set").expect("there");
+            let all: BTreeSet<_> = members.iter().map(<[u8]>::to_vec).collect();
+            assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
+            assert!(all.iter().all(|member| members.contains(member)));
+            Content::Set(all)
+        }
+        Kind::List => {
+            let mut elements = VecDeque::new();
+            txn.list_range(&key, 0, usize::MAX, &mut |element| elements.push_back(element.to_vec()))
+                .expect("a list");
+            assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
+            Content::List(elements)
         }
         other => panic!("nobody made a {other:?}"),
     };

@@ -90,7 +90,13 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn ping(call: &mut ServerCall<'_>) -> CommandResult {
+    let subscriber = call.client.is_subscriber() && call.reply.protocol() == Protocol::Resp2;
     match call.args {
+        [_] | [_, _] if subscriber => {
+            call.reply.array(2);
+            call.reply.bulk(b"pong");
+            call.reply.bulk(call.args.get(1).copied().unwrap_or_default());
+        }
         [_] => call.reply.simple("PONG"),
         [_, text] => call.reply.bulk(text),
         _ => return Err("ERR wrong number of arguments for 'ping' command".into()),
@@ -110,7 +116,7 @@ fn quit(call: &mut ServerCall<'_>) -> CommandResult {
 }
 
 fn reset(call: &mut ServerCall<'_>) -> CommandResult {
-    call.client.reset(call.worker.live.password.is_none());
+    call.client.reset(&call.worker.server, call.worker.live.password.is_none());
     call.reply.set_protocol(Protocol::Resp2);
     call.reply.simple("RESET");
     Ok(())

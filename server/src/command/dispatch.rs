@@ -7,8 +7,8 @@ use super::table::{Entry, table};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
-use crate::notify::Events;
-use crate::resp::Reply;
+use crate::notify::{self, Events};
+use crate::resp::{Protocol, Reply};
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
@@ -20,6 +20,18 @@ const TIMED_EVERY: u64 = 64;
 const PREVIEW_BYTES_MAX: usize = 128;
 /// How often a command reads values that are in the page cache and finds that it needs others by then, before it goes the long way.
 const CACHE_READS_MAX: usize = 8;
+/// What a subscriber may do that speaks RESP2, in which it could not tell replies from messages.
+const SUBSCRIBERS_COMMANDS: [&str; 9] = [
+    "ping",
+    "psubscribe",
+    "punsubscribe",
+    "quit",
+    "reset",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "unsubscribe",
+];
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -80,6 +92,7 @@ pub fn execute(
 ) -> Outcome {
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
+    client.told_bytes = 0;
     let Some(mut entry) = table().find(name) else {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             // A browser that was led to this port: what follows in its request must not be taken for commands.
@@ -132,6 +145,17 @@ pub fn execute(
                 return Outcome::Done(Lsn::ZERO);
             }
         }
+    }
+    if client.is_subscriber()
+        && reply.protocol() == Protocol::Resp2
+        && !SUBSCRIBERS_COMMANDS.contains(&entry.command.name)
+    {
+        let text = format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            entry.full_name
+        );
+        refuse(worker, reply, Some(entry), text.as_bytes());
+        return Outcome::Done(Lsn::ZERO);
     }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
@@ -187,7 +211,25 @@ pub fn execute(
             figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
         }
     }
+    client.last_lsn = client.last_lsn.max(lsn);
+    if client.card.inbox.is_filled() {
+        return Outcome::Done(lsn.max(tell_first(client, reply, start)));
+    }
     Outcome::Done(lsn)
+}
+
+/// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
+/// before the reply. What must be acknowledged before it may leave.
+fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
+    let mut last = Lsn::ZERO;
+    let written = reply.bytes_mut().split_off(start);
+    for posted in client.card.inbox.take() {
+        posted.push.write(reply);
+        last = last.max(posted.lsn);
+    }
+    client.told_bytes += reply.bytes().len() - start;
+    reply.bytes_mut().extend_from_slice(&written);
+    last
 }
 
 /// What became of a data command.
@@ -241,6 +283,9 @@ fn run_data(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
+    if worker.live.settings.notify_events & notify::NEW != 0 {
+        txn.note_creations();
+    }
     let mut call = Call {
         args,
         keys: &keys,
@@ -266,6 +311,7 @@ fn run_data(
             unreachable!("only commands on keys come here")
         }
     };
+    call.note_creations();
     let Lookups { hits, misses } = call.lookups;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));
@@ -301,7 +347,7 @@ fn delete_damaged(db: &sessile::Db, keys: &[Key<'_>]) -> Result<(usize, Lsn), se
 /// Calls `each` with the database and the argument's index of every key of a command.
 pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn FnMut(u8, usize)) {
     match keys {
-        KeySpec::None => {}
+        KeySpec::None | KeySpec::Channels { .. } => {}
         KeySpec::Range { first, last, step } => {
             let count = args.len() as i64;
             let last = if last < 0 { count + i64::from(last) } else { i64::from(last) }.min(count - 1);
@@ -377,6 +423,17 @@ pub(super) fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_ascii_uppercase()).as_bytes());
     text
+}
+
+/// The error text for arguments that a subcommand does not take, where Redis does not tell that from a subcommand it doesn't know.
+pub(super) fn unknown_subcommand_or_arguments(args: &[&[u8]]) -> String {
+    let word =
+        |index: usize| String::from_utf8_lossy(args.get(index).copied().unwrap_or_default()).into_owned();
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        word(1),
+        word(0).to_ascii_uppercase()
+    )
 }
 
 /// At most `room` bytes, and none from a zero byte on, as C prints strings.

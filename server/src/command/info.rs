@@ -6,6 +6,7 @@ use super::flags::{LOADING, STALE};
 use super::table::table;
 use super::{Command, CommandResult, KeySpec, Run, ServerCall};
 use crate::process;
+use crate::pubsub::Kind;
 use crate::server::Server;
 use crate::worker::{CommandFigures, Figures};
 use std::fmt::Write;
@@ -108,9 +109,10 @@ fn server_section(text: &mut String, server: &Server, now_ms: u64) {
 fn clients(text: &mut String, server: &Server, _: u64) {
     let _ = write!(
         text,
-        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n",
+        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:0\r\ntracking_clients:0\r\npubsub_clients:{}\r\nclients_in_timeout_table:0\r\n",
         server.clients.count(),
         server.config().get("maxclients"),
+        server.clients.all().iter().filter(|card| card.is_subscriber()).count(),
     );
 }
 
@@ -219,8 +221,9 @@ fn stats(text: &mut String, server: &Server, _: u64) {
         ("keyspace_hits", sum(server, |figures| figures.hits.get())),
         ("keyspace_misses", sum(server, |figures| figures.misses.get())),
         ("evicted_clients", 0),
-        ("pubsub_channels", 0),
-        ("pubsub_patterns", 0),
+        ("pubsub_channels", server.pubsub.names_count(Kind::Channel) as u64),
+        ("pubsub_patterns", server.pubsub.names_count(Kind::Pattern) as u64),
+        ("pubsubshard_channels", server.pubsub.names_count(Kind::Shard) as u64),
         ("latest_fork_usec", 0),
         ("total_forks", 0),
         ("total_error_replies", sum(server, |figures| figures.errors.get())),

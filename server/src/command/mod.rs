@@ -17,6 +17,7 @@ pub mod counter;
 mod deadline;
 pub mod debug;
 pub mod dispatch;
+mod double;
 mod error;
 pub mod expire;
 mod extended;
@@ -27,20 +28,35 @@ pub mod hash_pick;
 pub mod info;
 pub mod keys;
 pub mod lcs;
+pub mod list;
+pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;
 pub mod persistence;
+pub mod pubsub;
 pub mod range;
 pub mod reference;
 pub mod scan;
+pub mod set;
+pub mod set_algebra;
+pub mod set_pick;
+pub mod sorted_set;
+pub mod sorted_set_algebra;
+pub mod sorted_set_pop;
+pub mod sorted_set_range;
 pub mod string;
 pub mod table;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
 
-use crate::notify::Events;
+/// Whether a name matches a pattern, as `PSUBSCRIBE` has them.
+pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
+    glob::matches(pattern, name, glob::Case::Sensitive)
+}
+
+use crate::notify::{self, Events};
 use crate::resp::Reply;
 use sessile::{Db, Key, Txn};
 
@@ -98,6 +114,15 @@ pub enum KeySpec {
         step: i32,
         /// Reports each key in the order that the handler knows.
         find: FindKeys,
+    },
+    /// No keys; but shard channels, whose places `COMMAND` tells as if they were keys, since they decide on the node of a cluster.
+    Channels {
+        /// Index of the first.
+        first: i32,
+        /// Index of the last, negative from the end.
+        last: i32,
+        /// Distance.
+        step: i32,
     },
 }
 
@@ -213,7 +238,7 @@ pub struct Call<'a, 'db> {
     pub random: &'a mut Random,
     /// Limits that an operator can set.
     pub settings: &'a Settings,
-    /// What commands that read values report: `GET`, `GETEX`, `MGET`, `HGET`, `HMGET`, `HGETALL`, `EXISTS`.
+    /// What commands that read report; see [`looked_up`](Self::looked_up).
     pub lookups: Lookups,
     /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
     pub events: Events,
@@ -224,10 +249,37 @@ pub struct Call<'a, 'db> {
 impl Call<'_, '_> {
     /// Notes for `notify-keyspace-events` what happened to the key with this index among [`keys`](Self::keys): `event` of a `class` of
     /// [`notify`](crate::notify).
+    ///
+    /// That keys were created on the way (`new`) is noted by itself, before this event.
     #[inline]
     pub fn notify(&mut self, class: u32, event: &'static str, key: usize) {
+        if self.settings.notify_events & (class | notify::NEW) != 0 {
+            self.note(class, event, key);
+        }
+    }
+
+    #[cold]
+    fn note(&mut self, class: u32, event: &'static str, key: usize) {
+        self.note_creations();
         if self.settings.notify_events & class != 0 {
             self.events.push(class, event, &self.keys[key]);
+        }
+    }
+
+    /// Notes which keys were created that no event has told of yet.
+    pub fn note_creations(&mut self) {
+        if self.settings.notify_events & notify::NEW != 0 {
+            self.events.push_created(self.txn.take_creations());
+        }
+    }
+
+    /// Says of the key with this index among [`keys`](Self::keys), which was looked up to read it, whether it was there: for the hits and misses
+    /// of `INFO`, and for `keymiss`.
+    #[inline]
+    pub fn looked_up(&mut self, key: usize, found: bool) {
+        self.lookups.count(found);
+        if !found {
+            self.notify(notify::KEY_MISS, "keymiss", key);
         }
     }
 }
@@ -261,6 +313,12 @@ pub struct Settings {
     pub hash_max_listpack_entries: usize,
     /// `hash-max-listpack-value`.
     pub hash_max_listpack_value: usize,
+    /// `set-max-intset-entries`.
+    pub set_max_intset_entries: usize,
+    /// `zset-max-listpack-entries`.
+    pub zset_max_listpack_entries: usize,
+    /// `zset-max-listpack-value`.
+    pub zset_max_listpack_value: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -271,6 +329,9 @@ impl Default for Settings {
             proto_max_bulk_len: 512 << 20,
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
             notify_events: 0,
         }
     }

@@ -113,6 +113,7 @@ pub(super) struct ScanOptions<'a> {
 pub(super) enum ScanOf {
     Keys,
     Fields,
+    Members,
 }
 
 impl<'a> ScanOptions<'a> {
@@ -175,6 +176,12 @@ impl Gathered {
     /// Writes them as an array.
     pub(super) fn write(&self, reply: &mut Reply) {
         reply.array(self.count);
+        reply.bytes_mut().extend_from_slice(self.body.bytes());
+    }
+
+    /// Writes them as a set.
+    pub(super) fn write_set(&self, reply: &mut Reply) {
+        reply.set(self.count);
         reply.bytes_mut().extend_from_slice(self.body.bytes());
     }
 

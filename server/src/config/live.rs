@@ -131,6 +131,8 @@ pub struct Live {
     pub query_bytes_max: usize,
     /// `client-output-buffer-limit` of ordinary clients.
     pub output_limit: OutputLimit,
+    /// `client-output-buffer-limit` of subscribers.
+    pub pubsub_output_limit: OutputLimit,
     /// `appendfsync`.
     pub durability: Durability,
     /// `loglevel`.
@@ -144,18 +146,35 @@ pub struct Live {
 }
 
 impl Live {
+    /// How many bytes a client may have been told and not taken; 0 is any number.
+    pub fn pushed_bytes_max(&self) -> usize {
+        self.pubsub_output_limit.hard_bytes
+    }
+
     /// Derives it. The values have been checked when they were set, so that what does not parse here (it can't be) counts as 0.
     pub fn from_config(config: &Config) -> Live {
         let number = |name: &str| config.get(name).parse::<u64>().unwrap_or(0);
         let size = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
         let limits: Vec<&str> = config.get("client-output-buffer-limit").split(' ').collect();
-        let limit = |place: usize| limits.get(place).and_then(|word| word.parse().ok()).unwrap_or(0);
+        let word = |place: usize| limits.get(place).and_then(|word| word.parse().ok()).unwrap_or(0);
+        // In the canonical form a class is followed by its three numbers.
+        let limit = |class: &str| {
+            let place = limits.iter().position(|word| *word == class).unwrap_or(usize::MAX - 3);
+            OutputLimit {
+                hard_bytes: word(place + 1),
+                soft_bytes: word(place + 2),
+                soft_ms: word(place + 3) as u64 * 1000,
+            }
+        };
         let password = config.get("requirepass");
         Live {
             settings: Settings {
                 proto_max_bulk_len: size("proto-max-bulk-len"),
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
+                set_max_intset_entries: size("set-max-intset-entries"),
+                zset_max_listpack_entries: size("zset-max-listpack-entries"),
+                zset_max_listpack_value: size("zset-max-listpack-value"),
                 notify_events: 0,
             },
             storage: StorageLimits::from_config(config),
@@ -165,11 +184,8 @@ impl Live {
             idle_ms_max: number("timeout") * 1000,
             keepalive_seconds: number("tcp-keepalive"),
             query_bytes_max: size("client-query-buffer-limit"),
-            output_limit: OutputLimit {
-                hard_bytes: limit(1),
-                soft_bytes: limit(2),
-                soft_ms: limit(3) as u64 * 1000,
-            },
+            output_limit: limit("normal"),
+            pubsub_output_limit: limit("pubsub"),
             durability: match config.get("appendfsync") {
                 "always" => Durability::Always,
                 "no" => Durability::No,

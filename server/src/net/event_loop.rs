@@ -6,6 +6,7 @@
 
 mod accepting;
 mod errands;
+mod inboxes;
 mod moving;
 
 use super::balance::Balance;
@@ -205,6 +206,7 @@ impl EventLoop {
             }
             self.ready.clear();
             self.push_log();
+            self.tell_others();
             for index in 0..self.flush.len() {
                 self.write(self.flush[index]);
             }
@@ -237,7 +239,7 @@ impl EventLoop {
         let timed = self.number == 0
             || self.ending_since_ms.is_some()
             || live.idle_ms_max > 0
-            || live.output_limit.soft_bytes > 0;
+            || self.worker.over_soft_limit;
         let patience_ms = if self.ending_since_ms.is_some() {
             50
         } else if self.number == 0 && self.has_beat() {
@@ -273,6 +275,7 @@ impl EventLoop {
                     Message::Moved(slot) => self.take_over(slot),
                     Message::GiveAway { one_in, busy_only, to } => self.give_away(one_in, busy_only, to),
                     Message::Done { token, id, errand } => self.errand_done(token, id, errand),
+                    Message::Inboxes(clients) => self.look_into_inboxes(&clients),
                     Message::Kill { token, id } => {
                         if let Some(Some(slot)) = self.slots.get_mut(token)
                             && slot.connection.client().card.id == id
@@ -416,7 +419,7 @@ impl EventLoop {
             }
         }
         if slot.connection.has_output() {
-            slot.connection.check_output_limit(&self.worker);
+            slot.connection.check_output_limit(&mut self.worker);
         }
         if slot.connection.is_finished(&self.worker) {
             self.close(token);
@@ -444,7 +447,7 @@ impl EventLoop {
         let Some(mut slot) = self.slots.get_mut(token).and_then(Option::take) else { return };
         // The socket is closed in a moment; the kernel forgets it then anyway.
         let _ = self.poll.registry().deregister(&mut slot.stream);
-        self.worker.server.clients.leave(slot.connection.client().card.id);
+        slot.connection.leave(&self.worker.server);
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
         self.free.push(token);
     }
@@ -482,11 +485,12 @@ impl EventLoop {
             }
         }
         let idle_ms_max = self.worker.live.idle_ms_max;
-        if idle_ms_max > 0 || self.worker.live.output_limit.soft_bytes > 0 {
+        if idle_ms_max > 0 || std::mem::take(&mut self.worker.over_soft_limit) {
             for token in 0..self.slots.len() {
                 if let Some(Some(slot)) = self.slots.get_mut(token) {
                     let active_ms = slot.connection.client().card.active_ms.load(Ordering::Relaxed);
-                    let idle = idle_ms_max > 0 && !slot.connection.is_waiting();
+                    let idle =
+                        idle_ms_max > 0 && !slot.connection.is_waiting() && !slot.connection.is_listening();
                     if idle && now_ms.saturating_sub(active_ms) > idle_ms_max {
                         tracing::debug!(client = %slot.connection.client().card.origin.address, "closing an idle client");
                         slot.connection.drop_now();

@@ -44,6 +44,8 @@ pub enum Message {
         /// What was done.
         errand: Box<Errand>,
     },
+    /// These clients, by place and number, have something in their inboxes.
+    Inboxes(Vec<(usize, u64)>),
     /// End this client, if it is still there.
     Kill {
         /// Its place.

@@ -3,6 +3,7 @@
 use sessile::{Access, Db, Key};
 use sessile_server::command::dispatch::for_each_key;
 use sessile_server::command::{self, Call, Command, KeyspaceCall, Random, Run, Settings, flags};
+use sessile_server::notify::{self, Event};
 use sessile_server::resp::{Protocol, Reply};
 use std::collections::HashMap;
 
@@ -18,8 +19,17 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::expire::COMMANDS,
         command::generic::COMMANDS,
         command::scan::COMMANDS,
+        command::set::COMMANDS,
+        command::set_algebra::COMMANDS,
+        command::set_pick::COMMANDS,
         command::hash::COMMANDS,
         command::hash_pick::COMMANDS,
+        command::list::COMMANDS,
+        command::list_move::COMMANDS,
+        command::sorted_set::COMMANDS,
+        command::sorted_set_algebra::COMMANDS,
+        command::sorted_set_pop::COMMANDS,
+        command::sorted_set_range::COMMANDS,
         command::object::COMMANDS,
         command::memory::COMMANDS,
     ]
@@ -35,6 +45,8 @@ pub struct InProcess {
     pub database: u8,
     reply: Reply,
     random: Random,
+    /// What the commands have noted, if the settings ask for it.
+    pub events: Vec<Event>,
     _directory: tempfile::TempDir,
 }
 
@@ -48,6 +60,7 @@ impl InProcess {
             database: 0,
             reply: Reply::new(Protocol::Resp2),
             random: Random::new(1),
+            events: Vec::new(),
             _directory: directory,
         }
     }
@@ -101,6 +114,9 @@ impl InProcess {
                 let write = row.flags & flags::WRITE != 0;
                 let access = if write { Access::Write } else { Access::Read };
                 let mut txn = self.db.begin(&keys, access, now_ms).expect("readable");
+                if self.settings.notify_events & notify::NEW != 0 {
+                    txn.note_creations();
+                }
                 let mut call = Call {
                     args,
                     keys: &keys,
@@ -112,15 +128,18 @@ impl InProcess {
                     events: Default::default(),
                     damaged: 0,
                 };
-                match row.run {
-                    Run::Blocking(blocking) => {
-                        if (blocking.attempt)(&mut call).map_err(error)? == command::Served::NotYet {
+                let result = match row.run {
+                    Run::Blocking(blocking) => (blocking.attempt)(&mut call).map(|served| {
+                        if served == command::Served::NotYet {
                             (blocking.expired)(call.reply);
                         }
-                    }
-                    Run::Data(run) => run(&mut call).map_err(error)?,
+                    }),
+                    Run::Data(run) => run(&mut call),
                     _ => unreachable!("matched above"),
-                }
+                };
+                call.note_creations();
+                self.events.extend(call.events.iter().cloned());
+                result.map_err(error)?;
                 assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
                 txn.commit();
             }
