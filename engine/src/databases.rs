@@ -41,7 +41,6 @@ impl DatabaseMap {
     }
 
     /// The logical number of a database of the index, for who tells of keys that nobody has named: the dead, and those that were scanned.
-    #[cfg_attr(not(test), expect(dead_code, reason = "observers of expiry are told of databases by it"))]
     pub(crate) fn logical(self, inner: u8) -> u8 {
         (0..DATABASES).find(|&logical| self.inner(logical) == inner).unwrap_or(inner)
     }

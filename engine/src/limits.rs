@@ -35,6 +35,10 @@ pub(crate) const TIMERS_PER_HOLD_MAX: usize = 256;
 
 /// Dead fields taken out of one hash in a go.
 pub(crate) const FIELDS_PRUNED_MAX: usize = 128;
+/// The same while somebody is told of each key that dies, which takes longer than its removal.
+pub(crate) const TIMERS_PER_OBSERVED_HOLD_MAX: usize = 32;
+/// Keys that are read from disk in one background step, to tell what happened to them.
+pub(crate) const COLD_KEYS_PER_STEP: usize = 128;
 
 /// Shards of the index; a power of two. Few enough that one wheel each costs little, many enough that threads rarely meet.
 pub(crate) const SHARDS_MIN: usize = 64;

@@ -25,6 +25,7 @@ use crate::limits::TIMERS_PER_HOLD_MAX;
 use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::object::{Form, Handle, Object, Packed, View, layout};
+use crate::observer::{Cold, Occurrence, Witness};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
 use crate::watch::Watched;
@@ -179,7 +180,7 @@ impl Weight {
 
 /// What one hold of the lock found dead.
 #[derive(Default)]
-pub(crate) struct Dead {
+pub(crate) struct Dead<'a> {
     /// To be freed after the lock.
     pub(crate) objects: Vec<Object>,
     /// The longest that one of them outlived its deadline while the database was open, in ms.
@@ -189,6 +190,8 @@ pub(crate) struct Dead {
     /// Deletions of those that the log takes to be alive, because it holds their deadline rounded up: a record to be appended before the
     /// lock is given back, or a crash would bring them to life again.
     pub(crate) record: Vec<u8>,
+    /// Who tells of them.
+    pub(crate) witness: Witness<'a>,
 }
 
 /// See the module's page.
@@ -579,7 +582,7 @@ impl Shard {
     }
 
     /// Removes what has died by `now_ms`, looking at no more than about `limit` timers. Whether there may be more.
-    pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead) -> bool {
+    pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead<'_>) -> bool {
         let mut fired = std::mem::take(&mut self.fired);
         fired.clear();
         let more = self.wheel.advance(now_ms, limit, &mut fired);
@@ -605,15 +608,23 @@ impl Shard {
         more
     }
 
-    fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead) {
-        let deadline_ms = self.table.get(place).deadline_ms;
+    fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead<'_>) {
+        let Entry { deadline_ms, hash, ref handle } = *self.table.get(place);
+        if dead.witness.is_wanted() && !dead.witness.tell(Occurrence::Expired, self.table.get(place)) {
+            // It is on disk: it goes when its key was read. None of those has a twin, whose timers are looked at again and again.
+            if let Some(location) = handle.location() {
+                self.table.get_mut(place).handle.set_timer(0);
+                dead.witness.cold.push(Cold::Dead { hash, location });
+                return;
+            }
+        }
         dead.lag_ms = dead.lag_ms.max(now_ms.saturating_sub(deadline_ms.max(dead.opened_ms)));
         dead.objects.push(self.bury(place, now_ms, &mut dead.record));
     }
 
     /// A timer does not say which of several entries with its hash it is for: all that are in its slot are looked at. One by one, an entry
     /// that is armed anew in a slot of the same number would be taken for the next.
-    fn expire_twins(&mut self, slot: u16, hash: u64, now_ms: u64, dead: &mut Dead) {
+    fn expire_twins(&mut self, slot: u16, hash: u64, now_ms: u64, dead: &mut Dead<'_>) {
         while let Some(place) = self.table.find(hash, |entry| entry.handle.timer() == slot) {
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {

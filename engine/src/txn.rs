@@ -12,6 +12,7 @@ mod extend;
 pub(crate) mod hash;
 mod install;
 pub(crate) mod list;
+mod observe;
 mod revoke;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
@@ -101,6 +102,8 @@ pub struct Txn<'db> {
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
+    /// The observer was told of keys that the transaction found dead.
+    told: bool,
     /// Which keys came into being, if that is asked for.
     created: Option<Vec<ChangedKey>>,
     /// How to take back what was done, if that is asked for.
@@ -193,6 +196,7 @@ impl<'db> Txn<'db> {
             cleared: Vec::new(),
             visitors: Vec::new(),
             changed: None,
+            told: false,
             created: None,
             journal: None,
             outcome: None,
@@ -616,11 +620,17 @@ impl<'db> Txn<'db> {
     /// Ends the transaction: the log position that must be [acknowledged](crate::Db::acknowledged) before anyone is told;
     /// [`Lsn::ZERO`] if nothing was changed. (Dropping a transaction ends it too: what it changed is changed, unless it was made
     /// [revocable](Self::make_revocable).)
-    pub fn commit(mut self) -> Lsn {
-        self.finish()
+    pub fn commit(self) -> Lsn {
+        self.commit_then(|_| {})
     }
 
-    fn finish(&mut self) -> Lsn {
+    /// As [`commit`](Self::commit), and calls `tell` with the position while the keys are still locked: what it tells of this transaction
+    /// comes before what is told of the next one over any of the keys. It must be quick, and must not use the database.
+    pub fn commit_then(mut self, tell: impl FnOnce(Lsn)) -> Lsn {
+        self.finish(tell)
+    }
+
+    fn finish(&mut self, tell: impl FnOnce(Lsn)) -> Lsn {
         // What was done stays.
         if let Some(journal) = self.journal.take() {
             self.garbage.extend(journal.into_garbage());
@@ -639,6 +649,7 @@ impl<'db> Txn<'db> {
         if !self.visitors.is_empty() {
             self.see_off();
         }
+        tell(lsn);
         self.shards.clear();
         let mut record = std::mem::take(&mut self.record);
         if record.capacity() <= RECORD_BYTES_KEPT {
@@ -652,6 +663,9 @@ impl<'db> Txn<'db> {
         if !self.cleared.is_empty() {
             self.inner.free_cleared(std::mem::take(&mut self.cleared));
         }
+        if self.told {
+            self.inner.observed.done();
+        }
         lsn
     }
 }
@@ -660,7 +674,7 @@ impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.shards.is_empty() {
             self.undo();
-            self.finish();
+            self.finish(|_| {});
         }
     }
 }

@@ -3,9 +3,11 @@
 //! A [`Client`] belongs to one connection on one event loop. Its [`ClientCard`] is shared, so that `CLIENT LIST` and `CLIENT KILL` work
 //! across loops; the connection brings the card up to date once per read, with plain stores, never with a lock.
 
+use crate::blocked::Place;
 use crate::pubsub::Subscriptions;
 use crate::push::Inbox;
 use crate::server::Server;
+use crate::tracking::{Tracked, modes};
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::collections::BTreeMap;
@@ -45,6 +47,10 @@ pub struct Client {
     pub no_touch: bool,
     /// The command it last ran (its number in the table).
     pub last_command: u16,
+    /// What it runs must not wait: it is part of a transaction.
+    pub may_not_wait: bool,
+    /// Its place among those who wait, while it tries again.
+    pub place: Option<Place>,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
     /// How many bytes of what the command being executed wrote are no reply but something to be told in any case.
@@ -52,6 +58,8 @@ pub struct Client {
     /// Whether it is told things other than messages without having asked (`MONITOR`, invalidations), and so must take them.
     pub listens: bool,
     subscriptions: Option<Box<Subscriptions>>,
+    /// Prefixes of the keys that it tracks, in order, if it does so by prefix.
+    pub prefixes: Vec<Box<[u8]>>,
 }
 
 /// What who listens to nothing listens to.
@@ -70,10 +78,13 @@ impl Client {
             no_evict: false,
             no_touch: false,
             last_command: ClientCard::NO_COMMAND,
+            may_not_wait: false,
+            place: None,
             last_lsn: Lsn::ZERO,
             told_bytes: 0,
             listens: false,
             subscriptions: None,
+            prefixes: Vec::new(),
         }
     }
 
@@ -96,6 +107,11 @@ impl Client {
     pub fn stop_listening(&mut self, server: &Server) {
         if let Some(mut subscriptions) = self.subscriptions.take() {
             server.pubsub.unsubscribe_all(&mut subscriptions, &self.card);
+        }
+        server.monitors.leave(&self.card);
+        if self.card.tracked.is_on() {
+            server.tracking.end(self);
+            server.update_observing();
         }
     }
 
@@ -175,6 +191,8 @@ pub struct ClientCard {
     pub no_evict: AtomicBool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: AtomicBool,
+    /// Whether it waits: for an element, for time, for the end of a pause.
+    pub blocked: AtomicBool,
     /// Bytes of unfinished requests held.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies held.
@@ -185,6 +203,8 @@ pub struct ClientCard {
     pub patterns: AtomicUsize,
     /// Shard channels.
     pub shard_channels: AtomicUsize,
+    /// Whether it is shown every command (`MONITOR`).
+    pub monitors: AtomicBool,
     /// Commands run.
     pub commands: AtomicU64,
     /// Somebody asked for its end; its loop sees to it.
@@ -193,6 +213,8 @@ pub struct ClientCard {
     pub overrun: AtomicBool,
     /// What it is told without having asked.
     pub inbox: Inbox,
+    /// What it tracks.
+    pub tracked: Tracked,
 }
 
 impl ClientCard {
@@ -213,15 +235,18 @@ impl ClientCard {
             closing: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             reply_bytes: AtomicUsize::new(0),
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             shard_channels: AtomicUsize::new(0),
+            monitors: AtomicBool::new(false),
             commands: AtomicU64::new(0),
             killed: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
             inbox: Inbox::default(),
+            tracked: Tracked::default(),
         }
     }
 
@@ -238,7 +263,12 @@ impl ClientCard {
         let names = self.names.lock().clone();
         let mut flags = String::new();
         for (set, letter) in [
+            (self.monitors.load(Ordering::Relaxed), 'O'),
             (self.is_subscriber(), 'P'),
+            (self.blocked.load(Ordering::Relaxed), 'b'),
+            (self.tracked.is_on(), 't'),
+            (self.tracked.has(modes::BROKEN), 'R'),
+            (self.tracked.has(modes::BROADCAST), 'B'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),
             (self.no_evict.load(Ordering::Relaxed), 'e'),
@@ -262,7 +292,7 @@ impl ClientCard {
         line.extend_from_slice(&names.name);
         let _ = write!(
             line,
-            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir=-1 resp={} lib-name=",
+            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir={} resp={} lib-name=",
             now_ms.saturating_sub(self.connected_ms) / 1000,
             now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
             self.database.load(Ordering::Relaxed),
@@ -271,6 +301,7 @@ impl ClientCard {
             self.shard_channels.load(Ordering::Relaxed),
             query + reply + size_of::<ClientCard>() + size_of::<Client>(),
             if reply > 0 { "rw" } else { "r" },
+            if self.tracked.is_on() { self.tracked.redirect() as i64 } else { -1 },
             if self.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         );
         line.extend_from_slice(&names.library);
@@ -307,6 +338,11 @@ impl Clients {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// The one with this number.
+    pub fn get(&self, id: u64) -> Option<Arc<ClientCard>> {
+        self.cards.lock().get(&id).map(Arc::clone)
     }
 
     /// All of them, oldest first.

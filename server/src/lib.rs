@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blocked;
 pub mod client;
 pub mod command;
 pub mod command_line;
@@ -12,12 +13,16 @@ pub mod connection;
 pub mod errand;
 pub mod inspect;
 pub mod log;
+pub mod monitor;
 pub mod net;
 pub mod notify;
+pub mod observer;
+pub mod pause;
 pub mod process;
 pub mod pubsub;
 pub mod push;
 pub mod resp;
 pub mod serve;
 pub mod server;
+pub mod tracking;
 pub mod worker;

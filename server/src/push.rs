@@ -16,9 +16,8 @@
 //! [`Connection::take_pushes`]: crate::connection::Connection::take_pushes
 
 use crate::client::ClientCard;
-use crate::net::Message;
+use crate::net::{Loops, Message};
 use crate::resp::{Protocol, Reply};
-use crate::server::Server;
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ const POSTED_OVERHEAD_BYTES: usize = size_of::<Posted>();
 pub enum Push {
     /// An array as RESP2 has it, whose elements read the same in both protocols. RESP3 has it as a push.
     Array(Arc<[u8]>),
-    /// The same bytes in both protocols.
+    /// The same bytes in both protocols, for whoever wants replies (`CLIENT REPLY`).
     Plain(Arc<[u8]>),
     /// Different bytes in each; none at all where they are empty.
     Each {
@@ -86,6 +85,8 @@ pub struct Posted {
     pub push: Push,
     /// It is told once this position of the log is acknowledged: nobody hears of a write that a crash can take back.
     pub lsn: Lsn,
+    /// It must not come before the reply to a command that was being executed when it was posted.
+    pub behind: bool,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +117,16 @@ impl Inbox {
         std::mem::take(&mut state.posted)
     }
 
+    /// As [`take`](Self::take), but leaves what must come behind a reply.
+    pub fn take_ahead(&self) -> Vec<Posted> {
+        let mut state = self.state.lock();
+        let (behind, ahead) = std::mem::take(&mut state.posted).into_iter().partition(|posted| posted.behind);
+        state.posted = behind;
+        state.bytes = state.posted.iter().map(|posted| posted.push.bytes() + POSTED_OVERHEAD_BYTES).sum();
+        self.filled.store(!state.posted.is_empty(), Ordering::Relaxed);
+        ahead
+    }
+
     /// Adds one; whether it was empty. `None` if that would make it hold more than so many bytes: then it holds nothing any more.
     fn add(&self, posted: Posted, bytes_max: usize) -> Option<bool> {
         let mut state = self.state.lock();
@@ -141,6 +152,15 @@ impl Signals {
     /// Posts `push` to a client, to be told once `lsn` is acknowledged. An inbox holds `bytes_max` at most (0: any number): a client
     /// that is told more than it takes is ended.
     pub fn post(&mut self, card: &ClientCard, push: &Push, lsn: Lsn, bytes_max: usize) {
+        self.add(card, Posted { push: push.clone(), lsn, behind: false }, bytes_max);
+    }
+
+    /// As [`post`](Self::post), but what is posted to a client whose command is just being executed comes behind its reply.
+    pub fn post_behind(&mut self, card: &ClientCard, push: &Push, lsn: Lsn, bytes_max: usize) {
+        self.add(card, Posted { push: push.clone(), lsn, behind: true }, bytes_max);
+    }
+
+    fn add(&mut self, card: &ClientCard, posted: Posted, bytes_max: usize) {
         let room = match bytes_max {
             0 => usize::MAX,
             bytes => bytes.saturating_sub(card.reply_bytes.load(Ordering::Relaxed)),
@@ -148,7 +168,7 @@ impl Signals {
         if card.killed.load(Ordering::Relaxed) {
             return;
         }
-        match card.inbox.add(Posted { push: push.clone(), lsn }, room) {
+        match card.inbox.add(posted, room) {
             Some(false) => return,
             Some(true) => {}
             None => {
@@ -159,8 +179,8 @@ impl Signals {
         self.tell(card);
     }
 
-    /// Has the client's loop look at it.
-    fn tell(&mut self, card: &ClientCard) {
+    /// Has the client's loop look at it: it takes what is in the inbox, and goes on if its wait is over.
+    pub fn tell(&mut self, card: &ClientCard) {
         // One that is on its way between loops, or gone, is looked at when it arrives, or never.
         let Some((number, token)) = *card.place.lock() else { return };
         if self.by_loop.len() <= number {
@@ -181,11 +201,11 @@ impl Signals {
     }
 
     /// Tells the loops: one message and one wake each.
-    pub fn send(&mut self, server: &Server) {
+    pub fn send(&mut self, loops: &Loops) {
         if !std::mem::take(&mut self.any) {
             return;
         }
-        let Some(loops) = server.loops.get() else { return };
+        let Some(loops) = loops.get() else { return };
         for (handle, tokens) in loops.iter().zip(&mut self.by_loop) {
             if !tokens.is_empty() {
                 handle.send(Message::Inboxes(std::mem::take(tokens)));
@@ -199,7 +219,7 @@ mod tests {
     use super::*;
 
     fn posted(text: &[u8]) -> Posted {
-        Posted { push: Push::Plain(text.into()), lsn: Lsn::ZERO }
+        Posted { push: Push::Plain(text.into()), lsn: Lsn::ZERO, behind: false }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::command::table::table;
 use crate::config::Live;
 use crate::push::Signals;
 use crate::server::Server;
+use crate::tracking::Broadcasts;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -130,6 +131,8 @@ pub struct Worker {
     pub wrote: bool,
     /// Clients that were told something in this turn.
     pub signals: Signals,
+    /// Keys changed in this turn that are to be broadcast to those who track them.
+    pub broadcasts: Broadcasts,
     /// A connection was found over its soft limit of output: time may end it.
     pub over_soft_limit: bool,
     spare_buffers: Vec<Vec<u8>>,
@@ -152,6 +155,7 @@ impl Worker {
             now_ms,
             wrote: false,
             signals: Signals::default(),
+            broadcasts: Broadcasts::default(),
             over_soft_limit: false,
             spare_buffers: Vec::new(),
         }

@@ -99,7 +99,7 @@ impl Shard {
     }
 
     /// As [`prune`](Self::prune), for the wheel.
-    pub(super) fn prune_due(&mut self, place: Place, now_ms: u64, dead: &mut Dead) {
+    pub(super) fn prune_due(&mut self, place: Place, now_ms: u64, dead: &mut Dead<'_>) {
         let (_, old) = self.prune(place, now_ms, FIELDS_PRUNED_MAX);
         dead.objects.extend(old);
     }

@@ -42,12 +42,15 @@ impl Txn<'_> {
         if keys.iter().any(|key| !self.inner.is_current(key)) {
             return Ok(Extended::Contended);
         }
-        if !self.wants_bring() {
+        if self.is_private() {
             return Ok(Extended::Ready);
         }
         // What it buries has happened, whatever becomes of the transaction: it comes before what can be taken back.
         let record = std::mem::take(&mut self.record);
-        let brought = self.bring(keys, None);
+        if self.inner.observed.is_on() {
+            self.bury_dead(keys);
+        }
+        let brought = if self.wants_bring() { self.bring(keys, None) } else { Ok(None) };
         let buried = std::mem::replace(&mut self.record, record);
         if !buried.is_empty() {
             debug_assert!(self.access != Access::Read, "a reader buries nobody");

@@ -118,7 +118,7 @@ impl Txn<'_> {
     pub fn roll_back(mut self) {
         assert!(self.journal.is_some(), "only a revocable transaction is rolled back");
         self.undo();
-        self.finish();
+        self.finish(|_| {});
     }
 
     /// Undoes everything that the journal has.

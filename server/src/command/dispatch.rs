@@ -4,15 +4,23 @@
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
 use super::table::{Entry, table};
-use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
+use super::{
+    Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
+    Timeout, flags,
+};
+use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
+use crate::monitor::Source;
 use crate::notify::{self, Events};
 use crate::resp::{Protocol, Reply};
+use crate::tracking::Outlet;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// One command of this many is timed.
 const TIMED_EVERY: u64 = 64;
@@ -49,6 +57,8 @@ pub struct ServerCall<'a> {
     brought: Option<Box<Errand>>,
     /// What it needs first; then nothing that it has written counts.
     wanted: Option<Box<Errand>>,
+    /// What it waits for; then nothing that it has written counts either.
+    wait: Option<Wait>,
 }
 
 impl ServerCall<'_> {
@@ -68,6 +78,16 @@ impl ServerCall<'_> {
         self.wanted = Some(Box::new(Errand::Checkpoint(Checkpoint::new(&self.worker.server.db))));
         None
     }
+
+    /// Has the client wait, and nothing that the command has written count; false if it may not wait here.
+    pub fn wait_for(&mut self, awaited: Awaited, timeout: Timeout) -> bool {
+        if self.client.may_not_wait {
+            return false;
+        }
+        let deadline_ms = timeout.deadline_ms(self.worker.now_ms);
+        self.wait = Some(self.worker.server.blocked.wait(&self.client.card, awaited, deadline_ms, None));
+        true
+    }
 }
 
 /// What became of a command.
@@ -79,6 +99,10 @@ pub enum Outcome {
     Busy,
     /// It needs this first: nothing was done; run it, and execute the same request again with it.
     Away(Box<Errand>),
+    /// It waits: nothing was done. The wait says what its reply is.
+    Waits(Wait),
+    /// Clients are paused: nothing was done; try again when they are not.
+    Postponed,
 }
 
 /// Runs one request. `brought` is the errand that the same request has asked for before, done; it is taken if the request came as far as to
@@ -157,6 +181,13 @@ pub fn execute(
         refuse(worker, reply, Some(entry), text.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
+    if client.listens && client.card.monitors.load(Ordering::Relaxed) && touches_keyspace(entry.command) {
+        refuse(worker, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
+        return Outcome::Done(Lsn::ZERO);
+    }
+    if worker.server.pause.stops(entry.command, false, worker.now_ms) {
+        return Outcome::Postponed;
+    }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
@@ -164,6 +195,7 @@ pub fn execute(
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
                 Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
+                Ran::Waits(wait) => return Outcome::Waits(wait),
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -183,16 +215,25 @@ pub fn execute(
             } else if matches!(entry.command.run, Run::Walk(_)) && server.db.has_cold() {
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
             } else {
-                let result = run(&mut call);
-                (result, call.lsn)
+                let (result, lsn) = (run(&mut call), call.lsn);
+                if worker.server.tracking.is_on() && matches!(entry.command.name, "flushall" | "flushdb") {
+                    let bytes_max = worker.live.pushed_bytes_max();
+                    worker.server.tracking.flush(&mut worker.signals, bytes_max);
+                }
+                (result, lsn)
             }
         }
         Run::Server(run) => {
-            let mut call = ServerCall { args, client, worker, reply, brought: brought.take(), wanted: None };
+            let mut call =
+                ServerCall { args, client, worker, reply, brought: brought.take(), wanted: None, wait: None };
             let result = run(&mut call);
             if let Some(errand) = call.wanted {
                 reply.truncate(start);
                 return Outcome::Away(errand);
+            }
+            if let Some(wait) = call.wait {
+                reply.truncate(start);
+                return Outcome::Waits(wait);
             }
             (result, Lsn::ZERO)
         }
@@ -211,11 +252,21 @@ pub fn execute(
             figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
         }
     }
+    client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    if client.card.inbox.is_filled() {
-        return Outcome::Done(lsn.max(tell_first(client, reply, start)));
+    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    // What is posted from here on comes after the reply.
+    if !worker.server.monitors.is_empty() {
+        worker.server.monitors.show(
+            entry.command,
+            args,
+            Source::Client(client),
+            worker.server.db.now_us(),
+            &mut worker.signals,
+            worker.live.pushed_bytes_max(),
+        );
     }
-    Outcome::Done(lsn)
+    Outcome::Done(lsn.max(told))
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
@@ -223,7 +274,7 @@ pub fn execute(
 fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
     let mut last = Lsn::ZERO;
     let written = reply.bytes_mut().split_off(start);
-    for posted in client.card.inbox.take() {
+    for posted in client.card.inbox.take_ahead() {
         posted.push.write(reply);
         last = last.max(posted.lsn);
     }
@@ -238,13 +289,15 @@ enum Ran {
     Done(CommandResult, Lsn),
     /// It needs these values.
     Cold(Fetch),
+    /// There is nothing for it yet.
+    Waits(Wait),
 }
 
 fn run_data(
     worker: &mut Worker,
-    client: &Client,
+    client: &mut Client,
     reply: &mut Reply,
-    command: &Command,
+    command: &'static Command,
     access: Access,
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
@@ -286,6 +339,12 @@ fn run_data(
     if worker.live.settings.notify_events & notify::NEW != 0 {
         txn.note_creations();
     }
+    // To be asked while the shards are locked; see `blocked` and `tracking`.
+    let others = (&worker.server.blocked, &worker.server.tracking);
+    let concerns = access != Access::Read && (others.0.may_await(&keys) || others.1.is_on());
+    if concerns {
+        txn.note_changes();
+    }
     let mut call = Call {
         args,
         keys: &keys,
@@ -301,9 +360,24 @@ fn run_data(
         Run::Data(run) => run(&mut call),
         Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) => {
+            Ok(Served::NotYet) if client.may_not_wait => {
                 (blocking.expired)(call.reply);
                 Ok(())
+            }
+            // Under the locks; see `blocked`.
+            Ok(Served::NotYet) => {
+                match wait_for_element(
+                    &worker.server.blocked,
+                    worker.now_ms,
+                    client,
+                    command,
+                    blocking,
+                    args,
+                    call.reply.protocol(),
+                ) {
+                    Ok(wait) => return Ran::Waits(wait),
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error),
         },
@@ -312,6 +386,7 @@ fn run_data(
         }
     };
     call.note_creations();
+    let events = std::mem::take(&mut call.events);
     let Lookups { hits, misses } = call.lookups;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));
@@ -319,8 +394,50 @@ fn run_data(
     if misses > 0 {
         worker.figures.misses.add(u64::from(misses));
     }
+    if client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
+        let mut outlet = Outlet {
+            signals: &mut worker.signals,
+            broadcasts: &mut worker.broadcasts,
+            bytes_max: worker.live.pushed_bytes_max(),
+        };
+        let read = keys.iter().map(|key| key.bytes());
+        worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
+    }
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    Ran::Done(result, txn.commit().max(deleted))
+    let lsn = if concerns {
+        let outlet = Outlet {
+            signals: &mut worker.signals,
+            broadcasts: &mut worker.broadcasts,
+            bytes_max: worker.live.pushed_bytes_max(),
+        };
+        let changer = Some(client.card.id);
+        Service::new(&worker.server, &worker.live, &mut worker.random, outlet, changer)
+            .conclude(txn, &keys, events)
+    } else {
+        txn.commit_then(|lsn| {
+            if !events.is_empty() {
+                events.publish_for(&worker.server.pubsub, &worker.live, lsn, &mut worker.signals);
+            }
+        })
+    };
+    Ran::Done(result, lsn.max(deleted))
+}
+
+/// Has a client wait whose command has found nothing.
+fn wait_for_element(
+    blocked: &Arc<Blocked>,
+    now_ms: u64,
+    client: &mut Client,
+    command: &'static Command,
+    blocking: Blocking,
+    args: &[&[u8]],
+    protocol: Protocol,
+) -> Result<Wait, CommandError> {
+    let timeout = (blocking.timeout)(args)?;
+    let place = client.place.take();
+    let deadline_ms = place.map_or_else(|| timeout.deadline_ms(now_ms), |place| place.deadline_ms);
+    let request = Request::new(command, blocking, args, client.database, protocol);
+    Ok(blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place))
 }
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
@@ -361,7 +478,18 @@ pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn 
     }
 }
 
-fn access_of(command: &Command) -> Access {
+/// Whether a command reads or writes keys, or may do so, or tells others something: what Redis refuses to replicas, which are what it takes
+/// the clients for that are shown every command.
+fn touches_keyspace(command: &Command) -> bool {
+    command.flags & (flags::WRITE | flags::READONLY) != 0
+        || matches!(
+            command.name,
+            "publish" | "spublish" | "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro"
+        )
+}
+
+/// What a command does to the data.
+pub(crate) fn access_of(command: &Command) -> Access {
     if command.flags & flags::WRITE == 0 {
         Access::Read
     } else if command.flags & flags::DENYOOM == 0 {

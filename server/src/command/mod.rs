@@ -10,6 +10,7 @@ mod args;
 pub mod bit;
 pub mod bitfield;
 pub mod client;
+mod client_tracking;
 pub mod command_command;
 pub mod config_command;
 pub mod connection;
@@ -47,6 +48,7 @@ pub mod sorted_set_pop;
 pub mod sorted_set_range;
 pub mod string;
 pub mod table;
+pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
@@ -204,6 +206,16 @@ pub enum Timeout {
     Never,
     /// So many milliseconds at most; at least one.
     Ms(u64),
+}
+
+impl Timeout {
+    /// When it is up for a command that runs at `now_ms`.
+    pub fn deadline_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Timeout::Never => None,
+            Timeout::Ms(ms) => Some(now_ms.saturating_add(ms)),
+        }
+    }
 }
 
 /// How often a read found its key, and how often not.

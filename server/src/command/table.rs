@@ -36,6 +36,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_pop::COMMANDS,
     super::sorted_set_range::COMMANDS,
     super::string::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
 /// Slots of the hash table; a power of two, several times the number of commands.

@@ -1,5 +1,6 @@
 //! What a directive is: its name, what values it takes and how they are written. Knows nothing of what the values do.
 
+use crate::notify;
 use crate::resp::parse_integer;
 use std::borrow::Cow;
 
@@ -60,6 +61,8 @@ pub enum Kind {
     Words,
     /// Pairs of seconds and changes; may be given repeatedly.
     SavePoints,
+    /// Letters of classes of keyspace events.
+    EventClasses,
     /// Client class, hard limit, soft limit, soft seconds; may be given repeatedly.
     OutputLimits,
 }
@@ -120,6 +123,9 @@ impl Kind {
                     });
                 if valid { Ok(words.join(" ")) } else { Err("Invalid save parameters".into()) }
             }
+            Kind::EventClasses => notify::parse(word)
+                .map(notify::letters)
+                .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             Kind::OutputLimits => merge_output_limits(words, current),
         }
     }

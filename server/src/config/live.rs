@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::command::Settings;
+use crate::notify;
 use sessile::{Db, Durability, Eviction, Options};
 use std::time::Duration;
 
@@ -110,6 +111,11 @@ impl StorageLimits {
     }
 }
 
+/// The classes of events that are published anywhere.
+fn published(flags: u32) -> u32 {
+    if flags & (notify::KEYSPACE | notify::KEYEVENT) == 0 { 0 } else { flags }
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -127,6 +133,8 @@ pub struct Live {
     pub idle_ms_max: u64,
     /// `tcp-keepalive`; 0 is none.
     pub keepalive_seconds: u64,
+    /// `tracking-table-max-keys`; 0 is any number.
+    pub tracking_keys_max: usize,
     /// `client-query-buffer-limit`.
     pub query_bytes_max: usize,
     /// `client-output-buffer-limit` of ordinary clients.
@@ -175,7 +183,7 @@ impl Live {
                 set_max_intset_entries: size("set-max-intset-entries"),
                 zset_max_listpack_entries: size("zset-max-listpack-entries"),
                 zset_max_listpack_value: size("zset-max-listpack-value"),
-                notify_events: 0,
+                notify_events: published(notify::parse(config.get("notify-keyspace-events")).unwrap_or(0)),
             },
             storage: StorageLimits::from_config(config),
             password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
@@ -183,6 +191,7 @@ impl Live {
             clients_max: size("maxclients"),
             idle_ms_max: number("timeout") * 1000,
             keepalive_seconds: number("tcp-keepalive"),
+            tracking_keys_max: size("tracking-table-max-keys"),
             query_bytes_max: size("client-query-buffer-limit"),
             output_limit: limit("normal"),
             pubsub_output_limit: limit("pubsub"),

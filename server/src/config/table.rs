@@ -71,6 +71,13 @@ pub const DIRECTIVES: &[Directive] = &[
     used("tcp-backlog", integer(0, INT), "511", false, "length of the queue of connections to be accepted"),
     used("tcp-keepalive", integer(0, INT), "300", true, "seconds between TCP keep-alives; 0 for none"),
     used(
+        "tracking-table-max-keys",
+        integer(0, LONG),
+        "1000000",
+        true,
+        "keys that are remembered for clients that track what they read (0: any number)",
+    ),
+    used(
         "timeout",
         integer(0, INT),
         "0",
@@ -160,6 +167,13 @@ pub const DIRECTIVES: &[Directive] = &[
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
         true,
         "replies held for a client before it is disconnected: class, hard limit, soft limit, seconds over the soft limit; without one, a client that takes no replies is not executed for",
+    ),
+    used(
+        "notify-keyspace-events",
+        Kind::EventClasses,
+        "",
+        true,
+        "which events of keys are published: K by key, E by event, and classes of events (g$lshzxetdmn, A for most)",
     ),
     used(
         "loglevel",
@@ -326,8 +340,6 @@ pub const DIRECTIVES: &[Directive] = &[
         true,
         "there is no latency tracking yet",
     ),
-    ignored("notify-keyspace-events", Kind::Text, "", true, "there are no keyspace notifications yet"),
-    ignored("tracking-table-max-keys", integer(0, LONG), "1000000", true, "there is no client tracking yet"),
     ignored("acllog-max-len", integer(0, LONG), "128", true, "there is one user, default"),
     ignored("aclfile", Kind::Text, "", false, "there is one user, default"),
     ignored(

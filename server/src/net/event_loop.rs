@@ -8,6 +8,7 @@ mod accepting;
 mod errands;
 mod inboxes;
 mod moving;
+mod waiting;
 
 use super::balance::Balance;
 use super::disk_threads::DiskThreads;
@@ -20,10 +21,12 @@ use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
 use parking_lot::Mutex;
 use sessile_wal::{Clock, SystemClock};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+use waiting::set_timer;
 
 /// Bytes that one read takes at most. A client that sends more has its turn again after the others.
 const READ_BYTES: usize = 64 * 1024;
@@ -59,6 +62,12 @@ pub struct Slot {
     to_flush: bool,
     /// In the list of what waits for the log.
     in_parked: bool,
+    /// What the loop's list of waits has it down for, ms since the epoch.
+    timer_ms: Option<u64>,
+    /// In the list of what waits for the end of a pause.
+    in_postponed: bool,
+    /// In the list of what waits for the log to be synced.
+    in_syncing: bool,
 }
 
 /// See the module's page.
@@ -80,6 +89,12 @@ pub struct EventLoop {
     flush: Vec<usize>,
     /// Connections with replies that wait for the log.
     parked: Vec<usize>,
+    /// Connections whose clients wait for a limited time, by when it is up.
+    timers: BTreeSet<(u64, usize)>,
+    /// Connections that a pause has stopped.
+    postponed: Vec<usize>,
+    /// Connections whose clients wait for the log to be synced.
+    syncing: Vec<usize>,
     listeners: Vec<Listener>,
     /// Somebody waits to be accepted.
     accept_again: bool,
@@ -125,6 +140,9 @@ impl EventLoop {
             again: Vec::new(),
             flush: Vec::new(),
             parked: Vec::new(),
+            timers: BTreeSet::new(),
+            postponed: Vec::new(),
+            syncing: Vec::new(),
             listeners: Vec::new(),
             accept_again: false,
             accept_failed: false,
@@ -201,6 +219,7 @@ impl EventLoop {
                     }
                 }
             }
+            self.look_at_waits();
             for index in 0..self.ready.len() {
                 self.read(self.ready[index]);
             }
@@ -235,6 +254,15 @@ impl EventLoop {
             );
             return Some(Duration::from_millis(if all_paused { PAUSE_MS } else { 0 }));
         }
+        let beat = self.patience_between_beats();
+        match self.until_next_timer() {
+            Some(until) => Some(beat.map_or(until, |beat| beat.min(until))),
+            None => beat,
+        }
+    }
+
+    /// How long to sleep at most between looks at what only time changes.
+    fn patience_between_beats(&self) -> Option<Duration> {
         let live = &self.worker.live;
         let timed = self.number == 0
             || self.ending_since_ms.is_some()
@@ -290,6 +318,9 @@ impl EventLoop {
         self.worker.begin_batch();
         if !self.parked.is_empty() {
             self.unpark();
+        }
+        if !self.syncing.is_empty() {
+            self.look_at_syncs();
         }
     }
 
@@ -360,6 +391,10 @@ impl EventLoop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => slot.connection.drop_now(),
             }
+        }
+        if slot.read_closed && slot.connection.is_blocked() && !slot.connection.wants_input(&self.worker) {
+            // It is read no further; that it has gone is known anyway.
+            slot.connection.drop_now();
         }
         self.send_errand(token);
         self.queue_flush(token);
@@ -441,10 +476,12 @@ impl EventLoop {
                 self.handle.wake();
             }
         }
+        self.enter_waits(token);
     }
 
     fn close(&mut self, token: usize) {
         let Some(mut slot) = self.slots.get_mut(token).and_then(Option::take) else { return };
+        set_timer(&mut self.timers, token, &mut slot.timer_ms, None);
         // The socket is closed in a moment; the kernel forgets it then anyway.
         let _ = self.poll.registry().deregister(&mut slot.stream);
         slot.connection.leave(&self.worker.server);
@@ -454,7 +491,7 @@ impl EventLoop {
 
     /// What only time changes.
     fn tick(&mut self) {
-        if self.patience().is_none() && !self.worker.server.is_shutting_down() {
+        if self.patience_between_beats().is_none() && !self.worker.server.is_shutting_down() {
             return;
         }
         let now_ms = self.worker.server.db.now_ms();

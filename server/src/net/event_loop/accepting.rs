@@ -123,6 +123,9 @@ impl EventLoop {
             queued: false,
             to_flush: false,
             in_parked: false,
+            timer_ms: None,
+            in_postponed: false,
+            in_syncing: false,
         }));
     }
 }

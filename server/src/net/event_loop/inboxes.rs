@@ -7,12 +7,17 @@ impl EventLoop {
     /// Hands over what this turn's commands had to tell: to this loop's clients directly, to others' by one message a loop. Comes after the
     /// log was pushed, so that most of what they are told needs to wait for nothing.
     pub(super) fn tell_others(&mut self) {
-        if self.worker.signals.is_empty() {
+        let worker = &mut self.worker;
+        if !worker.broadcasts.is_empty() {
+            let bytes_max = worker.live.pushed_bytes_max();
+            worker.server.tracking.broadcast(&mut worker.broadcasts, &mut worker.signals, bytes_max);
+        }
+        if worker.signals.is_empty() {
             return;
         }
         let own = self.worker.signals.take_own(self.number);
         self.look_into_inboxes(&own);
-        self.worker.signals.send(&self.worker.server);
+        self.worker.signals.send(&self.worker.server.loops);
     }
 
     /// These clients, by place and number, have something in their inboxes.

@@ -106,6 +106,8 @@ impl EventLoop {
         slot.queued = true;
         slot.to_flush = false;
         slot.in_parked = false;
+        slot.in_postponed = false;
+        slot.in_syncing = false;
         self.slots[token] = Some(slot);
         self.ready.push(token);
     }
