@@ -16,6 +16,8 @@ pub mod net;
 pub mod notify;
 pub mod process;
 pub mod resp;
+#[cfg(feature = "scripting")]
+pub mod scripting;
 pub mod serve;
 pub mod server;
 pub mod worker;
