@@ -35,9 +35,15 @@ impl Db {
     ) -> Result<R, Error> {
         within("key", key.len(), KEY_BYTES_MAX)?;
         within("value", value_bytes, VALUE_BYTES_MAX)?;
-        let key = self.own_key(key);
-        self.inner.admit(key.bytes.len() + value_bytes + RECORD_OVERHEAD, access)?;
-        let mut txn = self.begin(std::slice::from_ref(&key), access, self.now_ms())?;
+        self.inner.admit(key.len() + value_bytes + RECORD_OVERHEAD, access)?;
+        let bytes = key;
+        let (key, mut txn) = loop {
+            let key = self.own_key(bytes);
+            match self.begin(std::slice::from_ref(&key), access, self.now_ms()) {
+                Err(Error::DatabasesSwapped) => {}
+                begun => break (key, begun?),
+            }
+        };
         let result = run(&mut txn, &key);
         self.inner.acknowledge(txn.commit())?;
         Ok(result)
@@ -45,9 +51,13 @@ impl Db {
 
     #[inline]
     fn read<R>(&self, key: &[u8], run: impl FnOnce(&Txn<'_>, &Key<'_>) -> R) -> Result<R, Error> {
-        let key = self.own_key(key);
-        let txn = self.begin(std::slice::from_ref(&key), Access::Read, self.now_ms())?;
-        Ok(run(&txn, &key))
+        loop {
+            let key = self.own_key(key);
+            match self.begin(std::slice::from_ref(&key), Access::Read, self.now_ms()) {
+                Err(Error::DatabasesSwapped) => {}
+                begun => return Ok(run(&begun?, &key)),
+            }
+        }
     }
 
     /// The value of a key, or `None` if there is none (or no longer).
@@ -152,6 +162,9 @@ impl Db {
             Err(error) => return Err(error),
         }
         let mut txn = Txn::begin(&self.inner, std::slice::from_ref(key), Access::Delete, self.now_ms());
+        if !self.inner.is_current(key) {
+            return Err(Error::DatabasesSwapped);
+        }
         let removed = txn.remove_damaged(key, location, &segment);
         let lsn = txn.commit();
         Ok(removed.then_some(lsn))
@@ -246,12 +259,17 @@ impl Db {
         keys: &[&[u8]],
         run: impl FnOnce(&mut Txn<'_>, &[Key<'_>]) -> R,
     ) -> Result<R, Error> {
-        let keys: Vec<Key<'_>> = keys.iter().map(|key| self.own_key(key)).collect();
-        for key in &keys {
-            within("key", key.bytes.len(), KEY_BYTES_MAX)?;
+        for key in keys {
+            within("key", key.len(), KEY_BYTES_MAX)?;
         }
         self.inner.admit(RECORD_OVERHEAD * keys.len(), Access::Write)?;
-        let mut txn = self.begin(&keys, Access::Write, self.now_ms())?;
+        let (keys, mut txn) = loop {
+            let keys: Vec<Key<'_>> = keys.iter().map(|key| self.own_key(key)).collect();
+            match self.begin(&keys, Access::Write, self.now_ms()) {
+                Err(Error::DatabasesSwapped) => {}
+                begun => break (keys, begun?),
+            }
+        };
         let result = run(&mut txn, &keys);
         self.inner.acknowledge(txn.commit())?;
         Ok(result)

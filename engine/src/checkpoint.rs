@@ -6,6 +6,7 @@
 //! them, and the manifest before anything that the last one needs is given up. A checkpoint that fails changes nothing.
 
 use crate::Error;
+use crate::databases::DatabaseMap;
 use crate::db::Inner;
 use crate::dictionary::Dictionary;
 use crate::idle;
@@ -50,6 +51,8 @@ pub(crate) struct Checkpoint {
     log_from: Lsn,
     /// The last cut.
     log_reached: Lsn,
+    /// The map of databases, and the log's end when it was looked at.
+    databases: (DatabaseMap, Lsn),
     shard: usize,
     /// Of the shard that is being collected, sorted.
     tombstones: Vec<u64>,
@@ -101,6 +104,7 @@ impl Checkpoint {
             now_ms,
             log_from,
             log_reached: log_from,
+            databases: (DatabaseMap::IDENTITY, Lsn::ZERO),
             shard: 0,
             tombstones: Vec::new(),
             next: None,
@@ -154,6 +158,11 @@ impl Checkpoint {
                 self.phase = Phase::Log;
             }
             Phase::Log => {
+                // Which database is which changes with all shards locked: one of them holds it still.
+                let shard = inner.shards.first().map(|shard| shard.lock());
+                self.databases = (inner.databases.map(), inner.wal.appended());
+                drop(shard);
+                self.log_reached = self.log_reached.max(self.databases.1);
                 // The files hold the effects of the log up to the last cut: none of it may be lost, or what remains would have holes.
                 inner.wal.sync(self.log_reached).map_err(Error::of_log)?;
                 self.phase = Phase::Manifest;
@@ -401,6 +410,7 @@ impl Checkpoint {
         state.number = self.number;
         state.log_from = self.log_from.get();
         state.log_reached = self.log_reached.get();
+        (state.databases, state.databases_at) = (self.databases.0, self.databases.1.get());
         // Not when it began: what had died when its range was collected was left out, and must stay dead.
         state.time_ms = state.time_ms.max(inner.clock.now_ms());
         state.wall_ms = storage.clock.wall_ms();

@@ -5,6 +5,7 @@
 
 use crate::background::{self, Pauses, Threads};
 use crate::clock::{EngineClock, LogClock};
+use crate::databases::Databases;
 use crate::evict_keys::KeyEviction;
 use crate::fetch::ReadCounts;
 use crate::fetch::{Begun, Fetch};
@@ -20,7 +21,8 @@ use crate::stats::{RecoveryReport, Stats, StorageStats};
 use crate::storage::{self, Storage};
 use crate::tiering::{Held, Tiering};
 use crate::trim::Trim;
-use crate::txn::{Access, Txn};
+use crate::txn::{Access, Taken, Txn};
+use crate::watch::Watch;
 use crate::{Error, Eviction, Options};
 use parking_lot::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
@@ -43,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) shards: Shards,
     pub(crate) shard_bits: u32,
     pub(crate) hasher: KeyHasher,
+    pub(crate) databases: Databases,
     pub(crate) wal: Wal,
     pub(crate) clock: EngineClock,
     pub(crate) segments: Segments,
@@ -110,9 +113,16 @@ impl Inner {
         Some((location, self.segments.at(location)?))
     }
 
+    /// A key of a logical database.
     #[inline]
     pub(crate) fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
-        self.hasher.key(database, bytes)
+        Key { logical: database, ..self.hasher.key(self.databases.map().inner(database), bytes) }
+    }
+
+    /// Whether a key still means what it did when it was hashed. Only with a shard locked does the answer last.
+    #[inline]
+    pub(crate) fn is_current(&self, key: &Key<'_>) -> bool {
+        self.databases.map().inner(key.logical) == key.database
     }
 
     /// Frees what a transaction let go of: the small at once, the large in the background.
@@ -122,6 +132,17 @@ impl Inner {
                 self.garbage.lock().push(Box::new(object));
             }
         }
+    }
+
+    /// Frees what was taken out of emptied databases, in the background.
+    pub(crate) fn free_cleared(&self, taken: Vec<Taken>) {
+        let mut garbage = self.garbage.lock();
+        for (shard, objects) in taken {
+            garbage.push(Box::new(shard));
+            garbage.push(Box::new(objects));
+        }
+        drop(garbage);
+        self.pauses.expiry.wake();
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
@@ -254,10 +275,12 @@ impl Db {
         let shard_bits = shard_count.trailing_zeros();
         let indexed_ns = options.clock.monotonic_ns();
         let state = &manifest.checkpoint;
+        let databases = Databases::new(state.databases);
         let replay = Replay {
             shards: &shards,
             shard_bits,
             hasher: &hasher,
+            databases: &databases,
             segments: &segments,
             cuts: &files.cuts,
             now_ms: wall_ms,
@@ -323,6 +346,7 @@ impl Db {
             shards,
             shard_bits,
             hasher,
+            databases,
             wal,
             clock,
             segments,
@@ -450,7 +474,8 @@ impl Db {
     /// read after such an answer to the same call.
     ///
     /// # Errors
-    /// [`Error::DamagedValue`] if what was read is not sound; [`Error::Io`] if it could not be read.
+    /// [`Error::DamagedValue`] if what was read is not sound; [`Error::Io`] if it could not be read; [`Error::DatabasesSwapped`] if the keys
+    /// were hashed before a [swap](Self::swap_databases).
     pub fn try_begin(
         &self,
         keys: &[Key<'_>],
@@ -458,7 +483,48 @@ impl Db {
         now_ms: u64,
         fetched: Option<Fetch>,
     ) -> Result<Begun<'_>, Error> {
-        let mut txn = Txn::begin(&self.inner, keys, access, now_ms);
+        self.bring(Txn::begin(&self.inner, keys, access, now_ms), keys, fetched)
+    }
+
+    /// As [`try_begin`](Self::try_begin), with the locks of what is watched, so that [`Txn::is_unchanged`] can be asked.
+    ///
+    /// # Errors
+    /// As [`try_begin`](Self::try_begin).
+    pub fn try_begin_watching<'w>(
+        &self,
+        keys: &[Key<'_>],
+        watches: impl Iterator<Item = &'w Watch>,
+        access: Access,
+        now_ms: u64,
+        fetched: Option<Fetch>,
+    ) -> Result<Begun<'_>, Error> {
+        self.bring(Txn::begin_watching(&self.inner, keys, watches, access, now_ms), keys, fetched)
+    }
+
+    /// As [`try_begin`](Self::try_begin), over every key there is or may be; `keys` are those whose objects must be readable.
+    ///
+    /// # Errors
+    /// As [`try_begin`](Self::try_begin).
+    pub fn try_begin_all(
+        &self,
+        keys: &[Key<'_>],
+        access: Access,
+        now_ms: u64,
+        fetched: Option<Fetch>,
+    ) -> Result<Begun<'_>, Error> {
+        self.bring(Txn::begin_all(&self.inner, access, now_ms), keys, fetched)
+    }
+
+    #[inline]
+    fn bring<'db>(
+        &self,
+        mut txn: Txn<'db>,
+        keys: &[Key<'_>],
+        fetched: Option<Fetch>,
+    ) -> Result<Begun<'db>, Error> {
+        if keys.iter().any(|key| !self.inner.is_current(key)) {
+            return Err(Error::DatabasesSwapped);
+        }
         if txn.wants_bring()
             && let Some(fetch) = txn.bring(keys, fetched)?
         {
@@ -540,11 +606,13 @@ impl Db {
 
     /// Number of keys in a numbered database, counting those whose deadline came within the last moments.
     pub fn len_of(&self, database: u8) -> usize {
+        let database = self.inner.databases.map().inner(database);
         self.inner.shards.iter().map(|shard| shard.lock().counts(database).keys as usize).sum()
     }
 
     /// Number of keys in a numbered database that have a deadline.
     pub fn len_with_deadline(&self, database: u8) -> usize {
+        let database = self.inner.databases.map().inner(database);
         self.inner.shards.iter().map(|shard| shard.lock().counts(database).with_deadline as usize).sum()
     }
 
@@ -556,16 +624,23 @@ impl Db {
     pub fn clear(&self, database: Option<u8>) -> Result<Lsn, Error> {
         self.inner.admit(16, Access::Delete)?;
         let mut txn = self.begin_all(Access::Delete, self.now_ms());
-        let old = txn.clear(database);
-        let lsn = txn.commit();
-        let mut garbage = self.inner.garbage.lock();
-        for (shard, objects) in old {
-            garbage.push(Box::new(shard));
-            garbage.push(Box::new(objects));
-        }
-        drop(garbage);
-        self.inner.pauses.expiry.wake();
-        Ok(lsn)
+        txn.clear(database);
+        Ok(txn.commit())
+    }
+
+    /// Swaps two numbered databases, atomically: the keys of each are then in the other. The position to be acknowledged. Keys that were hashed
+    /// before must be hashed again ([`Error::DatabasesSwapped`]).
+    ///
+    /// # Errors
+    /// As [`admit_now`](Self::admit_now).
+    ///
+    /// # Panics
+    /// If a number is not below [`DATABASES`].
+    pub fn swap_databases(&self, one: u8, other: u8) -> Result<Lsn, Error> {
+        self.inner.admit(16, Access::Write)?;
+        let mut txn = self.begin_all(Access::Write, self.now_ms());
+        txn.swap_databases(one, other);
+        Ok(txn.commit())
     }
 
     /// Everything committed below this position is acknowledged, by the configured durability.

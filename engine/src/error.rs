@@ -146,6 +146,9 @@ pub enum Error {
     /// The system has no random bytes to give.
     #[error("the operating system gave no random bytes: {0}")]
     Random(String),
+    /// Two numbered databases were swapped after the keys were hashed: hash them again.
+    #[error("the databases were swapped meanwhile")]
+    DatabasesSwapped,
     /// The database was closed.
     #[error("the database is closed")]
     Closed,

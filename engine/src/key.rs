@@ -13,7 +13,10 @@ pub const DATABASES: u8 = 16;
 /// Made by [`Db::key`](crate::Db::key), because the hash is keyed by a secret of the data directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
+    /// That of the index: see [`databases`](crate::databases).
     pub(crate) database: u8,
+    /// The number that callers know it by.
+    pub(crate) logical: u8,
     pub(crate) hash: u64,
     pub(crate) bytes: &'a [u8],
 }
@@ -21,7 +24,7 @@ pub struct Key<'a> {
 impl<'a> Key<'a> {
     /// The number of the database that the key is in, below [`DATABASES`].
     pub fn database(&self) -> u8 {
-        self.database
+        self.logical
     }
 
     /// The key itself.
@@ -57,11 +60,14 @@ impl KeyHasher {
         KeyHasher { mask, ..self }
     }
 
+    /// A key of a database of the index.
+    ///
     /// # Panics
     /// If `database` is not below [`DATABASES`].
     #[inline]
     pub(crate) fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
-        Key { database, hash: self.databases[usize::from(database)].hash(bytes) & self.mask, bytes }
+        let hash = self.databases[usize::from(database)].hash(bytes) & self.mask;
+        Key { database, logical: database, hash, bytes }
     }
 
     /// The hash of a field of a large hash.

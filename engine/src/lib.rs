@@ -35,6 +35,7 @@ mod checkpoint;
 mod clock;
 mod compaction;
 mod compression;
+mod databases;
 mod db;
 mod dictionary;
 mod error;
@@ -52,6 +53,7 @@ mod location;
 mod manifest;
 mod object;
 mod options;
+mod overlay;
 mod prefetch;
 mod record;
 mod recovery;
@@ -70,6 +72,7 @@ mod txn;
 mod value;
 mod varint;
 mod verify;
+mod watch;
 mod wheel;
 
 pub use db::Db;
@@ -80,12 +83,14 @@ pub use key::{DATABASES, Key};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use object::Kind;
 pub use options::{Eviction, Options};
+pub use overlay::{Committed, Overlay};
 pub use sessile_wal::{Durability, Lsn};
 pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
-pub use txn::{Access, ChangedKey, Txn, WrongKind};
+pub use txn::{Access, ChangedKey, Extended, Txn, WrongKind};
 pub use value::Value;
+pub use watch::Watch;
 
 /// The seams for simulations: file system and clock.
 pub use sessile_wal::{Clock, Fs};

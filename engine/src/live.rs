@@ -21,6 +21,16 @@ impl LiveCounts {
         LiveCounts { chunks: (0..SEGMENT_SLOTS as usize / CHUNK).map(|_| OnceLock::new()).collect() }
     }
 
+    /// Those of objects that are copies: nothing is counted.
+    pub(crate) fn of_copies() -> LiveCounts {
+        LiveCounts { chunks: Box::default() }
+    }
+
+    /// Whether they are [of copies](Self::of_copies).
+    pub(crate) fn are_of_copies(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     fn of(&self, slot: u32) -> &AtomicU32 {
         let (chunk, at) = (slot as usize / CHUNK, slot as usize % CHUNK);
         &self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| AtomicU32::new(0)).collect())[at]
@@ -33,11 +43,15 @@ impl LiveCounts {
 
     /// So many more entries refer to the segment of this location.
     pub(crate) fn take(&self, location: Location, entries: u32) {
+        debug_assert!(!self.are_of_copies(), "a copy is in no segment");
         self.of(location.slot()).fetch_add(entries, Ordering::Relaxed);
     }
 
     /// An entry doesn't any more.
     pub(crate) fn release(&self, location: Location) {
+        if self.are_of_copies() {
+            return;
+        }
         let before = self.of(location.slot()).fetch_sub(1, Ordering::Release);
         debug_assert!(before > 0, "a segment with no live record lost one");
     }

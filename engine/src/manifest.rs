@@ -10,6 +10,7 @@ mod format;
 mod tests;
 
 use crate::Error;
+use crate::databases::DatabaseMap;
 use crate::index_file::IndexKind;
 use crate::limits::MANIFEST_BODY_BYTES_MAX;
 use sessile_wal::{Fs, OpenMode};
@@ -45,6 +46,10 @@ pub(crate) struct Checkpoint {
     pub(crate) time_ms: u64,
     /// The wall clock when it was written, in ms since the epoch; 0 if there was none.
     pub(crate) wall_ms: u64,
+    /// Which database of the index each numbered database is, as of `databases_at` in the log or later.
+    pub(crate) databases: DatabaseMap,
+    /// The LSN that the map is known at.
+    pub(crate) databases_at: u64,
     /// No segment, index file or dictionary from here on has ever been listed.
     pub(crate) next_segment: u32,
     /// See [`next_segment`](Self::next_segment).
@@ -105,6 +110,8 @@ impl Checkpoint {
             log_reached: 0,
             time_ms: 0,
             wall_ms: 0,
+            databases: DatabaseMap::IDENTITY,
+            databases_at: 0,
             // So that 0 is nobody's.
             next_segment: 1,
             next_index: 1,
@@ -130,6 +137,8 @@ impl Checkpoint {
         let kinds: Vec<IndexKind> = self.index_files.iter().map(|file| file.kind).collect();
         if self.log_from > self.log_reached {
             Some("the log is needed from behind where it had reached")
+        } else if self.databases_at > self.log_reached {
+            Some("the map of databases is of a place behind where the log had reached")
         } else if !ascending(self.dictionaries.iter().map(|file| file.id), &self.next_dictionary) {
             Some("the dictionaries are not in order below the next one")
         } else if self.dictionaries.first().is_some_and(|dictionary| dictionary.id == 0) {

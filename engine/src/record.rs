@@ -6,6 +6,7 @@
 //! A key is named by its 64-bit hash (8 bytes) where the index held no other key with that hash, else by database and bytes.
 
 use crate::change::Change;
+use crate::databases::DatabaseMap;
 use crate::expiry::NEVER;
 use crate::varint;
 
@@ -32,6 +33,8 @@ pub(crate) enum Operation<'a> {
     Copy { name: Name<'a>, database: u8, key: &'a [u8] },
     /// All keys of a database are gone, or of all.
     Clear { database: Option<u8> },
+    /// Which database of the index each numbered database is from here on.
+    Databases { map: DatabaseMap },
 }
 
 const PUT: u8 = 1;
@@ -39,6 +42,7 @@ const DELETE: u8 = 2;
 const DEADLINE: u8 = 3;
 const CLEAR: u8 = 7;
 const COPY: u8 = 8;
+const DATABASES: u8 = 15;
 const CODE_MASK: u8 = 0x0F;
 /// The key is named by its bytes: of a put, whose object has it anyway, the index holds another key with its hash.
 const BY_KEY: u8 = 0x10;
@@ -111,6 +115,10 @@ impl Operation<'_> {
                 varint::put_slice(out, key);
             }
             Operation::Clear { database } => out.extend_from_slice(&[CLEAR, database.unwrap_or(ALL)]),
+            Operation::Databases { map } => {
+                out.push(DATABASES);
+                out.extend_from_slice(&map.word().to_le_bytes());
+            }
         }
     }
 }
@@ -138,7 +146,7 @@ pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
     let allowed = match code {
         PUT => BY_KEY | HAS_DEADLINE | HAS_GRID,
         DEADLINE => BY_KEY | HAS_DEADLINE | HAS_GRID,
-        CLEAR => 0,
+        CLEAR | DATABASES => 0,
         _ => BY_KEY,
     };
     if flags & !allowed != 0 || flags & (HAS_DEADLINE | HAS_GRID) == HAS_GRID {
@@ -163,6 +171,11 @@ pub(crate) fn take<'a>(record: &mut &'a [u8]) -> Option<Operation<'a>> {
         CLEAR => {
             let database = take_byte(rest)?;
             Operation::Clear { database: (database != ALL).then_some(database) }
+        }
+        DATABASES => {
+            let (word, after) = rest.split_first_chunk::<8>()?;
+            *rest = after;
+            Operation::Databases { map: DatabaseMap::of_word(u64::from_le_bytes(*word))? }
         }
         code => {
             let name = take_name(rest, flags)?;
@@ -232,6 +245,7 @@ mod tests {
             Operation::Copy { name: by_key, database: 3, key: b"copy" },
             Operation::Clear { database: Some(3) },
             Operation::Clear { database: None },
+            Operation::Databases { map: DatabaseMap::IDENTITY.swapped(0, 9) },
         ]);
     }
 

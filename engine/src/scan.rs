@@ -87,6 +87,7 @@ impl Db {
     ) -> u64 {
         let inner = &*self.inner;
         let now_ms = self.now_ms();
+        let database = inner.databases.map().inner(database);
         let mut from = cursor << SCAN_IGNORED_BITS;
         // At least one key that is not of this database or is dead is skipped for each that is; bound the work all the same.
         let mut looked_at = 0;
@@ -143,6 +144,7 @@ impl Db {
     fn random_in_index(&self, database: u8, mut random: u64) -> Option<Result<Vec<u8>, ColdKey>> {
         let inner = &*self.inner;
         let now_ms = self.now_ms();
+        let database = inner.databases.map().inner(database);
         let alive = |entry: &Entry| {
             if entry.handle().database() != database || entry.deadline_ms() <= now_ms {
                 return None;

@@ -15,6 +15,7 @@
 //! Neither dirty nor located is an object that a checkpoint has collected and is about to write.
 
 mod collect;
+mod copies;
 mod evict;
 
 use crate::expiry::{NEVER, logged_deadline};
@@ -25,6 +26,7 @@ use crate::location::Location;
 use crate::object::{Form, Handle, Object, Packed, View, layout};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
+use crate::watch::Watched;
 use crate::wheel::{Fired, Wheel};
 pub(crate) use collect::{Collected, CollectedObject, Image};
 use std::sync::Arc;
@@ -84,7 +86,10 @@ impl Entry {
 
     /// No segment holds the object as it is any more.
     fn soil(&mut self, live: &LiveCounts) {
-        if let Some(location) = self.handle.location() {
+        // Where the object of a copy is on disk is the original's business.
+        if let Some(location) = self.handle.location()
+            && !live.are_of_copies()
+        {
             live.release(location);
             if self.handle.form() != Form::Cold {
                 self.handle.set_location(None);
@@ -198,6 +203,10 @@ pub(crate) struct Shard {
     twins: u32,
     /// All entries were taken out at once, and the index files have to be told of all of them.
     cleared: bool,
+    /// The entries are copies of others', for a transaction alone.
+    private: bool,
+    /// Whose changes somebody wants to know of.
+    watched: Watched,
     /// Scratch for [`expire`](Self::expire).
     fired: Vec<Fired>,
 }
@@ -214,6 +223,8 @@ impl Shard {
             tombstones: Vec::new(),
             twins: 0,
             cleared: false,
+            private: false,
+            watched: Watched::default(),
             fired: Vec::new(),
         }
     }
@@ -356,12 +367,17 @@ impl Shard {
     }
 
     /// Adds an entry for a key that has none.
-    fn insert(&mut self, hash: u64, database: u8, object: Object, deadline_ms: u64, grid: u16) {
+    pub(crate) fn insert(&mut self, hash: u64, database: u8, object: Object, deadline_ms: u64, grid: u16) {
         let mut handle = Handle::new(object);
         handle.set_dirty(true);
         let place = self.add(hash, database, handle);
         self.table.mark(place);
         self.set_deadline(place, deadline_ms, grid);
+    }
+
+    /// Whose changes somebody wants to know of.
+    pub(crate) fn watched(&mut self) -> &mut Watched {
+        &mut self.watched
     }
 
     fn add(&mut self, hash: u64, database: u8, handle: Handle) -> Place {
@@ -420,6 +436,7 @@ impl Shard {
 
     /// Replaces the object of an entry by another of the same key.
     pub(crate) fn replace(&mut self, place: Place, object: Object) -> Object {
+        self.note_changed(place);
         self.table.mark(place);
         self.alter(place, |entry, live| {
             entry.soil(live);
@@ -429,6 +446,7 @@ impl Shard {
 
     /// Changes the object of an entry in place.
     pub(crate) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Handle) -> R) -> R {
+        self.note_changed(place);
         self.table.mark(place);
         self.alter(place, |entry, live| {
             entry.soil(live);
@@ -472,8 +490,17 @@ impl Shard {
         true
     }
 
+    /// Tells those who watch the entry. Not of its death: they know its deadline.
+    #[inline]
+    fn note_changed(&mut self, place: Place) {
+        if !self.watched.is_empty() {
+            self.watched.note(self.table.get(place).hash);
+        }
+    }
+
     /// Sets the deadline, and the grid that the log's copy of it is rounded to.
     pub(crate) fn set_deadline(&mut self, place: Place, deadline_ms: u64, grid: u16) {
+        self.note_changed(place);
         let entry = self.table.get_mut(place);
         let logged_before = logged_deadline(entry.deadline_ms, entry.handle.grid());
         let before = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
@@ -510,6 +537,11 @@ impl Shard {
 
     /// Removes an entry.
     pub(crate) fn remove(&mut self, place: Place) -> Object {
+        self.note_changed(place);
+        self.remove_unnoted(place)
+    }
+
+    fn remove_unnoted(&mut self, place: Place) -> Object {
         let entry = self.table.get(place);
         if entry.is_persisted() {
             self.tombstones.push(entry.hash);
@@ -613,7 +645,8 @@ impl Shard {
 
     /// How the log is to name an entry's key.
     pub(crate) fn name<'k>(&self, place: Place, database: u8, key: &'k [u8]) -> Name<'k> {
-        if self.has_twin(place) {
+        // Which keys share a hash with it is not known among copies.
+        if self.private || self.has_twin(place) {
             Name::Key { database, key }
         } else {
             Name::Hash(self.table.get(place).hash)
@@ -644,10 +677,12 @@ impl Shard {
         skip: u32,
         now_ms: u64,
     ) -> (Option<Cleared>, Vec<Object>) {
-        let fresh = Shard { cleared: true, ..Shard::new(skip, now_ms, Arc::clone(&self.live)) };
+        self.note_cleared(database, now_ms);
+        let mut fresh = Shard { cleared: true, ..Shard::new(skip, now_ms, Arc::clone(&self.live)) };
         let others =
             |database: u8| (0..DATABASES).any(|other| other != database && self.counts(other).keys > 0);
         let Some(database) = database.filter(|&database| others(database)) else {
+            fresh.watched = std::mem::take(&mut self.watched);
             return (Some(Cleared(std::mem::replace(self, fresh))), Vec::new());
         };
         let mut hashes = Vec::new();
@@ -658,10 +693,22 @@ impl Shard {
         });
         let taken = hashes.into_iter().filter_map(|hash| {
             let place = self.table.find(hash, |entry| entry.handle.database() == database)?;
-            Some(self.remove(place))
+            Some(self.remove_unnoted(place))
         });
         let taken = taken.collect();
         (None, taken)
+    }
+
+    /// Tells those who watch a key of the database that lives and is about to be taken out.
+    fn note_cleared(&mut self, database: Option<u8>, now_ms: u64) {
+        let Shard { watched, table, .. } = self;
+        watched.note_if(database, |hash| {
+            let alive = |entry: &Entry| {
+                entry.deadline_ms > now_ms
+                    && database.is_none_or(|database| entry.handle.database() == database)
+            };
+            table.find(hash, alive).is_some()
+        });
     }
 }
 

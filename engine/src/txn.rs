@@ -8,7 +8,10 @@
 //! concerns a key as a whole.
 
 mod bring;
+mod extend;
 pub(crate) mod hash;
+mod install;
+mod revoke;
 pub(crate) mod string;
 
 use crate::change::{self, Change};
@@ -16,10 +19,15 @@ use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
 use crate::key::Key;
 use crate::object::{self, Kind, Object, Policy, View};
+use crate::overlay::Outcome;
 use crate::record::{Operation, put_object};
-use crate::shard::{Cleared, Entry, Shard};
+use crate::shard::{Entry, Shard};
+use crate::watch::Watch;
 use bring::Visitor;
-use parking_lot::MutexGuard;
+pub use extend::Extended;
+pub(crate) use install::Taken;
+use parking_lot::{Mutex, MutexGuard};
+use revoke::Journal;
 use sessile_wal::limits::RECORD_BYTES_MAX;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;
@@ -69,6 +77,9 @@ pub struct ChangedKey {
     pub key: Box<[u8]>,
 }
 
+/// Stands for the number of the shard that a transaction on copies works on, which is the only one it has.
+const PRIVATE: usize = usize::MAX;
+
 /// An atomic step; see the module's page.
 pub struct Txn<'db> {
     inner: &'db Inner,
@@ -79,10 +90,16 @@ pub struct Txn<'db> {
     record: Vec<u8>,
     /// Freed when the locks are.
     garbage: SmallVec<[Object; 2]>,
+    /// The same, of whole databases, which takes longer.
+    cleared: Vec<Taken>,
     /// Objects that are in memory for this transaction only.
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
+    /// How to take back what was done, if that is asked for.
+    journal: Option<Box<Journal>>,
+    /// Of a transaction on copies: where its record goes instead of the log.
+    outcome: Option<&'db Mutex<Outcome>>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -101,28 +118,64 @@ impl<'db> Txn<'db> {
         if let [key] = keys {
             let number = inner.shard_number(key.hash);
             shards.push((number, inner.shards[number].lock()));
-        } else {
-            let mut numbers: SmallVec<[usize; 16]> =
-                keys.iter().map(|key| inner.shard_number(key.hash)).collect();
-            numbers.sort_unstable();
-            numbers.dedup();
-            shards.extend(numbers.into_iter().map(|number| (number, inner.shards[number].lock())));
+            return Txn::over(inner, shards, access, now_ms);
         }
-        Txn {
-            inner,
-            shards,
-            now_ms,
-            access,
-            record: RECORD.take(),
-            garbage: SmallVec::new(),
-            visitors: Vec::new(),
-            changed: None,
-        }
+        Txn::begin_hashes(inner, keys.iter().map(|key| key.hash), access, now_ms)
+    }
+
+    /// Locks the shards of `keys` and of what is watched.
+    pub(crate) fn begin_watching<'w>(
+        inner: &'db Inner,
+        keys: &[Key<'_>],
+        watches: impl Iterator<Item = &'w Watch>,
+        access: Access,
+        now_ms: u64,
+    ) -> Txn<'db> {
+        let hashes = keys.iter().map(|key| key.hash).chain(watches.map(|watch| watch.hash));
+        Txn::begin_hashes(inner, hashes, access, now_ms)
+    }
+
+    fn begin_hashes(
+        inner: &'db Inner,
+        hashes: impl Iterator<Item = u64>,
+        access: Access,
+        now_ms: u64,
+    ) -> Txn<'db> {
+        let mut numbers: SmallVec<[usize; 16]> = hashes.map(|hash| inner.shard_number(hash)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let shards = numbers.into_iter().map(|number| (number, inner.shards[number].lock())).collect();
+        Txn::over(inner, shards, access, now_ms)
     }
 
     /// Locks every shard.
     pub(crate) fn begin_all(inner: &'db Inner, access: Access, now_ms: u64) -> Txn<'db> {
         let shards = inner.shards.iter().map(|shard| shard.lock()).enumerate().collect();
+        Txn::over(inner, shards, access, now_ms)
+    }
+
+    /// On copies, which nobody else has.
+    pub(crate) fn begin_private(
+        inner: &'db Inner,
+        copies: &'db Mutex<Shard>,
+        outcome: &'db Mutex<Outcome>,
+        access: Access,
+        now_ms: u64,
+    ) -> Txn<'db> {
+        let mut shards = SmallVec::new();
+        shards.push((PRIVATE, copies.lock()));
+        let mut txn = Txn::over(inner, shards, access, now_ms);
+        txn.outcome = Some(outcome);
+        txn
+    }
+
+    #[inline]
+    fn over(
+        inner: &'db Inner,
+        shards: SmallVec<[(usize, MutexGuard<'db, Shard>); 2]>,
+        access: Access,
+        now_ms: u64,
+    ) -> Txn<'db> {
         Txn {
             inner,
             shards,
@@ -130,9 +183,17 @@ impl<'db> Txn<'db> {
             access,
             record: RECORD.take(),
             garbage: SmallVec::new(),
+            cleared: Vec::new(),
             visitors: Vec::new(),
             changed: None,
+            journal: None,
+            outcome: None,
         }
+    }
+
+    /// Whether it works on copies.
+    fn is_private(&self) -> bool {
+        self.outcome.is_some()
     }
 
     /// Asks the processor for what lookups of `keys` will read, a stage for all of them at a time.
@@ -169,9 +230,14 @@ impl<'db> Txn<'db> {
     /// If it is not: the transaction was begun without this key, which is a mistake of the program.
     #[inline]
     fn position(&self, key: &Key<'_>) -> usize {
-        let number = self.inner.shard_number(key.hash);
+        self.position_of(key.hash)
+    }
+
+    #[inline]
+    fn position_of(&self, hash: u64) -> usize {
+        let number = self.inner.shard_number(hash);
         let found = match &self.shards[..] {
-            [only] if only.0 == number => Some(0),
+            [only] if only.0 == number || only.0 == PRIVATE => Some(0),
             all if all.len() == self.inner.shards.len() => Some(number),
             some => some.binary_search_by_key(&number, |shard| shard.0).ok(),
         };
@@ -225,7 +291,7 @@ impl<'db> Txn<'db> {
     #[inline]
     fn note_changed(&mut self, key: &Key<'_>) {
         if let Some(changed) = &mut self.changed {
-            changed.push(ChangedKey { database: key.database, key: key.bytes.into() });
+            changed.push(ChangedKey { database: key.logical, key: key.bytes.into() });
         }
     }
 
@@ -256,6 +322,11 @@ impl<'db> Txn<'db> {
         let name = self.shard(key).name(place, key.database, key.bytes);
         self.log(Operation::Change { name, change: *change });
         self.note_changed(key);
+        if let Some(mut journal) = self.journal.take() {
+            let entry = self.shard(key).entry(place);
+            journal.before_change(key, &inner.hasher, (entry.view(), entry.handle().share()), change);
+            self.journal = Some(journal);
+        }
         let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
         self.garbage.extend(applied.garbage);
         applied.new
@@ -277,7 +348,8 @@ impl<'db> Txn<'db> {
         let grid = grid_within(deadline_ms, grid, limit);
         let logged = logged_deadline(deadline_ms, grid);
         // Whoever reads the log back knows entries by their hash alone as long as their objects are on disk.
-        let twin = self.shard(key).find_hash(key.hash, |entry| !entry.is_of(key)).is_some();
+        let twin =
+            self.is_private() || self.shard(key).find_hash(key.hash, |entry| !entry.is_of(key)).is_some();
         let before = self.record.len();
         match &object {
             Object::Packed(packed) => {
@@ -297,8 +369,31 @@ impl<'db> Txn<'db> {
         }
         self.check_record(before);
         self.note_changed(key);
-        if let Some(old) = self.shard_mut(key).put(key, object, deadline_ms, grid) {
-            self.discard(old);
+        let shard = self.shard_mut(key);
+        let Some(place) = shard.find(key) else {
+            shard.insert(key.hash, key.database, object, deadline_ms, grid);
+            if let Some(journal) = &mut self.journal {
+                journal.before_put(key, None);
+            }
+            return;
+        };
+        let before = (shard.entry(place).deadline_ms(), shard.entry(place).handle().grid());
+        let old = shard.put_at(place, object, deadline_ms, grid);
+        self.discard_revocably(key, old, before);
+    }
+
+    /// Does away with what a key has held, or keeps it in case that it is to come back.
+    fn discard_revocably(&mut self, key: &Key<'_>, mut old: Object, (deadline_ms, grid): (u64, u16)) {
+        let private = self.is_private();
+        match &mut self.journal {
+            Some(journal) => {
+                // A copy shares its object with the original, whose place it is.
+                if !private {
+                    old.forget_location();
+                }
+                journal.before_put(key, Some((old, deadline_ms, grid)));
+            }
+            None => self.discard(old),
         }
     }
 
@@ -371,6 +466,11 @@ impl<'db> Txn<'db> {
             self.log(Operation::Deadline { name, deadline_ms: after.1, grid });
         }
         self.note_changed(key);
+        if let Some(mut journal) = self.journal.take() {
+            let entry = self.shard(key).entry(place);
+            journal.before_deadline(key, entry.deadline_ms(), entry.handle().grid());
+            self.journal = Some(journal);
+        }
         self.shard_mut(key).set_deadline(place, deadline_ms, grid);
         Some(deadline_ms)
     }
@@ -383,8 +483,10 @@ impl<'db> Txn<'db> {
         let name = shard.name(place, key.database, key.bytes);
         self.log(Operation::Delete { name });
         self.note_changed(key);
-        let object = self.shard_mut(key).remove(place);
-        self.discard(object);
+        let shard = self.shard_mut(key);
+        let before = (shard.entry(place).deadline_ms(), shard.entry(place).handle().grid());
+        let object = shard.remove(place);
+        self.discard_revocably(key, object, before);
         true
     }
 
@@ -424,13 +526,39 @@ impl<'db> Txn<'db> {
         self.exists(key)
     }
 
-    /// Removes all keys of a database or of all, with every shard locked; what was removed, to be freed after the locks.
-    pub(crate) fn clear(&mut self, database: Option<u8>) -> Vec<(Option<Cleared>, Vec<Object>)> {
-        assert_eq!(self.shards.len(), self.inner.shards.len(), "clearing takes every shard");
-        let (skip, now_ms) = (self.inner.shard_bits, self.now_ms);
-        let old = self.shards.iter_mut().map(|(_, shard)| shard.clear(database, skip, now_ms)).collect();
+    /// Removes all keys of a numbered database (`Some`) or of all (`None`), in a transaction over [every key](crate::Db::begin_all). Memory is
+    /// freed in the background.
+    ///
+    /// # Panics
+    /// If it is not over every key, or [revocable](Self::make_revocable).
+    pub fn clear(&mut self, database: Option<u8>) {
+        let database = database.map(|logical| self.inner.databases.map().inner(logical));
+        let taken = self.take_all(database);
+        self.cleared.extend(taken);
         self.log(Operation::Clear { database });
-        old
+    }
+
+    /// Swaps two numbered databases, in a transaction over [every key](crate::Db::begin_all): the keys of each are then in the other. Costs the
+    /// same whatever they hold. Keys that were hashed before must be hashed again.
+    ///
+    /// # Panics
+    /// If it is not over every key, or [revocable](Self::make_revocable), or a number is not below [`DATABASES`](crate::DATABASES).
+    pub fn swap_databases(&mut self, one: u8, other: u8) {
+        assert_eq!(self.shards.len(), self.inner.shards.len(), "swapping takes every shard");
+        assert!(self.journal.is_none(), "swapping can't be taken back");
+        let before = self.inner.databases.map();
+        let map = before.swapped(one, other);
+        if map == before {
+            return;
+        }
+        self.log(Operation::Databases { map });
+        self.inner.databases.set(map);
+        for database in [before.inner(one), before.inner(other)] {
+            for (_, shard) in &mut self.shards {
+                // Also of keys that are in neither: what they are watched by is not where they are looked for from now on.
+                shard.watched().note_if(Some(database), |_| true);
+            }
+        }
     }
 
     /// Whether anything was changed so far.
@@ -439,18 +567,28 @@ impl<'db> Txn<'db> {
     }
 
     /// Ends the transaction: the log position that must be [acknowledged](crate::Db::acknowledged) before anyone is told;
-    /// [`Lsn::ZERO`] if nothing was changed. (Dropping a transaction ends it too: what it changed is changed.)
+    /// [`Lsn::ZERO`] if nothing was changed. (Dropping a transaction ends it too: what it changed is changed, unless it was made
+    /// [revocable](Self::make_revocable).)
     pub fn commit(mut self) -> Lsn {
         self.finish()
     }
 
     fn finish(&mut self) -> Lsn {
+        // What was done stays.
+        if let Some(journal) = self.journal.take() {
+            self.garbage.extend(journal.into_garbage());
+        }
         let lsn = if self.record.is_empty() {
+            Lsn::ZERO
+        } else if self.is_private() {
             Lsn::ZERO
         } else {
             // Under the locks, so that the log has the changes of each key in the order in which they happened.
             self.inner.wal.append(&self.record)
         };
+        if let Some(outcome) = self.outcome {
+            outcome.lock().take(&self.record, self.changed.as_mut());
+        }
         if !self.visitors.is_empty() {
             self.see_off();
         }
@@ -464,6 +602,9 @@ impl<'db> Txn<'db> {
             let garbage = std::mem::take(&mut self.garbage);
             self.inner.free(garbage);
         }
+        if !self.cleared.is_empty() {
+            self.inner.free_cleared(std::mem::take(&mut self.cleared));
+        }
         lsn
     }
 }
@@ -471,6 +612,7 @@ impl<'db> Txn<'db> {
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.shards.is_empty() {
+            self.undo();
             self.finish();
         }
     }

@@ -27,7 +27,7 @@ pub(crate) enum Change<'a> {
     Truncate { length: u64 },
 }
 
-/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 9 to 13 and 15 are to come.)
+/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 15 is the map of databases. 9 to 13 are to come.)
 const SET_FIELD: u8 = 4;
 const REMOVE_FIELD: u8 = 5;
 const WRITE_AT: u8 = 6;
@@ -113,7 +113,6 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
 
 /// Appends the changes that undo `change`, which is about to be applied to `object`. They are applied in the reverse of the order in which they
 /// were appended. (A flat object needs none: the whole of it is kept.)
-#[allow(dead_code)]
 pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_>, inverse: &mut Inverse) {
     match *change {
         Change::SetField { field, .. } | Change::RemoveField { field } => {
@@ -126,14 +125,12 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
 
 /// Changes that undo others, as bytes.
 #[derive(Default)]
-#[allow(dead_code)]
 pub(crate) struct Inverse {
     bytes: Vec<u8>,
     /// Where each change begins.
     begins: Vec<usize>,
 }
 
-#[allow(dead_code)]
 impl Inverse {
     /// Appends one.
     pub(crate) fn push(&mut self, change: &Change<'_>) {
@@ -142,9 +139,22 @@ impl Inverse {
         change.encode(&mut self.bytes);
     }
 
-    /// The changes, last first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Change<'_>> {
-        self.begins.iter().rev().filter_map(|&begin| {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.begins.len()
+    }
+
+    /// Forgets all but the first so many.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        if let Some(&end) = self.begins.get(length) {
+            self.bytes.truncate(end);
+            self.begins.truncate(length);
+        }
+    }
+
+    /// The changes from this number on, last first.
+    pub(crate) fn since(&self, first: usize) -> impl Iterator<Item = Change<'_>> {
+        self.begins.iter().skip(first).rev().filter_map(|&begin| {
             let (&code, mut rest) = self.bytes.get(begin..)?.split_first()?;
             Change::take(code, &mut rest)
         })

@@ -2,6 +2,7 @@
 
 use crate::change::Change;
 use crate::compression::Compressor;
+use crate::databases::DatabaseMap;
 use crate::dictionary::Dictionary;
 use crate::expiry::NEVER;
 use crate::index_file::{self, IndexEntry, IndexKind, IndexWriter};
@@ -217,6 +218,8 @@ pub(super) fn fixture() -> Fixture {
             log_reached,
             time_ms: CHECKPOINT_MS,
             wall_ms: CHECKPOINT_MS,
+            databases: DatabaseMap::IDENTITY,
+            databases_at: 0,
             next_segment: 9,
             next_index: 3,
             next_dictionary: 2,

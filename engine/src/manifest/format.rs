@@ -2,14 +2,17 @@
 
 use super::{Checkpoint, DictionaryInfo, IndexFileInfo, Manifest, SegmentInfo};
 use crate::Error;
+use crate::databases::DatabaseMap;
 use crate::index_file::IndexKind;
 use crate::limits::MANIFEST_BODY_BYTES_MAX;
 use std::path::Path;
 
 const MAGIC: [u8; 8] = *b"SESSMANI";
 /// The version this build writes.
-pub(super) const VERSION: u32 = 2;
-/// The one before: no checkpoint, so no body.
+pub(super) const VERSION: u32 = 3;
+/// The one before: its body has no map of databases.
+const VERSION_UNMAPPED: u32 = 2;
+/// The one before that: no checkpoint, so no body.
 const VERSION_BARE: u32 = 1;
 
 /// Magic 8, version 4, encryption key id 4, database id 16, hash key 16, made at (ms) 8.
@@ -19,7 +22,9 @@ const BARE_BYTES: usize = HEADER_BYTES + CHECKSUM_BYTES;
 /// Behind the header: the body's length.
 const BODY_AT: usize = HEADER_BYTES + 4;
 /// What a body has before its lists.
-const BODY_BYTES_MIN: usize = 5 * 8 + (4 + 8 + 4) + 3 * 4;
+const BODY_BYTES_MIN: usize = 7 * 8 + (4 + 8 + 4) + 3 * 4;
+/// What the map of databases takes of that.
+const MAP_BYTES: usize = 2 * 8;
 const DICTIONARY_BYTES: usize = 4 + 4;
 const SEGMENT_BYTES: usize = 4 + 4 + 8 + 4 + 8;
 const INDEX_FILE_BYTES: usize = 8 + 4 + 8 + 8;
@@ -50,7 +55,9 @@ impl Manifest {
         put(&self.created_ms.to_le_bytes());
         // No cast loses anything: a body has at most 64 MiB.
         put(&(body as u32).to_le_bytes());
-        for number in [it.number, it.log_from, it.log_reached, it.time_ms, it.wall_ms] {
+        let map = [it.databases.word(), it.databases_at];
+        for number in [it.number, it.log_from, it.log_reached, it.time_ms, it.wall_ms].into_iter().chain(map)
+        {
             put(&number.to_le_bytes());
         }
         put(&it.next_segment.to_le_bytes());
@@ -91,10 +98,11 @@ impl Manifest {
             return Err(damaged(0, "the magic number is not a manifest's"));
         }
         let at = |offset: usize| Fields { rest: bytes.get(offset..).unwrap_or_default() };
-        let length = match at(8).short() {
+        let version = at(8).short();
+        let length = match version {
             Some(VERSION_BARE) => BARE_BYTES,
-            Some(VERSION) => match at(HEADER_BYTES).short().map(|body| body as usize) {
-                Some(body) if (BODY_BYTES_MIN..=MANIFEST_BODY_BYTES_MAX).contains(&body) => {
+            Some(VERSION | VERSION_UNMAPPED) => match at(HEADER_BYTES).short().map(|body| body as usize) {
+                Some(body) if (BODY_BYTES_MIN - MAP_BYTES..=MANIFEST_BODY_BYTES_MAX).contains(&body) => {
                     bytes_of_body(body)
                 }
                 Some(_) => return Err(damaged(HEADER_BYTES, "the length of the body is none")),
@@ -124,7 +132,8 @@ impl Manifest {
             Checkpoint::none()
         } else {
             let mut body = Fields { rest: content.get(BODY_AT..).unwrap_or_default() };
-            let read = body.checkpoint().map_err(|reason| damaged(BODY_AT, reason))?;
+            let read =
+                body.checkpoint(version == Some(VERSION)).map_err(|reason| damaged(BODY_AT, reason))?;
             if let Some(reason) = read.contradiction() {
                 return Err(damaged(BODY_AT, reason));
             }
@@ -154,13 +163,18 @@ impl Fields<'_> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn checkpoint(&mut self) -> Result<Checkpoint, &'static str> {
+    fn checkpoint(&mut self, has_map: bool) -> Result<Checkpoint, &'static str> {
         const SHORT: &str = "the body ends too early";
         let mut it = Checkpoint::none();
         for number in
             [&mut it.number, &mut it.log_from, &mut it.log_reached, &mut it.time_ms, &mut it.wall_ms]
         {
             *number = self.long().ok_or(SHORT)?;
+        }
+        if has_map {
+            let map = DatabaseMap::of_word(self.long().ok_or(SHORT)?);
+            it.databases = map.ok_or("the map of databases has one of them twice")?;
+            it.databases_at = self.long().ok_or(SHORT)?;
         }
         it.next_segment = self.short().ok_or(SHORT)?;
         it.next_index = self.long().ok_or(SHORT)?;

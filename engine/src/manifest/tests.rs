@@ -15,6 +15,8 @@ fn some() -> Manifest {
             log_reached: 80_000,
             time_ms: 1_795_000_500_000,
             wall_ms: 1_795_000_500_001,
+            databases: DatabaseMap::IDENTITY.swapped(0, 15),
+            databases_at: 79_000,
             next_segment: 12,
             next_index: 9,
             next_dictionary: 6,
@@ -70,6 +72,23 @@ fn comes_back() {
 fn one_of_the_version_before_has_no_checkpoint() {
     let expected = Manifest { checkpoint: Checkpoint::none(), ..some() };
     assert_eq!(decode(&bare()).expect("is sound"), expected);
+}
+
+#[test]
+fn one_of_the_version_before_that_had_no_map_of_databases_has_each_its_own() {
+    let mut bytes = encode(&some());
+    bytes[8] = 2;
+    // Behind the length of the body and five numbers, two.
+    bytes.drain(60 + 40..60 + 56);
+    let body = u32::from_le_bytes(bytes[56..60].try_into().expect("four bytes")) - 16;
+    bytes[56..60].copy_from_slice(&body.to_le_bytes());
+    let content = bytes.len() - 4;
+    let checksum = crc32fast::hash(&bytes[..content]);
+    bytes[content..].copy_from_slice(&checksum.to_le_bytes());
+    let mut expected = some();
+    expected.checkpoint.databases = DatabaseMap::IDENTITY;
+    expected.checkpoint.databases_at = 0;
+    assert_eq!(decode(&bytes).expect("is sound"), expected);
 }
 
 #[test]

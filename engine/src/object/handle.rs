@@ -230,6 +230,14 @@ impl Handle {
         matches!(self.form(), Form::Flat | Form::Idle).then(|| (*self.packed()).clone())
     }
 
+    /// Whether this is the very same flat object.
+    pub(crate) fn is_same(&self, object: &Object) -> bool {
+        match (self.form(), object) {
+            (Form::Flat, Object::Packed(flat)) => self.packed().is_same(flat),
+            _ => false,
+        }
+    }
+
     /// Puts another object in place and returns the old one; the entry's fields stay.
     pub(crate) fn replace(&mut self, object: Object) -> Object {
         let kept = self.word() & ENTRY_MASK;

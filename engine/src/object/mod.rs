@@ -49,6 +49,15 @@ pub(crate) enum Object {
 }
 
 impl Object {
+    /// No record on disk is its own any more. For one that is in no entry, and not on disk only.
+    pub(crate) fn forget_location(&mut self) {
+        match self {
+            Object::Packed(packed) | Object::Idle(packed) => packed.set_location(None),
+            Object::Structured(structured) => structured.location = None,
+            Object::Cold { .. } => debug_assert!(false, "it would be lost"),
+        }
+    }
+
     /// Bytes of memory it asks for.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {

@@ -5,6 +5,7 @@
 
 use super::{Shards, shard_number};
 use crate::change;
+use crate::databases::Databases;
 use crate::expiry::logged_deadline;
 use crate::index_file::Cuts;
 use crate::key::{DATABASES, Key, KeyHasher};
@@ -49,6 +50,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) shards: &'a Shards,
     pub(crate) shard_bits: u32,
     pub(crate) hasher: &'a KeyHasher,
+    /// As of the checkpoint, and then as the log says.
+    pub(crate) databases: &'a Databases,
     pub(crate) segments: &'a Segments,
     pub(crate) cuts: &'a Cuts,
     pub(crate) now_ms: u64,
@@ -294,6 +297,8 @@ impl<'a> Replay<'a> {
                 }
             }
             Operation::Copy { name, database, key } => self.copy(name, database, key)?,
+            // Each says everything, and the checkpoint's is no later than the last.
+            Operation::Databases { map } => self.databases.set(map),
             Operation::Clear { database } => {
                 for shard in self.shards {
                     self.clear(&mut shard.lock(), lsn, database);
@@ -417,6 +422,8 @@ impl Dealer<'_, '_> {
             Operation::Delete { name }
             | Operation::Deadline { name, .. }
             | Operation::Change { name, .. } => self.replay.hash_of(name)?,
+            // No other operation looks at the map: keys are named as the index has them.
+            Operation::Databases { .. } => return self.replay.apply(lsn.get(), operation),
             Operation::Copy { .. } | Operation::Clear { .. } => {
                 // They concern several threads: all of them wait.
                 self.wait_for_all();

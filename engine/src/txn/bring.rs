@@ -19,8 +19,6 @@ use std::sync::Arc;
 /// An object that goes back to where it was when the transaction ends.
 pub(super) struct Visitor {
     hash: u64,
-    /// Among the locked shards.
-    position: usize,
     /// What was brought in.
     brought: Packed,
     /// What the entry held before.
@@ -144,14 +142,15 @@ impl Txn<'_> {
         let stays = was_accessed || shard.has_twin(place) || !self.inner.tiering.is_tight();
         match brought {
             // A visitor that is changed meanwhile stays, whatever it was.
-            Some(brought) if !stays => self.visitors.push(Visitor { hash, position, brought, back }),
+            Some(brought) if !stays => self.visitors.push(Visitor { hash, brought, back }),
             _ => self.discard(back),
         }
     }
 
     /// Puts the visitors back that nobody has changed, nor given a twin.
     pub(super) fn see_off(&mut self) {
-        for Visitor { hash, position, brought, back } in std::mem::take(&mut self.visitors) {
+        for Visitor { hash, brought, back } in std::mem::take(&mut self.visitors) {
+            let position = self.position_of(hash);
             let shard: &mut Shard = &mut self.shards[position].1;
             let place = shard.find_hash(hash, |entry| {
                 let handle = entry.handle();

@@ -54,6 +54,14 @@ pub(crate) enum Operation {
     Clear(Option<u8>),
     /// All of it, or none.
     Transaction(Vec<Operation>),
+    /// The same, whose keys are locked one by one as it goes.
+    Extended(Vec<Operation>),
+    /// The same, on copies.
+    Overlay(Vec<Operation>),
+    /// Done and taken back: nothing.
+    Revoked(Vec<Operation>),
+    /// Two databases change places.
+    Swap(u8, u8),
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -75,8 +83,10 @@ impl Operation {
             }
             HashSet(id, ..) | HashRemove(id, _) | WriteAt(id, ..) => vec![id.clone()],
             Rename(from, to) | Copy(from, to) => vec![from.clone(), to.clone()],
-            Clear(_) => Vec::new(),
-            Transaction(all) => all.iter().flat_map(Operation::ids).collect(),
+            Clear(_) | Swap(..) => Vec::new(),
+            Transaction(all) | Extended(all) | Overlay(all) | Revoked(all) => {
+                all.iter().flat_map(Operation::ids).collect()
+            }
         }
     }
 
@@ -169,7 +179,20 @@ impl Operation {
                 world.retain(|id, _| database.is_some_and(|database| database != id.0));
                 Answer::Done
             }
-            Transaction(all) => {
+            Revoked(_) => Answer::Done,
+            Swap(one, other) => {
+                let old = std::mem::take(world);
+                world.extend(old.into_iter().map(|((database, key), item)| {
+                    let database = match database {
+                        database if database == *one => *other,
+                        database if database == *other => *one,
+                        database => database,
+                    };
+                    ((database, key), item)
+                }));
+                Answer::Done
+            }
+            Transaction(all) | Extended(all) | Overlay(all) => {
                 Answer::Many(all.iter().map(|operation| operation.apply(world, now_ms)).collect())
             }
         }

@@ -2,7 +2,7 @@
 
 use super::model::{Answer, Operation};
 use super::support::Id;
-use sessile::{Access, Db, Durability, Error, Key, Txn};
+use sessile::{Access, Begun, Committed, Db, Durability, Error, Extended, Key, Txn};
 
 /// Runs an operation through the typed API where there is one, else as a transaction.
 pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
@@ -21,13 +21,28 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::Clear(database) => {
             db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
         }
-        Operation::WriteAt(..) | Operation::Rename(..) | Operation::Copy(..) | Operation::Transaction(_) => {
+        Operation::Swap(one, other) => {
+            db.swap_databases(*one, *other).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
+        }
+        Operation::Extended(all) => extended(db, all),
+        Operation::Overlay(all) => overlay(db, all),
+        Operation::WriteAt(..)
+        | Operation::Rename(..)
+        | Operation::Copy(..)
+        | Operation::Transaction(_)
+        | Operation::Revoked(_) => {
             let ids = operation.ids();
             let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
             while !db.admit_now(64, Access::Write)? {
                 db.step()?;
             }
             let mut txn = db.begin(&keys, Access::Write, db.now_ms())?;
+            if let Operation::Revoked(all) = operation {
+                txn.make_revocable();
+                all.iter().for_each(|operation| drop(within(&mut txn, operation)));
+                txn.roll_back();
+                return Ok(Answer::Done);
+            }
             let answer = within(&mut txn, operation);
             let lsn = txn.commit();
             if lsn == sessile::Lsn::ZERO { Ok(answer) } else { acknowledge(db).map(|()| answer) }
@@ -36,6 +51,76 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
     match answer {
         Err(Error::WrongKind(_)) => Ok(Answer::WrongKind),
         other => other,
+    }
+}
+
+/// A transaction that learns of its keys as it goes, and begins again with those that it knows of when it has to.
+fn extended(db: &Db, all: &[Operation]) -> Result<Answer, Error> {
+    while !db.admit_now(64, Access::Write)? {
+        db.step()?;
+    }
+    let now_ms = db.now_ms();
+    let (mut known, mut fetched): (Vec<Id>, _) = (Vec::new(), None);
+    'again: loop {
+        let keys: Vec<Key<'_>> = known.iter().map(|id| db.key(id.0, &id.1)).collect();
+        let mut txn = match db.try_begin(&keys, Access::Write, now_ms, fetched.take())? {
+            Begun::Ready(txn) => txn,
+            Begun::Cold(mut fetch) => {
+                fetch.wait();
+                fetched = Some(fetch);
+                continue;
+            }
+        };
+        txn.make_revocable();
+        let mut answers = Vec::new();
+        for operation in all {
+            let ids = operation.ids();
+            let keys: Vec<Key<'_>> = ids.iter().map(|id| txn.key(id.0, &id.1)).collect();
+            match txn.extend(&keys)? {
+                Extended::Ready => answers.push(within(&mut txn, operation)),
+                Extended::Contended => unreachable!("nobody else is there"),
+                Extended::Cold(mut fetch) => {
+                    txn.roll_back();
+                    fetch.wait();
+                    let operations = all.iter().take(answers.len() + 1);
+                    known = operations.flat_map(Operation::ids).collect();
+                    fetched = Some(fetch);
+                    continue 'again;
+                }
+            }
+        }
+        let lsn = txn.commit();
+        return if lsn == sessile::Lsn::ZERO {
+            Ok(Answer::Many(answers))
+        } else {
+            acknowledge(db).map(|()| Answer::Many(answers))
+        };
+    }
+}
+
+fn overlay(db: &Db, all: &[Operation]) -> Result<Answer, Error> {
+    while !db.admit_now(64, Access::Write)? {
+        db.step()?;
+    }
+    let mut overlay = db.overlay(db.now_ms());
+    let mut answers = Vec::new();
+    for operation in all {
+        let ids = operation.ids();
+        let keys: Vec<Key<'_>> = ids.iter().map(|id| db.key(id.0, &id.1)).collect();
+        let mut txn = overlay.begin(&keys, Access::Write)?;
+        if answers.len() % 3 == 2 {
+            txn.make_revocable();
+            drop(within(&mut txn, operation));
+            txn.roll_back();
+            txn = overlay.begin(&keys, Access::Write)?;
+        }
+        answers.push(within(&mut txn, operation));
+        txn.commit();
+    }
+    match overlay.commit()? {
+        Committed::Conflict => unreachable!("nobody else is there"),
+        Committed::At(lsn) if lsn == sessile::Lsn::ZERO => Ok(Answer::Many(answers)),
+        Committed::At(_) => acknowledge(db).map(|()| Answer::Many(answers)),
     }
 }
 
@@ -82,6 +167,10 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::Transaction(all) => {
             Answer::Many(all.iter().map(|operation| within(txn, operation)).collect())
         }
-        Operation::Clear(_) => unreachable!("no transaction of keys clears"),
+        Operation::Clear(_)
+        | Operation::Swap(..)
+        | Operation::Extended(_)
+        | Operation::Overlay(_)
+        | Operation::Revoked(_) => unreachable!("no part of a transaction of keys"),
     }
 }

@@ -282,7 +282,8 @@ impl Simulation {
     fn any_operation(&mut self, now_ms: u64) -> Operation {
         match self.rng.below(40) {
             0 => Operation::Clear(Some(self.id().0)),
-            1 => Operation::Clear(None),
+            1 if self.rng.chance(60) => Operation::Clear(None),
+            1 => Operation::Swap(self.id().0, self.id().0),
             // A hash grows past what stays flat.
             2..=3 => {
                 let id = self.id();
@@ -293,7 +294,13 @@ impl Simulation {
             }
             4..=9 => {
                 let length = 1 + self.rng.below(5);
-                Operation::Transaction((0..length).map(|_| self.operation(now_ms)).collect())
+                let all = (0..length).map(|_| self.operation(now_ms)).collect();
+                match self.rng.below(5) {
+                    0 => Operation::Extended(all),
+                    1 => Operation::Overlay(all),
+                    2 => Operation::Revoked(all),
+                    _ => Operation::Transaction(all),
+                }
             }
             _ => self.operation(now_ms),
         }

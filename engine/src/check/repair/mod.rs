@@ -126,6 +126,7 @@ pub fn repair(
         // The log names keys by it.
         manifest.hash_key = old.hash_key;
         manifest.created_ms = old.created_ms;
+        manifest.checkpoint.databases = old.checkpoint.databases;
     }
     if let Some(error) = directory.manifest_error() {
         losses.gap(error, &dir.join(crate::manifest::NAME));

@@ -161,7 +161,12 @@ impl Tail {
         if let Operation::Clear { database } = operation {
             return self.clear(lsn, *database, out);
         }
-        // Everything but a clear is of a key.
+        if let Operation::Databases { .. } = operation {
+            // All of them are copied, older ones too: each says everything, and the last is the one that counts.
+            operation.encode(out);
+            return Applied::Copied;
+        }
+        // Everything else is of a key.
         let Some(mentioned) = hash.and_then(|hash| self.mentioned.get_mut(&hash)) else {
             return Applied::Lost;
         };
@@ -210,7 +215,7 @@ impl Tail {
                     }
                 }
             }
-            Operation::Clear { .. } => Applied::Lost,
+            Operation::Clear { .. } | Operation::Databases { .. } => Applied::Lost,
         };
         if applied == Applied::Copied {
             operation.encode(out);
@@ -291,6 +296,6 @@ fn hashes(hasher: &KeyHasher, operation: &Operation<'_>) -> [Option<u64>; 2] {
             [of(name), None]
         }
         Operation::Copy { name, database, key } => [of(name), of_key(database, key)],
-        Operation::Clear { .. } => [None, None],
+        Operation::Clear { .. } | Operation::Databases { .. } => [None, None],
     }
 }
