@@ -25,8 +25,8 @@ use crate::watch::Watch;
 use parking_lot::Mutex;
 use sessile_wal::Lsn;
 use sessile_wal::limits::RECORD_BYTES_MAX;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 
 /// What the steps so far have done.
 #[derive(Default)]
@@ -64,7 +64,7 @@ pub struct Overlay {
     now_ms: u64,
     copies: Mutex<Shard>,
     outcome: Mutex<Outcome>,
-    copied: HashMap<Id, Copied>,
+    copied: BTreeMap<Id, Copied>,
     /// Bits of the logical databases that were emptied.
     cleared: u16,
 }
@@ -96,7 +96,7 @@ impl Db {
             now_ms,
             copies: Mutex::new(Shard::of_copies(now_ms)),
             outcome: Mutex::default(),
-            copied: HashMap::new(),
+            copied: BTreeMap::new(),
             cleared: 0,
         }
     }
