@@ -34,6 +34,8 @@ pub mod persistence;
 pub mod range;
 pub mod reference;
 pub mod scan;
+#[cfg(feature = "scripting")]
+pub mod scripting;
 pub mod string;
 pub mod table;
 

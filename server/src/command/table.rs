@@ -25,6 +25,8 @@ const FAMILIES: &[&[Command]] = &[
     super::persistence::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
+    #[cfg(feature = "scripting")]
+    super::scripting::COMMANDS,
     super::string::COMMANDS,
 ];
 

@@ -175,17 +175,19 @@ fn encode_invalid(lua: &Lua, settings: &RefCell<Settings>, args: &MultiValue) ->
                 b"null" => Invalid::Null,
                 other => {
                     let other = String::from_utf8_lossy(other);
-                    return Err(
-                        format!("bad argument #1 to 'encode_invalid_numbers' (invalid option '{other}')").into()
-                    );
+                    return Err(format!(
+                        "bad argument #1 to 'encode_invalid_numbers' (invalid option '{other}')"
+                    )
+                    .into());
                 }
             };
         }
         other => {
             let found = type_name(other);
-            return Err(
-                format!("bad argument #1 to 'encode_invalid_numbers' (string expected, got {found})").into()
-            );
+            return Err(format!(
+                "bad argument #1 to 'encode_invalid_numbers' (string expected, got {found})"
+            )
+            .into());
         }
     }
     Ok(one(match settings.encode_invalid {
@@ -202,9 +204,11 @@ fn option(args: &MultiValue, at: usize, least: i32, most: i32, name: &str) -> Re
     }
     let number = number_at(args, at, name)? as i64;
     if number < i64::from(least) || number > i64::from(most) {
-        return Err(
-            format!("bad argument #{} to '{name}' (expected integer between {least} and {most})", at + 1).into()
-        );
+        return Err(format!(
+            "bad argument #{} to '{name}' (expected integer between {least} and {most})",
+            at + 1
+        )
+        .into());
     }
     Ok(Some(number as u32))
 }
@@ -216,14 +220,13 @@ fn flag(args: &MultiValue, at: usize, name: &str) -> Result<Option<bool>, Failur
         Some(Value::Boolean(flag)) => Ok(Some(*flag)),
         Some(Value::String(text)) if *text.as_bytes() == b"on"[..] => Ok(Some(true)),
         Some(Value::String(text)) if *text.as_bytes() == b"off"[..] => Ok(Some(false)),
-        Some(Value::String(text)) => Err(format!(
-            "bad argument #{} to '{name}' (invalid option '{}')",
-            at + 1,
-            text.to_string_lossy()
-        )
-        .into()),
+        Some(Value::String(text)) => {
+            Err(format!("bad argument #{} to '{name}' (invalid option '{}')", at + 1, text.to_string_lossy())
+                .into())
+        }
         other => {
-            Err(format!("bad argument #{} to '{name}' (string expected, got {})", at + 1, type_name(other)).into())
+            Err(format!("bad argument #{} to '{name}' (string expected, got {})", at + 1, type_name(other))
+                .into())
         }
     }
 }

@@ -53,15 +53,21 @@ impl Registered {
             match (&*key.as_bytes(), value) {
                 (b"function_name", Value::String(text)) => name = Some(text.to_string_lossy()),
                 (b"function_name", _) => {
-                    return Err("function_name argument given to redis.register_function must be a string".into());
+                    return Err(
+                        "function_name argument given to redis.register_function must be a string".into()
+                    );
                 }
                 (b"description", Value::String(text)) => description = Some(text.as_bytes().to_vec()),
                 (b"description", _) => {
-                    return Err("description argument given to redis.register_function must be a string".into());
+                    return Err(
+                        "description argument given to redis.register_function must be a string".into()
+                    );
                 }
                 (b"callback", Value::Function(callback)) => function = Some(callback),
                 (b"callback", _) => {
-                    return Err("callback argument given to redis.register_function must be a function".into());
+                    return Err(
+                        "callback argument given to redis.register_function must be a function".into()
+                    );
                 }
                 (b"flags", Value::Table(names)) => flags = flags_of(&names)?,
                 (b"flags", _) => {

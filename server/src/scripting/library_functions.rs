@@ -68,8 +68,14 @@ pub(super) fn install(
         "number_text",
         lua.create_function(|lua, number: f64| lua.create_string(super::number::lua_text(number)))?,
     )?;
-    host.raw_set("status_reply", lua.create_function(|lua, args: MultiValue| single_field(lua, &args, "ok"))?)?;
-    host.raw_set("error_reply", lua.create_function(|lua, args: MultiValue| single_field(lua, &args, "err"))?)?;
+    host.raw_set(
+        "status_reply",
+        lua.create_function(|lua, args: MultiValue| single_field(lua, &args, "ok"))?,
+    )?;
+    host.raw_set(
+        "error_reply",
+        lua.create_function(|lua, args: MultiValue| single_field(lua, &args, "err"))?,
+    )?;
     add("find", find)?;
     add("weigh", weigh)?;
     add("random", draw)?;
@@ -159,7 +165,12 @@ fn parse_number(text: &[u8]) -> Option<f64> {
 }
 
 /// An argument that must be a string, or a number.
-pub(super) fn string_at(lua: &Lua, args: &MultiValue, at: usize, function: &str) -> Result<LuaString, Failure> {
+pub(super) fn string_at(
+    lua: &Lua,
+    args: &MultiValue,
+    at: usize,
+    function: &str,
+) -> Result<LuaString, Failure> {
     match args.get(at) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Integer(number)) => Ok(lua.create_string(super::number::lua_text(*number as f64))?),

@@ -161,9 +161,7 @@ fn whole(args: &MultiValue, at: usize, function: &str) -> Result<i64, Failure> {
 
 fn unpack_some(lua: &Lua, shared: &Shared, text: &[u8], limit: i64, offset: i64) -> Outcome {
     if offset < 0 || limit < 0 {
-        return Err(
-            format!("Invalid request to unpack with offset of {offset} and limit of {limit}.").into()
-        );
+        return Err(format!("Invalid request to unpack with offset of {offset} and limit of {limit}.").into());
     }
     if offset > text.len() as i64 {
         return Err(format!("Start offset {offset} greater than input length {}.", text.len()).into());

@@ -114,12 +114,20 @@ pub(super) fn pack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
             }
             b'f' => {
                 let number = number_at(&args, at, "pack")? as f32;
-                out.extend_from_slice(&if format.little { number.to_le_bytes() } else { number.to_be_bytes() });
+                out.extend_from_slice(&if format.little {
+                    number.to_le_bytes()
+                } else {
+                    number.to_be_bytes()
+                });
                 at += 1;
             }
             b'd' => {
                 let number = number_at(&args, at, "pack")?;
-                out.extend_from_slice(&if format.little { number.to_le_bytes() } else { number.to_be_bytes() });
+                out.extend_from_slice(&if format.little {
+                    number.to_le_bytes()
+                } else {
+                    number.to_be_bytes()
+                });
                 at += 1;
             }
             _ => {
@@ -164,7 +172,11 @@ fn put_integer(out: &mut Vec<u8>, value: u64, size: usize, little: bool) {
 fn take_integer(bytes: &[u8], little: bool, signed: bool) -> f64 {
     let mut value = 0_u64;
     let mut step = |byte: &u8| value = value << 8 | u64::from(*byte);
-    if little { bytes.iter().rev().for_each(&mut step) } else { bytes.iter().for_each(&mut step) }
+    if little {
+        bytes.iter().rev().for_each(&mut step)
+    } else {
+        bytes.iter().for_each(&mut step)
+    }
     if !signed {
         return value as f64;
     }
@@ -204,18 +216,22 @@ pub(super) fn unpack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
         }
         match item.option {
             b'x' => {}
-            b'b' | b'h' | b'l' | b'i' => results.push(Value::Number(take_integer(bytes, format.little, true))),
+            b'b' | b'h' | b'l' | b'i' => {
+                results.push(Value::Number(take_integer(bytes, format.little, true)))
+            }
             b'B' | b'H' | b'L' | b'T' | b'I' => {
                 results.push(Value::Number(take_integer(bytes, format.little, false)));
             }
             b'f' => {
                 let bytes: [u8; 4] = bytes.try_into().map_err(|_| too_short())?;
-                let number = if format.little { f32::from_le_bytes(bytes) } else { f32::from_be_bytes(bytes) };
+                let number =
+                    if format.little { f32::from_le_bytes(bytes) } else { f32::from_be_bytes(bytes) };
                 results.push(Value::Number(f64::from(number)));
             }
             b'd' => {
                 let bytes: [u8; 8] = bytes.try_into().map_err(|_| too_short())?;
-                let number = if format.little { f64::from_le_bytes(bytes) } else { f64::from_be_bytes(bytes) };
+                let number =
+                    if format.little { f64::from_le_bytes(bytes) } else { f64::from_be_bytes(bytes) };
                 results.push(Value::Number(number));
             }
             b'c' if item.size == 0 => {

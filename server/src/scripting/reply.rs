@@ -110,7 +110,8 @@ impl<'a> Reader<'a> {
         }
         let line = self.line()?;
         let (kind, text) = line.split_first().ok_or_else(malformed)?;
-        let number = || std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()).ok_or_else(malformed);
+        let number =
+            || std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()).ok_or_else(malformed);
         Ok(match kind {
             b'+' => single(self.lua, "ok", self.string(text)?)?,
             b'-' => error_table(self.lua, text)?,
@@ -234,8 +235,11 @@ impl Writer<'_> {
             return Ok(());
         }
         if let Value::String(text) = table.raw_get("ok")? {
-            let text: Vec<u8> =
-                text.as_bytes().iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect();
+            let text: Vec<u8> = text
+                .as_bytes()
+                .iter()
+                .map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte })
+                .collect();
             let out = reply.bytes_mut();
             out.push(b'+');
             out.extend_from_slice(&text);

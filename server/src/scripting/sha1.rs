@@ -72,12 +72,8 @@ fn compress(state: &mut [u32; 5], block: &[u8]) {
             2 => (b & c | b & d | c & d, 0x8F1B_BCDC),
             _ => (b ^ c ^ d, 0xCA62_C1D6_u32),
         };
-        let next = a
-            .rotate_left(5)
-            .wrapping_add(mixed)
-            .wrapping_add(e)
-            .wrapping_add(constant)
-            .wrapping_add(*word);
+        let next =
+            a.rotate_left(5).wrapping_add(mixed).wrapping_add(e).wrapping_add(constant).wrapping_add(*word);
         (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
     }
     for (sum, value) in state.iter_mut().zip([a, b, c, d, e]) {

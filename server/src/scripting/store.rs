@@ -26,6 +26,8 @@ pub struct Script {
     pub source: Vec<u8>,
     /// What its first line says.
     pub header: script::Header,
+    /// How it has fared.
+    pub pace: super::run::Pace,
     /// When it was last used, in uses of any script.
     used: AtomicU64,
 }
@@ -43,6 +45,7 @@ impl Script {
             name: sha1::text(&digest),
             source: source.to_vec(),
             header: script::header(source)?,
+            pace: super::run::Pace::default(),
             used: AtomicU64::new(0),
         })
     }

@@ -361,8 +361,7 @@ impl Vm {
                 self.run.call::<(bool, Value)>((&invocation.function, keys, arguments))
             } else {
                 self.env.set_readonly(false);
-                let set =
-                    self.env.raw_set("KEYS", keys).and_then(|()| self.env.raw_set("ARGV", arguments));
+                let set = self.env.raw_set("KEYS", keys).and_then(|()| self.env.raw_set("ARGV", arguments));
                 self.env.set_readonly(true);
                 set?;
                 self.run.call::<(bool, Value)>(&invocation.function)
@@ -517,19 +516,10 @@ fn compile(lua: &Lua, source: &[u8], name: &str, env: Table) -> Result<Function,
 }
 
 /// For `loadstring`: the message of an error, and the function.
-fn compile_dynamic(
-    lua: &Lua,
-    source: &[u8],
-    name: &str,
-    env: Table,
-) -> Result<(Value, Value), mlua::Error> {
+fn compile_dynamic(lua: &Lua, source: &[u8], name: &str, env: Table) -> Result<(Value, Value), mlua::Error> {
     let name = if name.starts_with(['@', '=']) { name.to_owned() } else { format!("={name}") };
-    let compiled = lua
-        .load(source)
-        .set_name(name)
-        .set_mode(ChunkMode::Text)
-        .set_environment(env)
-        .into_function();
+    let compiled =
+        lua.load(source).set_name(name).set_mode(ChunkMode::Text).set_environment(env).into_function();
     match compiled {
         Ok(function) => Ok((Value::Nil, Value::Function(function))),
         Err(error) => Ok((Value::String(lua.create_string(syntax_error(&error))?), Value::Nil)),

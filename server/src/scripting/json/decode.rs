@@ -55,7 +55,12 @@ impl Token {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(lua: &'a Lua, settings: &'a Settings, shared: &'a Shared, text: &'a [u8]) -> Decoder<'a> {
+    pub(super) fn new(
+        lua: &'a Lua,
+        settings: &'a Settings,
+        shared: &'a Shared,
+        text: &'a [u8],
+    ) -> Decoder<'a> {
         Decoder { lua, settings, shared, text, at: 0, tokens: 0 }
     }
 
@@ -92,11 +97,9 @@ impl<'a> Decoder<'a> {
 
     fn descend(&self, depth: u32) -> Result<(), Failure> {
         if depth > self.settings.decode_depth_max.min(DEPTH_MAX) {
-            return Err(format!(
-                "Found too many nested data structures ({depth}) at character {}",
-                self.at
-            )
-            .into());
+            return Err(
+                format!("Found too many nested data structures ({depth}) at character {}", self.at).into()
+            );
         }
         Ok(())
     }
@@ -286,8 +289,8 @@ fn is_invalid_number(text: &[u8]) -> bool {
     match text.first() {
         Some(b'0') => matches!(text.get(1).copied().unwrap_or(0) | 0x20, b'x' | b'0'..=b'9'),
         Some(b'0'..=b'9') => false,
-        _ => ["inf", "nan"].iter().any(|word| {
-            text.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
-        }),
+        _ => ["inf", "nan"]
+            .iter()
+            .any(|word| text.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))),
     }
 }

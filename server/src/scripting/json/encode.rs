@@ -131,7 +131,9 @@ impl<'a> Encoder<'a> {
                 }
                 other => {
                     let found = type_name(Some(other));
-                    return Err(format!("Cannot serialise {found}: table key must be a number or string").into());
+                    return Err(
+                        format!("Cannot serialise {found}: table key must be a number or string").into()
+                    );
                 }
             }
             self.out.push(b':');
