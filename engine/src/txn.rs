@@ -612,6 +612,11 @@ impl<'db> Txn<'db> {
         }
     }
 
+    /// Bytes that its changes take in the log so far.
+    pub fn record_bytes(&self) -> usize {
+        self.record.len()
+    }
+
     /// Whether anything was changed so far.
     pub fn changed(&self) -> bool {
         !self.record.is_empty()

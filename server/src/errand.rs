@@ -24,6 +24,9 @@ pub enum Errand {
     Walk(Walk),
     /// A checkpoint.
     Checkpoint(Checkpoint),
+    /// A script that takes long.
+    #[cfg(feature = "scripting")]
+    Script(Box<crate::scripting::run::Slow>),
 }
 
 impl Errand {
@@ -33,7 +36,18 @@ impl Errand {
             Errand::Values(fetch) => fetch.wait(),
             Errand::Walk(walk) => walk.run(),
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
+            #[cfg(feature = "scripting")]
+            Errand::Script(script) => script.run(),
         }
+    }
+
+    /// Whether it may never end, and so needs a thread of its own.
+    pub fn is_endless(&self) -> bool {
+        #[cfg(feature = "scripting")]
+        if let Errand::Script(_) = self {
+            return true;
+        }
+        false
     }
 
     /// Whether it may take much longer than a read of the disk.

@@ -22,6 +22,8 @@ pub mod process;
 pub mod pubsub;
 pub mod push;
 pub mod resp;
+#[cfg(feature = "scripting")]
+pub mod scripting;
 pub mod serve;
 pub mod server;
 pub mod tracking;

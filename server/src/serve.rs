@@ -178,6 +178,8 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
             Err(_) => unreachable!("a loop that panics ends the process"),
         }
     }
+    #[cfg(feature = "scripting")]
+    server.scripting.end();
     drop(disk);
     if !server.shutdown.no_save.load(Ordering::SeqCst) {
         last_checkpoint(&server.db, &mut signals_at_end);

@@ -143,6 +143,11 @@ impl Worker {
     pub fn new(server: Arc<Server>) -> Worker {
         let figures = Arc::new(Figures::new());
         server.figures.lock().push(Arc::clone(&figures));
+        Worker::with_figures(server, figures)
+    }
+
+    /// A worker that counts in figures which the server knows, and which no other worker counts in meanwhile.
+    pub fn with_figures(server: Arc<Server>, figures: Arc<Figures>) -> Worker {
         let (live, live_version) = server.live();
         let now_ms = server.db.now_ms();
         let random = Random::new(getrandom::u64().unwrap_or(now_ms));

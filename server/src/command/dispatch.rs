@@ -53,6 +53,10 @@ pub struct ServerCall<'a> {
     pub worker: &'a mut Worker,
     /// Where the reply goes.
     pub reply: &'a mut Reply,
+    /// Set by a command that wrote: what must be acknowledged before the reply is sent.
+    pub lsn: Lsn,
+    /// Set by a command that has done nothing, since the log's buffer is full.
+    pub busy: bool,
     /// What was brought for this command, which then is executed for the second time.
     brought: Option<Box<Errand>>,
     /// What it needs first; then nothing that it has written counts.
@@ -61,7 +65,44 @@ pub struct ServerCall<'a> {
     wait: Option<Wait>,
 }
 
+impl<'a> ServerCall<'a> {
+    /// A call for the first time.
+    pub fn new(
+        args: &'a [&'a [u8]],
+        client: &'a mut Client,
+        worker: &'a mut Worker,
+        reply: &'a mut Reply,
+    ) -> ServerCall<'a> {
+        ServerCall {
+            args,
+            client,
+            worker,
+            reply,
+            lsn: Lsn::ZERO,
+            busy: false,
+            brought: None,
+            wanted: None,
+            wait: None,
+        }
+    }
+}
+
 impl ServerCall<'_> {
+    /// What was brought for this command.
+    pub fn take_brought(&mut self) -> Option<Errand> {
+        self.brought.take().map(|errand| *errand)
+    }
+
+    /// Says what the command needs before it is executed again; it must have done nothing.
+    pub fn want(&mut self, errand: Errand) {
+        self.wanted = Some(Box::new(errand));
+    }
+
+    /// Whether it needs something first.
+    pub fn wants_errand(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// Whether this is the second time, and what the command had to wait for is there.
     pub fn is_second(&self) -> bool {
         self.brought.is_some()
@@ -225,17 +266,22 @@ pub fn execute(
         }
         Run::Server(run) => {
             let mut call =
-                ServerCall { args, client, worker, reply, brought: brought.take(), wanted: None, wait: None };
+                ServerCall { brought: brought.take(), ..ServerCall::new(args, client, worker, reply) };
             let result = run(&mut call);
-            if let Some(errand) = call.wanted {
+            let (wanted, wait, lsn, busy) = (call.wanted, call.wait, call.lsn, call.busy);
+            if let Some(errand) = wanted {
                 reply.truncate(start);
                 return Outcome::Away(errand);
             }
-            if let Some(wait) = call.wait {
+            if let Some(wait) = wait {
                 reply.truncate(start);
                 return Outcome::Waits(wait);
             }
-            (result, Lsn::ZERO)
+            if busy {
+                reply.truncate(start);
+                return Outcome::Busy;
+            }
+            (result, lsn)
         }
         Run::Container => (Ok(()), Lsn::ZERO), // refused above
     };
@@ -459,6 +505,17 @@ fn delete_damaged(db: &sessile::Db, keys: &[Key<'_>]) -> Result<(usize, Lsn), se
         }
     }
     Ok((count, last))
+}
+
+/// The command or subcommand that these arguments name.
+pub(crate) fn resolve(args: &[&[u8]]) -> Option<&'static Entry> {
+    let entry = table().find(args.first()?)?;
+    match args.get(1) {
+        Some(name) if !entry.subcommands.is_empty() => {
+            entry.subcommand(name).or_else(|| (!entry.is_container()).then_some(entry))
+        }
+        _ => Some(entry),
+    }
 }
 
 /// Calls `each` with the database and the argument's index of every key of a command.

@@ -39,6 +39,8 @@ pub mod pubsub;
 pub mod range;
 pub mod reference;
 pub mod scan;
+#[cfg(feature = "scripting")]
+pub mod scripting;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;

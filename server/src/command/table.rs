@@ -28,6 +28,8 @@ const FAMILIES: &[&[Command]] = &[
     super::pubsub::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
+    #[cfg(feature = "scripting")]
+    super::scripting::COMMANDS,
     super::set::COMMANDS,
     super::set_algebra::COMMANDS,
     super::set_pick::COMMANDS,

@@ -127,6 +127,8 @@ pub struct Live {
     pub password: Option<Vec<u8>>,
     /// `protected-mode`.
     pub protected_mode: bool,
+    /// `script-memory-limit`: what the scripts of one thread may hold at a time, in bytes.
+    pub script_memory_bytes_max: usize,
     /// `maxclients`.
     pub clients_max: usize,
     /// `timeout`; 0 is never.
@@ -188,6 +190,7 @@ impl Live {
             storage: StorageLimits::from_config(config),
             password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
             protected_mode: config.get("protected-mode") == "yes",
+            script_memory_bytes_max: size("script-memory-limit"),
             clients_max: size("maxclients"),
             idle_ms_max: number("timeout") * 1000,
             keepalive_seconds: number("tcp-keepalive"),
