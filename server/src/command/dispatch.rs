@@ -3,18 +3,20 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error. One that
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
+use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::{Entry, table};
+use super::transaction::{IMMEDIATE, aborted};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
     Timeout, flags,
 };
-use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
+use crate::blocked::{Awaited, Blocked, Request, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
 use crate::monitor::Source;
-use crate::notify::{self, Events};
+use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
-use crate::tracking::Outlet;
+use crate::transaction::Queue;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
@@ -27,7 +29,7 @@ const TIMED_EVERY: u64 = 64;
 /// Bytes of arguments that an unknown command's error repeats.
 const PREVIEW_BYTES_MAX: usize = 128;
 /// How often a command reads values that are in the page cache and finds that it needs others by then, before it goes the long way.
-const CACHE_READS_MAX: usize = 8;
+pub(super) const CACHE_READS_MAX: usize = 8;
 /// What a subscriber may do that speaks RESP2, in which it could not tell replies from messages.
 const SUBSCRIBERS_COMMANDS: [&str; 9] = [
     "ping",
@@ -166,7 +168,7 @@ pub fn execute(
             client.dropped = true;
             return Outcome::Done(Lsn::ZERO);
         }
-        refuse(worker, reply, None, &unknown_command(name, args));
+        refuse(worker, client, reply, None, &unknown_command(name, args));
         return Outcome::Done(Lsn::ZERO);
     };
     if let Some(subcommand) = args.get(1)
@@ -177,13 +179,13 @@ pub fn execute(
                 if entry.command.name == "debug"
                     && let Err(error) = super::debug::check_access(&worker.live, client)
                 {
-                    refuse(worker, reply, Some(entry), &error.text());
+                    refuse(worker, client, reply, Some(entry), &error.text());
                     return Outcome::Done(Lsn::ZERO);
                 }
                 entry = found;
             }
             None if entry.is_container() => {
-                refuse(worker, reply, Some(entry), &unknown_subcommand(entry.command, subcommand));
+                refuse(worker, client, reply, Some(entry), &unknown_subcommand(entry.command, subcommand));
                 return Outcome::Done(Lsn::ZERO);
             }
             None => {}
@@ -192,11 +194,17 @@ pub fn execute(
     client.last_command = entry.number;
     if !entry.takes(args.len()) || entry.is_container() {
         let text = format!("ERR wrong number of arguments for '{}' command", entry.full_name);
-        refuse(worker, reply, Some(entry), text.as_bytes());
+        refuse(worker, client, reply, Some(entry), text.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
     if !client.authenticated && entry.command.flags & flags::NO_AUTH == 0 {
-        refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
+        refuse(worker, client, reply, Some(entry), b"NOAUTH Authentication required.");
+        return Outcome::Done(Lsn::ZERO);
+    }
+    let in_transaction = client.transaction.is_open();
+    if in_transaction && entry.command.flags & flags::NO_MULTI != 0 {
+        let text = b"ERR Command not allowed inside a transaction";
+        refuse(worker, client, reply, Some(entry), text);
         return Outcome::Done(Lsn::ZERO);
     }
     let access = access_of(entry.command);
@@ -204,9 +212,11 @@ pub fn execute(
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
             Ok(true) => worker.wrote = true,
+            // It is only queued now.
+            Ok(false) if in_transaction => {}
             Ok(false) => return Outcome::Busy,
             Err(error) => {
-                refuse(worker, reply, Some(entry), refusal(&error).as_bytes());
+                refuse(worker, client, reply, Some(entry), refusal(&error).as_bytes());
                 return Outcome::Done(Lsn::ZERO);
             }
         }
@@ -219,15 +229,21 @@ pub fn execute(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             entry.full_name
         );
-        refuse(worker, reply, Some(entry), text.as_bytes());
+        refuse(worker, client, reply, Some(entry), text.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
     if client.listens && client.card.monitors.load(Ordering::Relaxed) && touches_keyspace(entry.command) {
-        refuse(worker, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
+        refuse(worker, client, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
         return Outcome::Done(Lsn::ZERO);
     }
-    if worker.server.pause.stops(entry.command, false, worker.now_ms) {
+    let writes_queued = || client.transaction.queue.as_ref().is_some_and(|queue| queue.writes());
+    let writes = in_transaction && entry.command.name == "exec" && writes_queued();
+    if worker.server.pause.stops(entry.command, writes, worker.now_ms) {
         return Outcome::Postponed;
+    }
+    if in_transaction && !IMMEDIATE.contains(&entry.command.name) {
+        queue(worker, client, reply, entry, args);
+        return Outcome::Done(Lsn::ZERO);
     }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
@@ -241,8 +257,10 @@ pub fn execute(
         }
         Run::Keyspace(run) | Run::Walk(run) => {
             let server = &worker.server;
+            let mut keyspace = &server.db;
             let mut call = KeyspaceCall {
                 args,
+                keyspace: &mut keyspace,
                 db: &server.db,
                 database: client.database,
                 now_ms: worker.now_ms,
@@ -257,9 +275,8 @@ pub fn execute(
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
-                if worker.server.tracking.is_on() && matches!(entry.command.name, "flushall" | "flushdb") {
-                    let bytes_max = worker.live.pushed_bytes_max();
-                    worker.server.tracking.flush(&mut worker.signals, bytes_max);
+                if result.is_ok() {
+                    after_keyspace(worker, client, entry.command, args);
                 }
                 (result, lsn)
             }
@@ -348,13 +365,10 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
-    let db = &worker.server.db;
+    let mut parts = Parts::of(worker);
+    let (server, now_ms) = (parts.server, parts.now_ms);
+    let db = &server.db;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
-    for_each_key(command.keys, args, client.database, &mut |database, index| {
-        if let Some(bytes) = args.get(index) {
-            keys.push(db.key(database, bytes));
-        }
-    });
     let mut fetched = match brought.take().map(|errand| *errand) {
         Some(Errand::Values(fetch)) => Some(fetch),
         _ => None,
@@ -362,7 +376,14 @@ fn run_data(
     let mut cache_reads = 0;
     let mut deleted = None;
     let mut txn = loop {
-        match db.try_begin(&keys, access, worker.now_ms, fetched.take()) {
+        if keys.is_empty() {
+            for_each_key(command.keys, args, client.database, &mut |database, index| {
+                if let Some(bytes) = args.get(index) {
+                    keys.push(db.key(database, bytes));
+                }
+            });
+        }
+        match db.try_begin(&keys, access, now_ms, fetched.take()) {
             Ok(Begun::Ready(txn)) => break txn,
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
@@ -371,6 +392,7 @@ fn run_data(
                 }
                 fetched = Some(fetch);
             }
+            Err(sessile::Error::DatabasesSwapped) => keys.clear(),
             // Once: each key is damaged no more then.
             Err(sessile::Error::DamagedValue { .. }) if deleted.is_none() && replaces_keys(command, args) => {
                 match delete_damaged(db, &keys) {
@@ -382,39 +404,27 @@ fn run_data(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
-    if worker.live.settings.notify_events & notify::NEW != 0 {
-        txn.note_creations();
-    }
-    // To be asked while the shards are locked; see `blocked` and `tracking`.
-    let others = (&worker.server.blocked, &worker.server.tracking);
-    let concerns = access != Access::Read && (others.0.may_await(&keys) || others.1.is_on());
-    if concerns {
-        txn.note_changes();
-    }
+    // Asked while the shards are locked; see `blocked` and `tracking`.
+    let mut effects = Effects::begin(&parts, &mut txn, &keys, access != Access::Read);
     let mut call = Call {
         args,
         keys: &keys,
         txn: &mut txn,
         reply,
-        random: &mut worker.random,
-        settings: &worker.live.settings,
+        random: parts.random,
+        settings: &parts.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
         damaged,
     };
     let result = match command.run {
-        Run::Data(run) => run(&mut call),
-        Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
+        Run::Blocking(blocking) if !client.may_not_wait => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) if client.may_not_wait => {
-                (blocking.expired)(call.reply);
-                Ok(())
-            }
             // Under the locks; see `blocked`.
             Ok(Served::NotYet) => {
                 match wait_for_element(
-                    &worker.server.blocked,
-                    worker.now_ms,
+                    &server.blocked,
+                    now_ms,
                     client,
                     command,
                     blocking,
@@ -427,46 +437,12 @@ fn run_data(
             }
             Err(error) => Err(error),
         },
-        Run::Keyspace(_) | Run::Walk(_) | Run::Server(_) | Run::Container => {
-            unreachable!("only commands on keys come here")
-        }
+        _ => run_at_once(command, &mut call),
     };
-    call.note_creations();
-    let events = std::mem::take(&mut call.events);
-    let Lookups { hits, misses } = call.lookups;
-    if hits > 0 {
-        worker.figures.hits.add(u64::from(hits));
-    }
-    if misses > 0 {
-        worker.figures.misses.add(u64::from(misses));
-    }
-    if client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
-        let mut outlet = Outlet {
-            signals: &mut worker.signals,
-            broadcasts: &mut worker.broadcasts,
-            bytes_max: worker.live.pushed_bytes_max(),
-        };
-        let read = keys.iter().map(|key| key.bytes());
-        worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
-    }
+    effects.take(&mut call);
+    note_read(&mut parts, client, command, &keys);
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    let lsn = if concerns {
-        let outlet = Outlet {
-            signals: &mut worker.signals,
-            broadcasts: &mut worker.broadcasts,
-            bytes_max: worker.live.pushed_bytes_max(),
-        };
-        let changer = Some(client.card.id);
-        Service::new(&worker.server, &worker.live, &mut worker.random, outlet, changer)
-            .conclude(txn, &keys, events)
-    } else {
-        txn.commit_then(|lsn| {
-            if !events.is_empty() {
-                events.publish_for(&worker.server.pubsub, &worker.live, lsn, &mut worker.signals);
-            }
-        })
-    };
-    Ran::Done(result, lsn.max(deleted))
+    Ran::Done(result, effects.conclude(parts, client, txn, &keys).max(deleted))
 }
 
 /// Has a client wait whose command has found nothing.
@@ -573,14 +549,37 @@ pub fn refusal(error: &sessile::Error) -> String {
     }
 }
 
-fn refuse(worker: &Worker, reply: &mut Reply, entry: Option<&Entry>, text: &[u8]) {
+/// Queues a command of a transaction; or ends a client whose queue would be larger than anything that it may send.
+fn queue(worker: &Worker, client: &mut Client, reply: &mut Reply, entry: &'static Entry, args: &[&[u8]]) {
+    if client.transaction.bytes() + Queue::cost(args) > worker.live.query_bytes_max {
+        client.overrun(worker);
+    } else if let Some(queue) = &mut client.transaction.queue {
+        queue.push(entry, args);
+        reply.simple("QUEUED");
+    }
+}
+
+/// Answers an error for a command that is not run. A transaction that it was to be part of will not be run either.
+fn refuse(
+    worker: &Worker,
+    client: &mut Client,
+    reply: &mut Reply,
+    entry: Option<&'static Entry>,
+    text: &[u8],
+) {
     if let Some(figures) = entry.and_then(|entry| worker.figures.commands.get(usize::from(entry.number))) {
         figures.rejected.add(1);
+    }
+    client.transaction.fail();
+    if entry.is_some_and(|entry| entry.command.name == "exec") {
+        client.transaction.discard();
+        write_error(worker, reply, &aborted(text.strip_prefix(b"ERR ").unwrap_or(text)));
+        return;
     }
     write_error(worker, reply, text);
 }
 
-fn write_error(worker: &Worker, reply: &mut Reply, text: &[u8]) {
+pub(super) fn write_error(worker: &Worker, reply: &mut Reply, text: &[u8]) {
     worker.figures.errors.add(1);
     worker.server.count_error(text);
     reply.error(text);

@@ -38,6 +38,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_pop::COMMANDS,
     super::sorted_set_range::COMMANDS,
     super::string::COMMANDS,
+    super::transaction::COMMANDS,
     super::waiting::COMMANDS,
 ];
 

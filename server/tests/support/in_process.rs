@@ -145,6 +145,7 @@ impl InProcess {
             }
             Run::Keyspace(run) | Run::Walk(run) => run(&mut KeyspaceCall {
                 args,
+                keyspace: &mut &self.db,
                 db: &self.db,
                 database: self.database,
                 now_ms,
