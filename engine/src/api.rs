@@ -6,6 +6,7 @@ use crate::expiry::{Expiry, Touch};
 use crate::key::Key;
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::segment::Scratch;
+use crate::txn::sorted_set::{RankRange, ScoreError, ScoreRule};
 use crate::txn::{Access, ListEnd, Txn};
 use crate::value::Value;
 use sessile_wal::Lsn;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// Bytes of a record beside key and value, generously.
 const RECORD_OVERHEAD: usize = 64;
+/// Bytes of a score with the length of its member, at most.
+const SCORE_OVERHEAD: usize = 18;
 /// Bytes that an element of a list takes in a record beside its own, at most.
 const ELEMENT_OVERHEAD: usize = 10;
 
@@ -423,6 +426,79 @@ impl Db {
             let (start, count) = positions(&range, txn.list_len(key)?);
             txn.list_trim(key, start, count)
         })??)
+    }
+
+    /// Sets scores of members of a sorted set, creating it; how many members are new. Keeps the key's deadline.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`]; [`Error::NotANumber`]; as [`set`](Self::set).
+    pub fn sorted_set_add(&self, key: &[u8], entries: &[(f64, &[u8])]) -> Result<usize, Error> {
+        let bytes = entries.iter().map(|(_, member)| member.len() + SCORE_OVERHEAD).sum();
+        if entries.iter().any(|(score, _)| score.is_nan()) {
+            return Err(Error::NotANumber);
+        }
+        let set = self.write(key, bytes, Access::Write, |txn, key| {
+            txn.sorted_set_add(key, entries, ScoreRule::default())
+        })?;
+        match set {
+            Ok(set) => Ok(set.added),
+            Err(ScoreError::WrongKind(error)) => Err(error.into()),
+            Err(ScoreError::NotANumber) => Err(Error::NotANumber),
+        }
+    }
+
+    /// The score of a member of a sorted set; `None` if there is no such member or key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no sorted set.
+    pub fn sorted_set_score(&self, key: &[u8], member: &[u8]) -> Result<Option<f64>, Error> {
+        Ok(self.read(key, |txn, key| txn.sorted_set_score(key, member))??)
+    }
+
+    /// How many members a sorted set has; 0 if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no sorted set.
+    pub fn sorted_set_len(&self, key: &[u8]) -> Result<usize, Error> {
+        Ok(self.read(key, |txn, key| txn.sorted_set_len(key))??)
+    }
+
+    /// The members of a sorted set with scores in a range, with their scores, in order; none if there is no such key.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = sessile::Db::open(dir.path())?;
+    /// db.sorted_set_add(b"jobs", &[(30.0, b"later"), (10.0, b"now"), (20.0, b"soon")])?;
+    /// assert_eq!(db.sorted_set_range_by_score(b"jobs", ..25.0)?, [(10.0, b"now".to_vec()), (20.0, b"soon".to_vec())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if the key holds no sorted set.
+    pub fn sorted_set_range_by_score(
+        &self,
+        key: &[u8],
+        scores: impl RangeBounds<f64>,
+    ) -> Result<Vec<(f64, Vec<u8>)>, Error> {
+        let range = RankRange::Scores(scores.start_bound().cloned(), scores.end_bound().cloned());
+        Ok(self.read(key, |txn, key| {
+            let mut members = Vec::new();
+            if let Some(all) = txn.sorted_set(key)? {
+                all.for_each(all.ranks(&range), false, &mut |member, score| {
+                    members.push((score, member.to_vec()));
+                });
+            }
+            Ok::<_, crate::WrongKind>(members)
+        })??)
+    }
+
+    /// Removes members of a sorted set, and the key with the last one; how many were there.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`]; as [`delete`](Self::delete).
+    pub fn sorted_set_remove(&self, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
+        let bytes = members.iter().map(|member| member.len()).sum();
+        Ok(self.write(key, bytes, Access::Delete, |txn, key| txn.sorted_set_remove(key, members))??)
     }
 
     /// An atomic step over several keys of this database: `run` gets the transaction and the hashed keys, in the order given. What it changed

@@ -15,6 +15,12 @@ pub(crate) struct DatabaseMap(u64);
 
 const _: () = assert!(DATABASES == 16, "sixteen numbers of four bits are a word");
 
+impl Default for DatabaseMap {
+    fn default() -> DatabaseMap {
+        DatabaseMap::IDENTITY
+    }
+}
+
 impl DatabaseMap {
     /// Every database is its own.
     pub(crate) const IDENTITY: DatabaseMap = DatabaseMap(0xFEDC_BA98_7654_3210);

@@ -8,7 +8,7 @@
 //! stays in the index, dead, until a background step has read its key; it is taken away, and told of, in one. One that is evicted goes at
 //! once, because memory is wanted, and is told of later.
 
-use crate::databases::Databases;
+use crate::databases::DatabaseMap;
 use crate::db::Inner;
 use crate::limits::COLD_KEYS_PER_STEP;
 use crate::location::Location;
@@ -72,7 +72,8 @@ impl Cold {
 pub(crate) struct Witness<'a> {
     observer: Option<&'a dyn Observer>,
     segments: Option<&'a Segments>,
-    databases: Option<&'a Databases>,
+    /// Entries hold numbers of the index, and nobody else knows those.
+    databases: DatabaseMap,
     told: bool,
     /// What is to be told when its key was read.
     pub(crate) cold: Vec<Cold>,
@@ -104,12 +105,11 @@ impl<'a> Witness<'a> {
         }
     }
 
-    /// Tells of a key of a database of the index.
+    /// Tells of a key in a database of the index.
     pub(crate) fn tell_key(&mut self, what: Occurrence, database: u8, key: &[u8]) {
         if let Some(observer) = self.observer {
             self.told = true;
-            let database = self.databases.map_or(database, |databases| databases.map().logical(database));
-            observer.happened(what, database, key);
+            observer.happened(what, self.databases.logical(database), key);
         }
     }
 
@@ -152,9 +152,9 @@ impl Observed {
     }
 
     /// Who tells the observer of what is about to happen.
-    pub(crate) fn witness<'a>(&'a self, segments: &'a Segments, databases: &'a Databases) -> Witness<'a> {
+    pub(crate) fn witness<'a>(&'a self, segments: &'a Segments, databases: DatabaseMap) -> Witness<'a> {
         let observer = if self.is_on() { self.observer.get().map(|observer| &**observer) } else { None };
-        Witness { observer, segments: Some(segments), databases: Some(databases), ..Witness::default() }
+        Witness { observer, segments: Some(segments), databases, ..Witness::default() }
     }
 }
 

@@ -273,6 +273,11 @@ impl<'db> Txn<'db> {
         self.now_ms
     }
 
+    /// Whether it was begun to write: what only pays later is left out otherwise.
+    pub fn may_write(&self) -> bool {
+        self.access != Access::Read
+    }
+
     /// Hashes a key, for use with this transaction; its shard must be among those locked.
     ///
     /// # Panics

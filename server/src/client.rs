@@ -3,6 +3,7 @@
 //! A [`Client`] belongs to one connection on one event loop. Its [`ClientCard`] is shared, so that `CLIENT LIST` and `CLIENT KILL` work
 //! across loops; the connection brings the card up to date once per read, with plain stores, never with a lock.
 
+use crate::acl::{Acl, User};
 use crate::blocked::Place;
 use crate::pubsub::Subscriptions;
 use crate::push::Inbox;
@@ -37,6 +38,8 @@ pub struct Client {
     pub database: u8,
     /// Whether it may run commands.
     pub authenticated: bool,
+    /// Who it is; the default user until it has said otherwise.
+    pub user: Arc<User>,
     /// Whether it gets replies.
     pub reply_mode: ReplyMode,
     /// Nothing further is read from it; it is closed once it has its replies.
@@ -57,6 +60,8 @@ pub struct Client {
     pub place: Option<Place>,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
+    /// How many bytes it was told before the reply of the command being executed, and up to where the log must hold what they tell of.
+    pub told_first: (usize, Lsn),
     /// How many bytes of what the command being executed wrote are no reply but something to be told in any case.
     pub told_bytes: usize,
     /// Whether it is told things other than messages without having asked (`MONITOR`, invalidations), and so must take them.
@@ -71,11 +76,14 @@ static NOTHING: LazyLock<Subscriptions> = LazyLock::new(Subscriptions::default);
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(card: Arc<ClientCard>, authenticated: bool) -> Client {
+    pub fn new(card: Arc<ClientCard>, acl: &Acl) -> Client {
+        let user = acl.default_user();
+        card.names.lock().user.clone_from(&user.name);
         Client {
             card,
             database: 0,
-            authenticated,
+            authenticated: acl.lets_anybody_in(),
+            user,
             reply_mode: ReplyMode::On,
             closing: false,
             dropped: false,
@@ -86,6 +94,7 @@ impl Client {
             may_not_wait: false,
             place: None,
             last_lsn: Lsn::ZERO,
+            told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,
             subscriptions: None,
@@ -128,10 +137,17 @@ impl Client {
         self.dropped = true;
     }
 
+    /// Makes it another user.
+    pub fn become_user(&mut self, user: Arc<User>) {
+        self.card.names.lock().user.clone_from(&user.name);
+        self.user = user;
+        self.authenticated = true;
+    }
+
     /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
-    pub fn reset(&mut self, server: &Server, authenticated: bool) {
+    pub fn reset(&mut self, server: &Server) {
         self.stop_listening(server);
-        let mut fresh = Client::new(Arc::clone(&self.card), authenticated);
+        let mut fresh = Client::new(Arc::clone(&self.card), &server.acl);
         fresh.last_lsn = self.last_lsn;
         self.card.names.lock().name.clear();
         *self = fresh;
@@ -169,6 +185,8 @@ impl Origin {
 /// What a client calls itself.
 #[derive(Clone, Debug, Default)]
 pub struct ClientNames {
+    /// The user that it authenticated as.
+    pub user: Vec<u8>,
     /// `CLIENT SETNAME`.
     pub name: Vec<u8>,
     /// `CLIENT SETINFO LIB-NAME`.
@@ -305,7 +323,7 @@ impl ClientCard {
         line.extend_from_slice(&names.name);
         let _ = write!(
             line,
-            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir={} resp={} lib-name=",
+            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user={} redir={} resp={} lib-name=",
             now_ms.saturating_sub(self.connected_ms) / 1000,
             now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
             self.database.load(Ordering::Relaxed),
@@ -314,6 +332,7 @@ impl ClientCard {
             self.shard_channels.load(Ordering::Relaxed),
             query + reply + size_of::<ClientCard>() + size_of::<Client>(),
             if reply > 0 { "rw" } else { "r" },
+            String::from_utf8_lossy(&names.user),
             if self.tracked.is_on() { self.tracked.redirect() as i64 } else { -1 },
             if self.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         );

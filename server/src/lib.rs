@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod blocked;
 pub mod client;
 pub mod command;
@@ -11,6 +12,7 @@ pub mod command_line;
 pub mod config;
 pub mod connection;
 pub mod errand;
+pub mod hyperloglog;
 pub mod inspect;
 pub mod log;
 pub mod monitor;

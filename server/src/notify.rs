@@ -67,13 +67,18 @@ pub fn parse(letters: &str) -> Option<u32> {
     })
 }
 
-/// The letters for classes, as `CONFIG GET` has them. Redis leaves `n` out beside `A`.
+/// The letters for classes.
 pub fn letters(flags: u32) -> String {
     let all = flags & ALL == ALL;
     let mut letters = String::from(if all { "A" } else { "" });
-    let shown = LETTERS.iter().filter(|(_, class)| flags & class != 0 && !(all && (ALL | NEW) & class != 0));
-    letters.extend(shown.map(|(letter, _)| letter));
+    let named = LETTERS.iter().filter(|(_, class)| flags & class != 0 && !(all && ALL & class != 0));
+    letters.extend(named.map(|(letter, _)| letter));
     letters
+}
+
+/// The same as `CONFIG GET` has them: Redis leaves `n` out beside `A`.
+pub fn letters_shown(letters: &str) -> String {
+    letters.replace("An", "A")
 }
 
 /// What happened to a key.
@@ -183,7 +188,9 @@ mod tests {
             ("AA", "A"),
             ("", ""),
         ] {
-            assert_eq!(letters(parse(given).expect("letters")), written, "{given}");
+            let kept = letters(parse(given).expect("letters"));
+            assert_eq!(letters_shown(&kept), written, "{given}");
+            assert_eq!(parse(&kept), parse(given), "{given}");
         }
         assert_eq!(parse("K q"), None);
     }

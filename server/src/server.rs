@@ -1,5 +1,6 @@
 //! What all event loops share: the engine, the configuration, who is connected, and the way to wake a loop.
 
+use crate::acl::Acl;
 use crate::blocked::Blocked;
 use crate::client::Clients;
 use crate::config::{Config, Live};
@@ -107,6 +108,8 @@ pub struct Server {
     live_version: AtomicU64,
     /// Where the configuration was read from; `None` if from nowhere.
     pub config_file: Option<String>,
+    /// Who may connect, and do what.
+    pub acl: Acl,
     /// Who is connected.
     pub clients: Arc<Clients>,
     /// Who waits.
@@ -159,6 +162,10 @@ impl Server {
         log: crate::log::LogControl,
     ) -> Arc<Server> {
         let live = Arc::new(Live::from_config(&config));
+        let acl = Acl::default();
+        if !config.get("requirepass").is_empty() {
+            acl.set_default_password(config.get("requirepass"));
+        }
         live.storage.apply(&db);
         let started_ms = db.now_ms();
         let mut id = [0; 20];
@@ -183,6 +190,7 @@ impl Server {
             tracking,
             blocked: Arc::default(),
             pause: Pause::default(),
+            acl,
             arriving: AtomicUsize::new(0),
             rate: Mutex::default(),
             loops,
@@ -234,6 +242,9 @@ impl Server {
         let mut changed = config.clone();
         change(&mut changed)?;
         let live = Arc::new(Live::from_config(&changed));
+        if config.get("requirepass") != changed.get("requirepass") {
+            self.acl.set_default_password(changed.get("requirepass"));
+        }
         *config = changed;
         let mut current = self.live.write();
         if current.durability != live.durability {

@@ -57,6 +57,7 @@ impl Server for Process {
 impl Server for InProcess {
     fn reset(&mut self, protocol: Protocol) {
         self.settings.proto_max_bulk_len = 1 << 20;
+        self.settings.hll_sparse_max_bytes = 400;
         self.set_protocol(protocol);
         self.database = 0;
         InProcess::run(self, &[b"FLUSHALL"]);

@@ -210,7 +210,7 @@ mod tests {
                 let mut inverse = Inverse::default();
                 super::super::invert(&object, &hasher, &change, &mut inverse);
                 let mut set: BTreeSet<&[u8]> = before.iter().map(|member| &member[..]).collect();
-                let inverse: Vec<_> = inverse.iter().collect();
+                let inverse: Vec<_> = inverse.since(0).collect();
                 for change in std::iter::once(change).chain(inverse.iter().copied()) {
                     match change {
                         Change::AddMembers { members } => set.extend(packed_set::iter(members)),

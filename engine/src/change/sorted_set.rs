@@ -220,3 +220,146 @@ pub(super) fn invert(
         inverse.push(&Change::SortedSet(SortedSetChange::SetScores { run: &had }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Kind;
+    use proptest::prelude::*;
+
+    fn hasher() -> KeyHasher {
+        KeyHasher::new(*b"0123456789abcdef")
+    }
+
+    fn payload(set: &SortedSet) -> Vec<u8> {
+        let mut payload = Vec::new();
+        set.encode(&mut payload);
+        payload
+    }
+
+    fn flat_of(set: &SortedSet) -> Vec<u8> {
+        let mut flat = Vec::new();
+        layout::put_head(&mut flat, Kind::SortedSet, 3, b"key", None);
+        set.encode(&mut flat);
+        flat
+    }
+
+    fn structured(set: &SortedSet) -> Structured {
+        Structured::new(3, b"key", None, Body::SortedSet(set.copy()))
+    }
+
+    /// The flat form of an object.
+    fn flattened(object: &Object) -> Vec<u8> {
+        match object {
+            Object::Packed(packed) => packed.bytes().to_vec(),
+            Object::Structured(structured) => {
+                let mut flat = Vec::new();
+                structured.encode(&mut flat);
+                flat
+            }
+            Object::Idle(_) | Object::Cold { .. } => unreachable!("made here"),
+        }
+    }
+
+    /// A change as the log has it, without its code.
+    fn change() -> impl Strategy<Value = Vec<u8>> {
+        let member = (0u8..30, 0usize..3).prop_map(|(byte, length)| vec![byte; length]);
+        let score = (-4i32..4).prop_map(f64::from);
+        prop_oneof![
+            3 => proptest::collection::vec((score, member.clone()), 1..12).prop_map(|entries| {
+                let mut run = Vec::new();
+                entries.iter().for_each(|(score, member)| sorted_run::put(&mut run, *score, member));
+                encoded(SortedSetChange::SetScores { run: &run })
+            }),
+            1 => proptest::collection::vec(member, 0..20).prop_map(|members| {
+                let mut slices = Vec::new();
+                members.iter().for_each(|member| varint::put_slice(&mut slices, member));
+                encoded(SortedSetChange::Remove { members: &slices })
+            }),
+            1 => (0u64..20, 0u64..20)
+                .prop_map(|(start, count)| encoded(SortedSetChange::RemoveRanks { start, count })),
+        ]
+    }
+
+    fn encoded(change: SortedSetChange<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        change.encode(&mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn both_forms_become_the_same_and_what_was_done_is_undone(
+            changes in proptest::collection::vec(change(), 1..20),
+        ) {
+            let hasher = hasher();
+            let mut first = Vec::new();
+            sorted_run::put(&mut first, 0.5, b"first");
+            let mut set = SortedSet::of(&first, &hasher);
+            for bytes in changes {
+                let mut rest = &bytes[..];
+                let change = SortedSetChange::take(&mut rest).expect("made here");
+                prop_assert!(rest.is_empty());
+                let (before, flat, object) = (payload(&set), flat_of(&set), structured(&set));
+                let mut inverse = Inverse::default();
+                invert(&object, &hasher, change, &mut inverse);
+
+                let expected = change_flat(&flat, &hasher, change);
+                let new = apply_structured(&mut set, &hasher, change);
+                let (expected, flat_new) = match &expected {
+                    Some((object, new)) => (flattened(object), *new),
+                    None => (flat.clone(), false),
+                };
+                prop_assert_eq!(flat_of(&set), expected);
+                prop_assert_eq!(new, flat_new);
+                prop_assert!(layout::check(&flat_of(&set)).is_some());
+
+                let mut back = set.copy();
+                for undo in inverse.since(0) {
+                    let Change::SortedSet(undo) = undo else { panic!("another kind: {undo:?}") };
+                    apply_structured(&mut back, &hasher, undo);
+                }
+                prop_assert_eq!(payload(&back), before);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_taken_and_applied_without_a_panic(
+            code in 0u8..4, mut bytes: Vec<u8>, members in 1usize..200,
+        ) {
+            let hasher = hasher();
+            let mut run = Vec::new();
+            (0..members).for_each(|n| sorted_run::put(&mut run, n as f64, &n.to_le_bytes()));
+            let mut set = SortedSet::of(&run, &hasher);
+            bytes.insert(0, code);
+            if let Some(change) = SortedSetChange::take(&mut &bytes[..]) {
+                change_flat(&flat_of(&set), &hasher, change);
+                apply_structured(&mut set, &hasher, change);
+                prop_assert!(set.len() > 0);
+            }
+        }
+
+        #[test]
+        fn any_payload_is_checked_without_a_panic(bytes: Vec<u8>, count in 0u8..4) {
+            let mut flat = Vec::new();
+            layout::put_head(&mut flat, Kind::SortedSet, 0, b"", None);
+            flat.push(count);
+            flat.extend_from_slice(&bytes);
+            if layout::check(&flat).is_some() {
+                SortedSet::of(&bytes, &hasher());
+            }
+        }
+    }
+
+    #[test]
+    fn a_score_that_is_no_number_is_refused() {
+        let mut run = Vec::new();
+        sorted_run::put(&mut run, f64::NAN, b"member");
+        assert!(SortedSetChange::take(&mut &encoded(SortedSetChange::SetScores { run: &run })[..]).is_none());
+        let mut flat = Vec::new();
+        layout::put_head(&mut flat, Kind::SortedSet, 0, b"", None);
+        flat.push(1);
+        flat.extend_from_slice(&run);
+        assert!(layout::check(&flat).is_none());
+    }
+}

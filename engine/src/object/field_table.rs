@@ -225,7 +225,7 @@ impl FieldTable {
 
     /// The field at a position among those that live at `now_ms`.
     pub(crate) fn nth_live(&self, index: usize, now_ms: u64) -> Option<packed_hash::Field<'_>> {
-        if !self.deaths().is_some_and(|deaths| deaths.first_ms <= now_ms) {
+        if self.deaths().is_none_or(|deaths| deaths.first_ms > now_ms) {
             return self.table.nth(index).map(Field::show);
         }
         // Until the dead ones are taken out; whoever asks for many positions has that done first.

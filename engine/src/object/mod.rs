@@ -108,7 +108,7 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
     let parts = layout::parts(flat);
     let elements = match kind {
-        Kind::List => packed_list::parts(parts.payload).0,
+        Kind::List => packed_list::len(parts.payload),
         Kind::Set => packed_set::len(parts.payload),
         Kind::SortedSet => packed_sorted_set::len(parts.payload),
         Kind::String => return None,

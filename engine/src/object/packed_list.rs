@@ -95,6 +95,11 @@ pub(crate) fn check_payload(payload: &[u8]) -> bool {
     })
 }
 
+/// How many elements there are.
+pub(crate) fn len(payload: &[u8]) -> usize {
+    parts(payload).0
+}
+
 /// The number of elements of a checked payload, and their run.
 #[inline]
 pub(crate) fn parts(payload: &[u8]) -> (usize, &[u8]) {

@@ -506,3 +506,67 @@ impl RankTree {
         self.nodes.get_mut(left_id).children.append(&mut gone);
     }
 }
+
+#[cfg(test)]
+impl RankTree {
+    pub(super) fn leaf_count(&self) -> usize {
+        self.leaves.slots.len() - self.leaves.free.len()
+    }
+
+    /// Panics if it is not what its page says.
+    pub(super) fn check(&self) {
+        let (mut leaves, mut nodes, mut bytes) = (0, 0, 0);
+        let counted = self.check_below(self.root, self.height, &mut |leaf| match leaf {
+            Some(leaf) => {
+                leaves += 1;
+                bytes += leaf.run.len();
+            }
+            None => nodes += 1,
+        });
+        assert_eq!((counted, bytes), (self.len, self.bytes));
+        assert_eq!(leaves + self.leaves.free.len(), self.leaves.slots.len(), "leaves got lost");
+        assert_eq!(nodes + self.nodes.free.len(), self.nodes.slots.len(), "nodes got lost");
+    }
+
+    fn check_below(&self, id: u32, height: usize, visit: &mut dyn FnMut(Option<&Leaf>)) -> usize {
+        if height == 0 {
+            let leaf = self.leaves.get(id);
+            assert_eq!(sorted_run::check(&leaf.run), Some(leaf.len as usize));
+            assert!(sorted_run::is_sorted(&leaf.run));
+            assert!(leaf.len > 0 || self.len == 0, "an empty leaf");
+            assert!((leaf.len as usize) <= LEAF_MEMBERS_MAX);
+            visit(Some(leaf));
+            return leaf.len as usize;
+        }
+        visit(None);
+        let children = &self.nodes.get(id).children;
+        assert!((1..=NODE_CHILDREN_MAX).contains(&children.len()));
+        let mut sum = 0;
+        for (at, child) in children.iter().enumerate() {
+            let count = self.check_below(child.id, height - 1, visit);
+            assert_eq!(count, child.count as usize);
+            sum += count;
+            if at > 0 {
+                let key = (child.score, &child.member[..]);
+                let first = |id| self.end(id, height - 1, false);
+                let last = self.end(children[at - 1].id, height - 1, true);
+                assert!(
+                    first(child.id).is_none_or(|first| sorted_run::compare(key, first) != Ordering::Greater)
+                );
+                assert!(last.is_none_or(|last| sorted_run::compare(last, key) == Ordering::Less));
+            }
+        }
+        sum
+    }
+
+    /// The first or the last below.
+    fn end(&self, id: u32, height: usize, last: bool) -> Option<Scored<'_>> {
+        if height == 0 {
+            let mut run = sorted_run::iter(&self.leaves.get(id).run);
+            return if last { run.last() } else { run.next() };
+        }
+        let children = &self.nodes.get(id).children;
+        let child = if last { children.last() } else { children.first() };
+        self.end(child?.id, height - 1, last)
+    }
+}

@@ -203,3 +203,6 @@ impl SortedSet {
         self.for_each(0..self.len(), false, &mut |member, score| sorted_run::put(out, score, member));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use crate::expiry::{NEVER, grid_within};
 use crate::limits::FIELDS_PRUNED_MAX;
 use crate::object::packed_hash::{self, Fields, Head};
 use crate::object::{Body, Deaths, Object, Packed, Structured, View};
+use crate::observer::Occurrence;
 use crate::table::Place;
 
 impl Entry {
@@ -100,7 +101,10 @@ impl Shard {
 
     /// As [`prune`](Self::prune), for the wheel.
     pub(super) fn prune_due(&mut self, place: Place, now_ms: u64, dead: &mut Dead<'_>) {
-        let (_, old) = self.prune(place, now_ms, FIELDS_PRUNED_MAX);
+        let (pruned, old) = self.prune(place, now_ms, FIELDS_PRUNED_MAX);
+        if pruned > 0 {
+            dead.witness.tell(Occurrence::FieldsExpired, self.table.get(place));
+        }
         dead.objects.extend(old);
     }
 }

@@ -9,7 +9,6 @@ use crate::fetch::{Fetch, Source};
 use crate::key::Key;
 use crate::location::Location;
 use crate::object::{self, Form, Object, Packed, layout};
-use crate::observer::Occurrence;
 use crate::record::{Name, Operation};
 use crate::segments::Segment;
 use crate::shard::Shard;
@@ -77,15 +76,12 @@ impl Txn<'_> {
                 break;
             };
             let entry = shard.entry(place);
-            if entry.deadline_ms() <= now_ms {
-                if self.access == Access::Read {
-                    break;
-                }
+            let dead = entry.deadline_ms() <= now_ms;
+            if dead && self.access == Access::Read {
+                break;
+            }
+            if dead && !self.inner.observed.is_on() {
                 // A dead entry whose key is not known must not stay beside a new one.
-                if self.inner.observed.is_on() {
-                    self.inner.witness().tell_key(Occurrence::Expired, key.database, key.bytes);
-                    self.told = true;
-                }
                 let object = shard.bury(place, now_ms, &mut self.record);
                 self.discard(object);
                 continue;
@@ -107,6 +103,11 @@ impl Txn<'_> {
                 wanted.want(source);
                 break;
             };
+            if dead {
+                // The key was read for this.
+                self.bury_read(position, place, read.ok());
+                continue;
+            }
             let flat = read?;
             self.install(position, place, key.hash, flat);
         }

@@ -9,6 +9,17 @@ use crate::object::packed_hash::{Field, Fields, Head};
 use crate::object::{Body, Kind, Structured, View};
 use smallvec::SmallVec;
 
+/// A field of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashField<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
+    /// When it dies, in ms since the epoch; `None`: with the key.
+    pub deadline_ms: Option<u64>,
+}
+
 impl Txn<'_> {
     fn hash_view(&self, key: &Key<'_>) -> Result<Option<View<'_>>, WrongKind> {
         Ok(self.entry_of(key, Kind::Hash)?.map(|entry| entry.view()))
@@ -66,23 +77,23 @@ impl Txn<'_> {
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_for_each(&self, key: &Key<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), WrongKind> {
-        self.hash_for_each_timed(key, &mut |field, value, _| each(field, value))
+        self.hash_for_each_field(key, &mut |field| each(field.name, field.value))
     }
 
     /// As [`hash_for_each`](Self::hash_for_each), with the deadlines of those fields that have one.
     ///
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
-    pub fn hash_for_each_timed(
+    pub fn hash_for_each_field(
         &self,
         key: &Key<'_>,
-        each: &mut dyn FnMut(&[u8], &[u8], Option<u64>),
+        each: &mut dyn FnMut(HashField<'_>),
     ) -> Result<(), WrongKind> {
         let now_ms = self.now_ms;
         let mut show = |field: Field<'_>| {
             if field.deadline_ms > now_ms {
                 let deadline_ms = Some(field.deadline_ms).filter(|&deadline| deadline != NEVER);
-                each(field.name, field.value, deadline_ms);
+                each(HashField { name: field.name, value: field.value, deadline_ms });
             }
         };
         match self.hash_view(key)? {
@@ -207,6 +218,24 @@ impl Txn<'_> {
             self.change(key, &Change::Timed(TimedChange::FieldDeadline { field, deadline_ms }));
         }
         Ok(there.is_some())
+    }
+
+    /// Replaces whatever the key held by a hash of these fields, each of them once, without a deadline of the key's own. What is dead is left out;
+    /// without any that lives the key is deleted.
+    pub fn hash_put(&mut self, key: &Key<'_>, fields: &[HashField<'_>]) {
+        let all = fields.iter().map(|&HashField { name, value, deadline_ms }| Field {
+            name,
+            value,
+            deadline_ms: deadline_ms.unwrap_or(NEVER),
+        });
+        let alive: SmallVec<[Field<'_>; 16]> = all.filter(|field| field.deadline_ms > self.now_ms).collect();
+        let Some(last_ms) = alive.iter().map(|field| field.deadline_ms).max() else {
+            self.delete(key);
+            return;
+        };
+        let head = Head { database: key.database, key: key.bytes, policy: None, key_deadline_ms: NEVER };
+        let object = made_of(head, alive, &self.inner.hasher);
+        self.put(key, object, last_ms, 0);
     }
 
     /// Takes out what is dead of a hash, which changes nothing for anyone, but makes [`hash_nth`](Self::hash_nth) fast again; how many fields that

@@ -179,6 +179,20 @@ impl Txn<'_> {
         })
     }
 
+    /// Replaces whatever the key held by a list of these elements, without a deadline; without any the key is deleted.
+    pub fn list_put(&mut self, key: &Key<'_>, elements: &[&[u8]]) {
+        if elements.is_empty() {
+            self.delete(key);
+            return;
+        }
+        let mut head: SmallVec<[u8; 96]> = SmallVec::new();
+        layout::put_head(&mut head, Kind::List, key.database, key.bytes, None);
+        with_buffer(|run| {
+            elements.iter().for_each(|element| packed_list::put(run, element));
+            self.put(key, flat_list(&head, elements.len(), [run, &[], &[]]), NEVER, 0);
+        });
+    }
+
     fn push_run(
         &mut self,
         key: &Key<'_>,

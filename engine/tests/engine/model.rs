@@ -54,6 +54,10 @@ pub(crate) enum Operation {
     HashRemove(Id, Vec<u8>),
     SetAdd(Id, Vec<Vec<u8>>),
     SetRemove(Id, Vec<Vec<u8>>),
+    SortedSetAdd(Id, Vec<(f64, Vec<u8>)>),
+    SortedSetRemove(Id, Vec<Vec<u8>>),
+    /// The members with these ranks.
+    SortedSetRemoveRanks(Id, usize, usize),
     WriteAt(Id, usize, Vec<u8>),
     ListPush(Id, ListEnd, Vec<Vec<u8>>),
     ListPop(Id, ListEnd, usize),
@@ -102,6 +106,7 @@ impl Operation {
             | HashRemove(id, _)
             | WriteAt(id, ..) => vec![id.clone()],
             SetAdd(id, _) | SetRemove(id, _) => vec![id.clone()],
+            SortedSetAdd(id, _) | SortedSetRemove(id, _) | SortedSetRemoveRanks(id, ..) => vec![id.clone()],
             ListPush(id, ..) | ListPop(id, ..) | ListSet(id, ..) | ListInsert(id, ..) => vec![id.clone()],
             ListRemove(id, ..) | ListTrim(id, ..) => vec![id.clone()],
             Rename(from, to) | Copy(from, to) | ListMove(from, _, to, _) => vec![from.clone(), to.clone()],
@@ -302,6 +307,23 @@ impl Operation {
                 }
                 Answer::Bool(true)
             }
+            SortedSetAdd(id, entries) => {
+                let item = live_or(world, id, now_ms, || Content::SortedSet(BTreeMap::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::SortedSet(all) => {
+                        let before = all.len();
+                        all.extend(entries.iter().map(|(score, member)| (member.clone(), score.to_bits())));
+                        Answer::Length(all.len() - before)
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            SortedSetRemove(id, members) => {
+                remove_scored(world, id, now_ms, |_, member| members.iter().any(|other| other == member))
+            }
+            SortedSetRemoveRanks(id, start, end) => {
+                remove_scored(world, id, now_ms, |rank, _| (*start..*end).contains(&rank))
+            }
             Rename(from, to) => {
                 let there = copy(world, from, to, now_ms);
                 if there && from != to {
@@ -332,6 +354,24 @@ impl Operation {
             }
         }
     }
+}
+
+/// Removes the members of a sorted set that are `gone`, given their rank; how many.
+fn remove_scored(world: &mut World, id: &Id, now_ms: u64, gone: impl Fn(usize, &[u8]) -> bool) -> Answer {
+    if live(world, id, now_ms).is_none() {
+        return Answer::Length(0);
+    }
+    let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+    let Content::SortedSet(all) = Rc::make_mut(&mut item.content) else { return Answer::WrongKind };
+    let mut order: Vec<_> =
+        all.iter().map(|(member, score)| (f64::from_bits(*score), member.clone())).collect();
+    order.sort_by(|left, right| left.partial_cmp(right).expect("no score is NaN"));
+    let order = order.into_iter().enumerate().filter(|(rank, (_, member))| gone(*rank, member));
+    let removed = order.filter(|(_, (_, member))| all.remove(member).is_some()).count();
+    if all.is_empty() {
+        world.remove(id);
+    }
+    Answer::Length(removed)
 }
 
 /// The item, if it lives.

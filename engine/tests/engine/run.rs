@@ -2,7 +2,7 @@
 
 use super::model::{Answer, Operation};
 use super::support::Id;
-use sessile::{Access, Begun, Committed, Db, Durability, Error, Extended, Key, Txn};
+use sessile::{Access, Begun, Committed, Db, Durability, Error, Extended, Key, ScoreRule, Txn};
 
 /// Runs an operation through the typed API where there is one, else as a transaction.
 pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
@@ -26,18 +26,25 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
         Operation::SetAdd(id, members) => own(id).set_add(&id.1, &slices(members)).map(Answer::Length),
         Operation::SetRemove(id, members) => own(id).set_remove(&id.1, &slices(members)).map(Answer::Length),
+        Operation::SortedSetAdd(id, entries) => {
+            own(id).sorted_set_add(&id.1, &scored(entries)).map(Answer::Length)
+        }
+        Operation::SortedSetRemove(id, members) => {
+            own(id).sorted_set_remove(&id.1, &slices(members)).map(Answer::Length)
+        }
         Operation::Clear(database) => {
             db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
+        }
+        Operation::ListPush(id, end, elements) => {
+            own(id).list_push(&id.1, *end, elements).map(Answer::Length)
         }
         Operation::Swap(one, other) => {
             db.swap_databases(*one, *other).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
         }
         Operation::Extended(all) => extended(db, all),
         Operation::Overlay(all) => overlay(db, all),
-        Operation::ListPush(id, end, elements) => {
-            own(id).list_push(&id.1, *end, elements).map(Answer::Length)
-        }
         Operation::WriteAt(..)
+        | Operation::SortedSetRemoveRanks(..)
         | Operation::ListPop(..)
         | Operation::ListSet(..)
         | Operation::ListInsert(..)
@@ -70,6 +77,14 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Err(Error::WrongKind(_)) => Ok(Answer::WrongKind),
         other => other,
     }
+}
+
+fn slices(all: &[Vec<u8>]) -> Vec<&[u8]> {
+    all.iter().map(Vec::as_slice).collect()
+}
+
+fn scored(all: &[(f64, Vec<u8>)]) -> Vec<(f64, &[u8])> {
+    all.iter().map(|(score, member)| (*score, &member[..])).collect()
 }
 
 /// A transaction that learns of its keys as it goes, and begins again with those that it knows of when it has to.
@@ -195,6 +210,18 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         }
         Operation::SetRemove(_, members) => {
             txn.set_remove(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
+        Operation::SortedSetAdd(_, entries) => {
+            match txn.sorted_set_add(&key, &scored(entries), ScoreRule::default()) {
+                Ok(set) => Answer::Length(set.added),
+                Err(_) => Answer::WrongKind,
+            }
+        }
+        Operation::SortedSetRemove(_, members) => {
+            txn.sorted_set_remove(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
+        Operation::SortedSetRemoveRanks(_, start, end) => {
+            txn.sorted_set_remove_ranks(&key, *start..*end).map_or_else(wrong, Answer::Length)
         }
         Operation::WriteAt(_, offset, bytes) => {
             txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)

@@ -272,10 +272,35 @@ impl Simulation {
         (0..=count).map(|_| member(&mut self.rng)).collect()
     }
 
+    /// Scored members: some, or more than a flat sorted set has.
+    fn scored(&mut self) -> Vec<(f64, Vec<u8>)> {
+        let count = if self.rng.chance(15) { self.rng.below(300) } else { self.rng.below(6) };
+        let scored = |rng: &mut Rng| {
+            let length = if rng.chance(5) { rng.below(3000) } else { rng.below(3) } as usize;
+            let member = format!("member {}{}", rng.below(300), "x".repeat(length));
+            (rng.below(100) as f64 / 2.0 - 10.0, member.into_bytes())
+        };
+        (0..=count).map(|_| scored(&mut self.rng)).collect()
+    }
+
+    fn sorted_set_operation(&mut self, id: Id) -> Operation {
+        match self.rng.below(5) {
+            0..=1 => Operation::SortedSetAdd(id, self.scored()),
+            2 => {
+                Operation::SortedSetRemove(id, self.scored().into_iter().map(|(_, member)| member).collect())
+            }
+            _ => {
+                let start = self.rng.below(20) as usize;
+                let end = start + self.rng.below(if start < 10 { 20 } else { 300 }) as usize;
+                Operation::SortedSetRemoveRanks(id, start, end)
+            }
+        }
+    }
+
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(40) {
+        match self.rng.below(45) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -298,6 +323,7 @@ impl Simulation {
             26..=27 => Operation::SetAdd(id, self.members()),
             28 => Operation::SetRemove(id, self.members()),
             29..=38 => self.list_operation(id),
+            39..=43 => self.sorted_set_operation(id),
             _ => Operation::Delete(id),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) enum Content {
     /// Fields with their values and deadlines, in ms since the epoch, or [`NEVER`].
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, u64)>),
     Set(BTreeSet<Vec<u8>>),
+    /// Members, and the bits of their scores.
+    SortedSet(BTreeMap<Vec<u8>, u64>),
     List(VecDeque<Vec<u8>>),
 }
 
@@ -31,6 +33,7 @@ impl std::fmt::Debug for Content {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
             Content::Set(members) => write!(f, "set of {} members", members.len()),
+            Content::SortedSet(members) => write!(f, "sorted set of {} members", members.len()),
             Content::List(elements) => {
                 let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
                 write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
@@ -57,8 +60,9 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
             let mut fields = BTreeMap::new();
-            txn.hash_for_each_timed(&key, &mut |field, value, deadline_ms| {
-                let twice = fields.insert(field.to_vec(), (value.to_vec(), deadline_ms.unwrap_or(NEVER)));
+            txn.hash_for_each_field(&key, &mut |field| {
+                let deadline_ms = field.deadline_ms.unwrap_or(NEVER);
+                let twice = fields.insert(field.name.to_vec(), (field.value.to_vec(), deadline_ms));
                 assert!(twice.is_none(), "a field is there twice");
             })
             .expect("a hash");
@@ -84,7 +88,17 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
             Content::List(elements)
         }
-        other => panic!("nobody made a {other:?}"),
+        Kind::SortedSet => {
+            let all = txn.sorted_set(&key).expect("a sorted set").expect("there");
+            let mut members = Vec::new();
+            all.for_each(0..usize::MAX, false, &mut |member, score| members.push((score, member.to_vec())));
+            assert!(members.is_sorted_by(|left, right| left < right), "a sorted set is in order");
+            assert_eq!(all.len(), members.len());
+            for (rank, (score, member)) in members.iter().enumerate().step_by(7) {
+                assert_eq!(all.rank(member), Some((rank, *score)));
+            }
+            Content::SortedSet(members.into_iter().map(|(score, member)| (member, score.to_bits())).collect())
+        }
     };
     let deadline_ms = txn.deadline(&key).expect("there").unwrap_or(NEVER);
     Ok(Some(Seen { content, deadline_ms, absolute_ms: txn.absolute_limit(&key).unwrap_or(NEVER) }))

@@ -6,6 +6,7 @@
 
 use super::{Awaited, Ended, Request, Waiter};
 use crate::command::dispatch::refusal;
+use crate::command::reach::NOTHING;
 use crate::command::{Call, Lookups, Random, Served};
 use crate::config::Live;
 use crate::notify::{self, Events};
@@ -199,6 +200,8 @@ impl<'a> Service<'a> {
                             }
                             fetched = Some(fetch);
                         }
+                        // Their keys are hashed anew then.
+                        Err(sessile::Error::DatabasesSwapped) => break,
                         Err(error) => {
                             self.refuse(waiter, request, &error);
                             return None;
@@ -237,6 +240,7 @@ impl<'a> Service<'a> {
     ) -> Attempt {
         let args: smallvec::SmallVec<[&[u8]; 8]> = request.args.iter().map(|arg| &**arg).collect();
         let mut reply = Reply::new(request.protocol);
+        // A command that waits names all of its keys.
         let mut call = Call {
             args: &args,
             keys,
@@ -246,6 +250,7 @@ impl<'a> Service<'a> {
             settings: &self.live.settings,
             lookups: Lookups::default(),
             events: Events::default(),
+            learned: &NOTHING,
             damaged: 0,
         };
         let result = (request.blocking.attempt)(&mut call);

@@ -114,7 +114,7 @@ const FLAG_NAMES: &[(u32, &str)] = &[
 ];
 
 /// ACL categories in Redis's order.
-const CATEGORIES: &[&str] = &[
+pub(crate) const CATEGORIES: &[&str] = &[
     "keyspace",
     "read",
     "write",
@@ -139,7 +139,7 @@ const CATEGORIES: &[&str] = &[
 ];
 
 /// Whether a command is in an ACL category: what its row says, and what its flags imply.
-pub(super) fn is_in_category(command: &Command, category: &str) -> bool {
+pub(crate) fn is_in_category(command: &Command, category: &str) -> bool {
     let has = |flag| command.flags & flag != 0;
     // A container is nothing by itself.
     let runs = !matches!(command.run, Run::Container);

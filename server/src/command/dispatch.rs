@@ -3,13 +3,15 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error. One that
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
+use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::{Entry, table};
 use super::transaction::{IMMEDIATE, aborted};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
-    Timeout, flags,
+    Timeout, flags, permission,
 };
+use crate::acl::Context;
 use crate::blocked::{Awaited, Blocked, Request, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
@@ -42,6 +44,8 @@ const SUBSCRIBERS_COMMANDS: [&str; 9] = [
     "sunsubscribe",
     "unsubscribe",
 ];
+/// How often a command is begun that finds each time that it needs keys which it did not know of.
+const BEGINNINGS_MAX: usize = 100;
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -160,6 +164,7 @@ pub fn execute(
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
     client.told_bytes = 0;
+    client.told_first = (0, Lsn::ZERO);
     let Some(mut entry) = table().find(name) else {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             // A browser that was led to this port: what follows in its request must not be taken for commands.
@@ -207,13 +212,19 @@ pub fn execute(
         refuse(worker, client, reply, Some(entry), text);
         return Outcome::Done(Lsn::ZERO);
     }
-    let access = access_of(entry.command);
+    if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
+        refuse(worker, client, reply, Some(entry), denied.as_bytes());
+        return Outcome::Done(Lsn::ZERO);
+    }
+    let mut access = access_of(entry.command);
     if access != Access::Read {
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
             Ok(true) => worker.wrote = true,
             // It is only queued now.
             Ok(false) if in_transaction => {}
+            // It answers all the same.
+            Ok(false) | Err(_) if entry.command.flags & flags::MAY_WRITE != 0 => access = Access::Read,
             Ok(false) => return Outcome::Busy,
             Err(error) => {
                 refuse(worker, client, reply, Some(entry), refusal(&error).as_bytes());
@@ -247,12 +258,18 @@ pub fn execute(
     }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
+    // One that waited and tries again was counted, and shown, when it began.
+    let again = client.place.is_some();
+    let mut waits = None;
     let (result, lsn) = match entry.command.run {
         Run::Data(_) | Run::Blocking(_) => {
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
-                Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
-                Ran::Waits(wait) => return Outcome::Waits(wait),
+                Ran::Waits(wait) => {
+                    waits = Some(wait);
+                    (Ok(()), Lsn::ZERO)
+                }
+                Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -290,26 +307,23 @@ pub fn execute(
                 reply.truncate(start);
                 return Outcome::Away(errand);
             }
-            if let Some(wait) = wait {
-                reply.truncate(start);
-                return Outcome::Waits(wait);
-            }
             if busy {
                 reply.truncate(start);
                 return Outcome::Busy;
             }
+            waits = wait;
             (result, lsn)
         }
         Run::Container => (Ok(()), Lsn::ZERO), // refused above
     };
-    worker.figures.processed.add(1);
+    worker.figures.processed.add(u64::from(!again));
     let failed = result.is_err();
     if let Err(error) = result {
         reply.truncate(start);
         write_error(worker, reply, &error.text());
     }
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
-        figures.calls.add(1);
+        figures.calls.add(u64::from(!again));
         figures.failed.add(u64::from(failed));
         if timed {
             figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
@@ -317,9 +331,11 @@ pub fn execute(
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    if waits.is_none() && client.card.inbox.is_filled() {
+        tell_first(client, reply, start);
+    }
     // What is posted from here on comes after the reply.
-    if !worker.server.monitors.is_empty() {
+    if !worker.server.monitors.is_empty() && !again {
         worker.server.monitors.show(
             entry.command,
             args,
@@ -329,33 +345,41 @@ pub fn execute(
             worker.live.pushed_bytes_max(),
         );
     }
-    Outcome::Done(lsn.max(told))
+    match waits {
+        Some(wait) => {
+            reply.truncate(start);
+            Outcome::Waits(wait)
+        }
+        None => Outcome::Done(lsn),
+    }
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
-/// before the reply. What must be acknowledged before it may leave.
-fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
+/// before the reply.
+fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
     let mut last = Lsn::ZERO;
     let written = reply.bytes_mut().split_off(start);
     for posted in client.card.inbox.take_ahead() {
         posted.push.write(reply);
         last = last.max(posted.lsn);
     }
-    client.told_bytes += reply.bytes().len() - start;
+    let told = reply.bytes().len() - start;
+    client.told_bytes += told;
+    client.told_first = (told, last);
     reply.bytes_mut().extend_from_slice(&written);
-    last
 }
 
 /// What became of a data command.
 enum Ran {
     /// It ran; what must be acknowledged before its reply is sent.
     Done(CommandResult, Lsn),
-    /// It needs these values.
-    Cold(Fetch),
     /// There is nothing for it yet.
     Waits(Wait),
+    /// It needs these values, some perhaps of keys beyond its arguments.
+    Cold(Fetch, Learned),
 }
 
+/// Runs a command on data, as often as it takes until it has all the keys that it needs.
 fn run_data(
     worker: &mut Worker,
     client: &mut Client,
@@ -365,14 +389,59 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
+    let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
+        Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
+        _ => (None, Learned::new(may_learn(client, command, args))),
+    };
+    let start = reply.bytes().len();
+    for _ in 0..BEGINNINGS_MAX {
+        match run_over(worker, client, reply, command, access, args, (fetched.take(), &learned)) {
+            Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
+                reply.truncate(start);
+                learned = *more;
+            }
+            Ran::Cold(fetch, _) => return Ran::Cold(fetch, learned),
+            done => return done,
+        }
+    }
+    Ran::Done(Err(CommandError::NeedsKeys(Box::new(learned))), Lsn::ZERO)
+}
+
+/// Whether a client may have a command read keys that are not among its arguments.
+pub(super) fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
+    command.flags & flags::OTHER_KEYS == 0
+        || client.user.is_unrestricted()
+        || table()
+            .find(command.name.as_bytes())
+            .is_some_and(|entry| client.user.rights().reads_any_key(entry, args))
+}
+
+/// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
+fn run_over(
+    worker: &mut Worker,
+    client: &mut Client,
+    reply: &mut Reply,
+    command: &'static Command,
+    access: Access,
+    args: &[&[u8]],
+    (mut fetched, learned): (Option<Fetch>, &Learned),
+) -> Ran {
     let mut parts = Parts::of(worker);
     let (server, now_ms) = (parts.server, parts.now_ms);
     let db = &server.db;
+    let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
-    let mut fetched = match brought.take().map(|errand| *errand) {
-        Some(Errand::Values(fetch)) => Some(fetch),
-        _ => None,
-    };
+    hash_keys(db, command, args, client.database, &mut keys);
+    let named = keys.len();
+    if !learned.is_empty() {
+        keys.extend(learned.keys(db));
+    }
+    let own = keys.len();
+    if access != Access::Read && server.blocked.may_await(&keys) {
+        // With them, those who wait can be served in the same transaction.
+        company = server.blocked.company(&keys);
+        keys.extend(company.iter().map(|(database, key)| db.key(*database, key)));
+    }
     let mut cache_reads = 0;
     let mut deleted = None;
     let mut txn = loop {
@@ -388,11 +457,17 @@ fn run_data(
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
                 if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
-                    return Ran::Cold(fetch);
+                    return Ran::Cold(fetch, Learned::new(true));
                 }
                 fetched = Some(fetch);
             }
-            Err(sessile::Error::DatabasesSwapped) => keys.clear(),
+            Err(sessile::Error::DatabasesSwapped) => {
+                keys.clear();
+                hash_keys(db, command, args, client.database, &mut keys);
+                keys.extend(learned.keys(db));
+            }
+            // What others wait for besides is no business of this command.
+            Err(_) if keys.len() > own => keys.truncate(own),
             // Once: each key is damaged no more then.
             Err(sessile::Error::DamagedValue { .. }) if deleted.is_none() && replaces_keys(command, args) => {
                 match delete_damaged(db, &keys) {
@@ -408,13 +483,14 @@ fn run_data(
     let mut effects = Effects::begin(&parts, &mut txn, &keys, access != Access::Read);
     let mut call = Call {
         args,
-        keys: &keys,
+        keys: &keys[..named],
         txn: &mut txn,
         reply,
         random: parts.random,
         settings: &parts.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
+        learned,
         damaged,
     };
     let result = match command.run {
@@ -439,10 +515,29 @@ fn run_data(
         },
         _ => run_at_once(command, &mut call),
     };
+    if matches!(result, Err(CommandError::NeedsKeys(_))) {
+        return Ran::Done(result, txn.commit());
+    }
     effects.take(&mut call);
-    note_read(&mut parts, client, command, &keys);
+    note_read(&mut parts, client, command, &keys[..named]);
     // Also when it failed: what it changed before that is in memory and must be in the log.
     Ran::Done(result, effects.conclude(parts, client, txn, &keys).max(deleted))
+}
+
+/// Adds the keys that a command's arguments name.
+#[inline]
+fn hash_keys<'a>(
+    db: &sessile::Db,
+    command: &Command,
+    args: &[&'a [u8]],
+    database: u8,
+    keys: &mut SmallVec<[Key<'a>; 4]>,
+) {
+    for_each_key(command.keys, args, database, &mut |database, index| {
+        if let Some(bytes) = args.get(index) {
+            keys.push(db.key(database, bytes));
+        }
+    });
 }
 
 /// Has a client wait whose command has found nothing.
@@ -464,7 +559,7 @@ fn wait_for_element(
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
 fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
-    let looks: [&[u8]; 4] = [b"get", b"nx", b"xx", b"keepttl"];
+    let looks: [&[u8]; 5] = [b"get", b"nx", b"xx", b"keepttl", b"ifeq"];
     match command.name {
         "del" | "unlink" | "setex" | "psetex" | "mset" => true,
         "set" => !args.iter().skip(3).any(|arg| looks.iter().any(|look| arg.eq_ignore_ascii_case(look))),
@@ -523,7 +618,7 @@ fn touches_keyspace(command: &Command) -> bool {
 
 /// What a command does to the data.
 pub(crate) fn access_of(command: &Command) -> Access {
-    if command.flags & flags::WRITE == 0 {
+    if command.flags & (flags::WRITE | flags::MAY_WRITE) == 0 {
         Access::Read
     } else if command.flags & flags::DENYOOM == 0 {
         Access::Delete

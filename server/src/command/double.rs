@@ -32,6 +32,15 @@ pub(crate) fn parse_end(text: &[u8]) -> Option<f64> {
     (read.used == text.len() && !read.value.is_nan()).then_some(read.value)
 }
 
+/// Reads a weight that elements are sorted by: up to the first zero byte; nothing at all is zero.
+pub(crate) fn parse_weight(text: &[u8]) -> Option<f64> {
+    let text = c_string(text);
+    let read = strtod(text);
+    // What is too small to be kept with all its digits is out of range, too.
+    let tiny = read.value != 0.0 && read.value.abs() < f64::MIN_POSITIVE;
+    (read.used == text.len() && !read.out_of_range && !tiny && !read.value.is_nan()).then_some(read.value)
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }

@@ -298,7 +298,7 @@ fn hincrby(call: &mut Call<'_, '_>) -> CommandResult {
         Some(bytes) => parse_integer(bytes).ok_or(CommandError::from("ERR hash value is not an integer"))?,
     };
     let number = before.checked_add(increment).ok_or(OVERFLOW)?;
-    call.txn.hash_set(key, field, itoa::Buffer::new().format(number).as_bytes())?;
+    call.txn.hash_update(key, field, itoa::Buffer::new().format(number).as_bytes())?;
     call.notify(HASH, "hincrby", 0);
     call.reply.integer(number);
     Ok(())
@@ -315,7 +315,7 @@ fn hincrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
         Some(bytes) => Extended::parse(bytes).ok_or(CommandError::from("ERR hash value is not a float"))?,
     };
     let text = before.add(increment).ok_or(NOT_FINITE)?.to_string();
-    call.txn.hash_set(key, field, text.as_bytes())?;
+    call.txn.hash_update(key, field, text.as_bytes())?;
     call.notify(HASH, "hincrbyfloat", 0);
     call.reply.bulk(text.as_bytes());
     Ok(())

@@ -5,6 +5,7 @@ use super::flags::READONLY;
 use super::hash::length_to_read;
 use super::scan::{Gathered, ScanOf, ScanOptions, cursor};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use crate::notify::HASH;
 use crate::resp::Protocol;
 use std::collections::HashSet;
 
@@ -56,6 +57,10 @@ fn below(call: &mut Call<'_, '_>, bound: usize) -> usize {
 
 fn hrandfield(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
+    // Positions are counted among what lives.
+    if call.txn.hash_prune(key) > 0 {
+        call.notify(HASH, "hexpired", 0);
+    }
     if call.args.len() == 2 {
         let length = length_to_read(call)?;
         if length == 0 {

@@ -243,7 +243,7 @@ fn pop(call: &mut Call<'_, '_>, end: ListEnd, name: &str) -> CommandResult {
 
 fn llen(call: &mut Call<'_, '_>) -> CommandResult {
     let length = call.txn.list_len(&call.keys[0])?;
-    call.lookups.count(length > 0);
+    call.looked_up(0, length > 0);
     call.reply.integer(length as i64);
     Ok(())
 }
@@ -266,7 +266,7 @@ fn range(start: i64, stop: i64, length: usize) -> (usize, usize) {
 fn lindex(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let length = call.txn.list_len(key)?;
-    call.lookups.count(length > 0);
+    call.looked_up(0, length > 0);
     if length == 0 {
         call.reply.null();
         return Ok(());
@@ -295,10 +295,11 @@ fn lset(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn lrange(call: &mut Call<'_, '_>) -> CommandResult {
     let (start, stop) = (integer(call.args[2])?, integer(call.args[3])?);
-    let (key, reply) = (&call.keys[0], &mut *call.reply);
+    let key = &call.keys[0];
     let length = call.txn.list_len(key)?;
-    call.lookups.count(length > 0);
+    call.looked_up(0, length > 0);
     let (first, count) = range(start, stop, length);
+    let reply = &mut *call.reply;
     reply.array(count);
     call.txn.list_range(key, first, count, &mut |element| reply.bulk(element))?;
     Ok(())
@@ -432,7 +433,7 @@ impl Search {
 fn lpos(call: &mut Call<'_, '_>) -> CommandResult {
     let search = Search::parse(&call.args[3..])?;
     let length = call.txn.list_len(&call.keys[0])?;
-    call.lookups.count(length > 0);
+    call.looked_up(0, length > 0);
     let mut found = Vec::new();
     search.run(call, length, |passed| {
         found.push(if search.from == ListEnd::Front { passed } else { length - 1 - passed });

@@ -5,6 +5,7 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+pub mod acl;
 pub mod admin;
 mod args;
 pub mod bit;
@@ -19,13 +20,17 @@ mod deadline;
 pub mod debug;
 pub mod dispatch;
 mod double;
+pub mod dump;
 mod error;
 pub mod expire;
 mod extended;
 pub mod generic;
 mod glob;
 pub mod hash;
+pub mod hash_expire;
 pub mod hash_pick;
+pub mod hash_until;
+pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 mod keyspace;
@@ -35,9 +40,11 @@ pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;
+pub mod permission;
 pub mod persistence;
 pub mod pubsub;
 pub mod range;
+pub mod reach;
 pub mod reference;
 pub mod run;
 pub mod scan;
@@ -46,6 +53,7 @@ pub mod scripting;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;
+pub mod sort;
 pub mod sorted_set;
 pub mod sorted_set_algebra;
 pub mod sorted_set_pop;
@@ -166,6 +174,10 @@ pub mod flags {
     pub const SKIP_SLOWLOG: u32 = 1 << 13;
     pub const MOVABLEKEYS: u32 = 1 << 14;
     pub const ALLOW_BUSY: u32 = 1 << 15;
+    /// Reads, but keeps what it has computed, where it may write (`PFCOUNT`). Not shown by `COMMAND`.
+    pub const MAY_WRITE: u32 = 1 << 16;
+    /// Reads keys that are not among its arguments (`SORT … BY`). Not shown by `COMMAND`.
+    pub const OTHER_KEYS: u32 = 1 << 17;
 }
 
 /// What runs a command, and so what it may see.
@@ -260,6 +272,8 @@ pub struct Call<'a, 'db> {
     pub lookups: Lookups,
     /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
     pub events: Events,
+    /// Keys beyond the arguments that the transaction was begun with; see [`reach`](reach).
+    pub learned: &'a reach::Learned,
     /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
     pub damaged: usize,
 }
@@ -300,6 +314,14 @@ impl Call<'_, '_> {
             self.notify(notify::KEY_MISS, "keymiss", key);
         }
     }
+
+    /// As [`looked_up`](Self::looked_up), for a key that is not among the arguments.
+    pub(crate) fn looked_up_key(&mut self, key: &Key<'_>, found: bool) {
+        self.lookups.count(found);
+        if !found && self.settings.notify_events & notify::KEY_MISS != 0 {
+            self.events.push(notify::KEY_MISS, "keymiss", key);
+        }
+    }
 }
 
 /// A keyspace command's surroundings.
@@ -335,6 +357,8 @@ pub struct Settings {
     pub hash_max_listpack_value: usize,
     /// `set-max-intset-entries`.
     pub set_max_intset_entries: usize,
+    /// `hll-sparse-max-bytes`.
+    pub hll_sparse_max_bytes: usize,
     /// `zset-max-listpack-entries`.
     pub zset_max_listpack_entries: usize,
     /// `zset-max-listpack-value`.
@@ -350,6 +374,7 @@ impl Default for Settings {
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
+            hll_sparse_max_bytes: 3000,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
             notify_events: 0,

@@ -145,6 +145,8 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
 struct Options<'a> {
     if_absent: bool,
     if_present: bool,
+    /// As of Redis 8.4 and Valkey 8.1: only if the key holds this string.
+    if_equal: Option<&'a [u8]>,
     get: bool,
     keep_deadline: bool,
     persist: bool,
@@ -164,10 +166,16 @@ impl<'a> Options<'a> {
         let mut index = 0;
         while let Some(&word) = args.get(index) {
             let set = of == OptionsOf::Set;
-            if set && is(word, "nx") && !options.if_present {
+            if set && is(word, "nx") && !options.if_present && options.if_equal.is_none() {
                 options.if_absent = true;
-            } else if set && is(word, "xx") && !options.if_absent {
+            } else if set && is(word, "xx") && !options.if_absent && options.if_equal.is_none() {
                 options.if_present = true;
+            } else if set
+                && is(word, "ifeq")
+                && !(options.if_absent || options.if_present || options.if_equal.is_some())
+            {
+                index += 1;
+                options.if_equal = Some(args.get(index).ok_or(CommandError::Syntax)?);
             } else if set && is(word, "get") {
                 options.get = true;
             } else if set && is(word, "keepttl") && options.deadline.is_none() {
@@ -213,7 +221,11 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
     if options.get {
         get(call)?;
     }
-    if (options.if_absent || options.if_present) && call.txn.exists(key) != options.if_present {
+    let refused = match options.if_equal {
+        Some(expected) => call.txn.string(key)? != Some(expected),
+        None => (options.if_absent || options.if_present) && call.txn.exists(key) != options.if_present,
+    };
+    if refused {
         if !options.get {
             call.reply.null();
         }

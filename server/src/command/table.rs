@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 /// The rows of every family.
 const FAMILIES: &[&[Command]] = &[
+    super::acl::COMMANDS,
     super::admin::COMMANDS,
     super::bit::COMMANDS,
     super::bitfield::COMMANDS,
@@ -14,10 +15,15 @@ const FAMILIES: &[&[Command]] = &[
     super::connection::COMMANDS,
     super::counter::COMMANDS,
     super::debug::COMMANDS,
+    super::dump::COMMANDS,
     super::expire::COMMANDS,
     super::generic::COMMANDS,
     super::hash::COMMANDS,
+    super::hash_expire::COMMANDS,
     super::hash_pick::COMMANDS,
+    super::hyperloglog::COMMANDS,
+    super::hyperloglog::SERVER_COMMANDS,
+    super::hash_until::COMMANDS,
     super::info::COMMANDS,
     super::lcs::COMMANDS,
     super::list::COMMANDS,
@@ -37,6 +43,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_algebra::COMMANDS,
     super::sorted_set_pop::COMMANDS,
     super::sorted_set_range::COMMANDS,
+    super::sort::COMMANDS,
     super::string::COMMANDS,
     super::transaction::COMMANDS,
     super::waiting::COMMANDS,

@@ -9,13 +9,16 @@
 //! the connection run where they stand; all other commands that are not on keys run right after the transaction, as they may look at the
 //! engine, and their replies are put where they belong. What must never happen is that one of them uses the database while the locks are held.
 
-use super::dispatch::{CACHE_READS_MAX, ServerCall, for_each_key, refusal, write_error};
-use super::flags::{ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, SKIP_SLOWLOG, STALE};
+use super::dispatch::{CACHE_READS_MAX, ServerCall, for_each_key, may_learn, refusal, write_error};
+use super::flags::{ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, OTHER_KEYS, SKIP_SLOWLOG, STALE};
+use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::Entry;
 use super::{
-    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args, scan,
+    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args,
+    permission, scan,
 };
+use crate::acl::Context;
 use crate::errand::Errand;
 use crate::monitor::Source;
 use crate::notify::Events;
@@ -193,10 +196,9 @@ fn place_of(command: &Command) -> Place {
             _ => Place::After,
         },
         // They change what the commands behind them do or how they are answered, and leave the engine alone.
+        Run::Server(_) if command.group == "connection" && command.name != "tracking" => Place::Between,
         Run::Server(_) => match command.name {
-            "auth" | "echo" | "hello" | "ping" | "reply" | "select" | "setname" | "time" | "unwatch" => {
-                Place::Between
-            }
+            "time" | "unwatch" => Place::Between,
             _ => Place::After,
         },
         Run::Container => Place::After,
@@ -211,6 +213,8 @@ struct Plan<'q> {
     whole: bool,
     /// Keys may have to be read from disk that nobody has named.
     walks: bool,
+    /// Commands may come to need keys that nobody has named.
+    reaches: bool,
     /// Databases are emptied or swapped, which can't be taken back.
     clears: bool,
     /// Keys mean something else behind a swap than before it.
@@ -230,6 +234,7 @@ impl<'q> Plan<'q> {
             access,
             whole: any(&|command| place_of(command) == Place::Whole),
             walks: any(&|command| matches!(command.run, Run::Walk(_))),
+            reaches: queue.has(OTHER_KEYS),
             clears: any(&|command| matches!(command.name, "flushall" | "flushdb" | "swapdb")),
             swaps: any(&|command| command.name == "swapdb"),
             commands,
@@ -293,9 +298,10 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
             }
         }
     }
-    let mut fetched = match call.take_brought() {
-        Some(Errand::Values(fetch)) => Some(fetch),
-        _ => None,
+    // Keys beyond their arguments that commands have learned of.
+    let (mut fetched, mut learned) = match call.take_brought() {
+        Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
+        _ => (None, Learned::new(true)),
     };
     let before = Before {
         reply_bytes: call.reply.bytes().len(),
@@ -305,16 +311,17 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
     };
     let mut reads = 0;
     // What has to be read first: now if it is in the page cache, else elsewhere.
-    let mut bring = |call: &mut ServerCall<'_>, mut fetch: Fetch| {
+    let mut bring = |call: &mut ServerCall<'_>, mut fetch: Fetch, learned: &Learned| {
         reads += 1;
         if reads > CACHE_READS_MAX || !fetch.try_now() {
-            call.want(Errand::Values(fetch));
+            call.want(Errand::Values(fetch, learned.clone()));
             return Err(Unfinished::Later);
         }
         Ok(Some(fetch))
     };
     loop {
-        let (keys, ends) = plan.keys(db, before.database);
+        let (mut keys, ends) = plan.keys(db, before.database);
+        keys.extend(learned.keys(db));
         let now_ms = call.worker.now_ms;
         let begun = if plan.whole {
             db.try_begin_all(&keys, plan.access, now_ms, fetched.take())
@@ -325,7 +332,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
         let mut txn = match begun {
             Ok(Begun::Ready(txn)) => txn,
             Ok(Begun::Cold(fetch)) => {
-                fetched = bring(call, fetch)?;
+                fetched = bring(call, fetch, &learned)?;
                 continue;
             }
             Err(Error::DatabasesSwapped) => continue,
@@ -336,11 +343,14 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
             call.reply.null_array();
             return Ok(());
         }
+        if plan.reaches && !plan.clears {
+            txn.make_revocable();
+        }
         if plan.walks && db.has_cold() {
             if plan.clears {
                 if let Some(fetch) = unread_keys(&mut txn) {
                     drop(txn);
-                    fetched = bring(call, fetch)?;
+                    fetched = bring(call, fetch, &learned)?;
                     continue;
                 }
             } else {
@@ -349,16 +359,26 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
         }
         let mut effects =
             Effects::begin(&Parts::of(call.worker), &mut txn, &keys, plan.access != Access::Read);
-        let deferred = run_all(call, &plan, &mut txn, db, &mut effects, (&keys, &ends));
-        if let Some(fetch) = txn.take_wanted() {
-            txn.roll_back();
-            call.reply.truncate(before.reply_bytes);
-            call.reply.set_protocol(before.protocol);
-            call.client.database = before.database;
-            call.worker.random = before.random.clone();
-            fetched = bring(call, fetch)?;
-            continue;
-        }
+        let given = Given { plan: &plan, db, learned: &learned, keys: &keys, ends: &ends };
+        let ran = run_all(call, &given, &mut txn, &mut effects);
+        let deferred = match ran {
+            Ok(deferred) => deferred,
+            Err(wants) => {
+                let wanted = txn.take_wanted();
+                txn.roll_back();
+                call.reply.truncate(before.reply_bytes);
+                call.reply.set_protocol(before.protocol);
+                call.client.database = before.database;
+                call.worker.random = before.random.clone();
+                if let Wants::Keys(more) = wants {
+                    learned = *more;
+                }
+                if let Some(fetch) = wanted {
+                    fetched = bring(call, fetch, &learned)?;
+                }
+                continue;
+            }
+        };
         call.lsn = effects.conclude(Parts::of(call.worker), call.client, txn, &keys);
         finish(call, &plan, &deferred);
         return Ok(());
@@ -373,25 +393,43 @@ fn unread_keys(txn: &mut Txn<'_>) -> Option<Fetch> {
     })
 }
 
-/// Runs the commands in the open transaction, as far as they are run there; the others, with the places of their replies. It ends early when
-/// the transaction wants something to be read first: then nothing counts.
+/// What a run of the commands needs first; then nothing of it counts.
+enum Wants {
+    /// These keys, too.
+    Keys(Box<Learned>),
+    /// What the transaction says.
+    Values,
+}
+
+/// What the commands are run with.
+struct Given<'a, 'q> {
+    plan: &'a Plan<'q>,
+    db: &'a Db,
+    learned: &'a Learned,
+    keys: &'a [Key<'a>],
+    /// Where the keys of each command end.
+    ends: &'a [usize],
+}
+
+/// Runs the commands in the open transaction, as far as they are run there; the others, with the places of their replies.
 fn run_all(
     call: &mut ServerCall<'_>,
-    plan: &Plan<'_>,
+    given: &Given<'_, '_>,
     txn: &mut Txn<'_>,
-    db: &Db,
     effects: &mut Effects,
-    (keys, ends): (&[Key<'_>], &[usize]),
-) -> Vec<Deferred> {
+) -> Result<Vec<Deferred>, Wants> {
+    let plan = given.plan;
     let mut deferred = Vec::new();
     call.reply.array(plan.commands.len());
     let mut first = 0;
-    for (index, ((entry, args), &end)) in plan.commands.iter().zip(ends).enumerate() {
-        let own = keys.get(first..end).unwrap_or_default();
+    for (index, ((entry, args), &end)) in plan.commands.iter().zip(given.ends).enumerate() {
+        let own = given.keys.get(first..end).unwrap_or_default();
         first = end;
         let start = call.reply.bytes().len();
         let command = entry.command;
+        let checked = permission::check(call.worker, call.client, entry, args, Context::Multi);
         let result = match place_of(command) {
+            _ if checked.is_err() => checked.map_err(CommandError::of),
             Place::After => {
                 deferred.push(Deferred { index, reply_at: start });
                 continue;
@@ -403,19 +441,20 @@ fn run_all(
                     _ => unreachable!("only they have this place"),
                 }
             }
-            Place::Whole => run_whole(call, txn, db, command, args),
+            Place::Whole => run_whole(call, txn, given.db, command, args),
             Place::Keys if plan.swaps => {
                 let own = hashed_now(txn, command, args, call.client.database);
-                run_on_keys(call, txn, effects, command, args, &own)
+                run_on_keys(call, given, txn, effects, (command, args, &own))
             }
-            Place::Keys => run_on_keys(call, txn, effects, command, args, own),
+            Place::Keys => run_on_keys(call, given, txn, effects, (command, args, own)),
         };
-        if txn.is_wanting() {
-            return deferred;
+        match result {
+            Err(CommandError::NeedsKeys(more)) if !plan.clears => return Err(Wants::Keys(more)),
+            _ if txn.is_wanting() => return Err(Wants::Values),
+            result => answer(call, entry, start, result),
         }
-        answer(call, entry, start, result);
     }
-    deferred
+    Ok(deferred)
 }
 
 /// A command that runs after the transaction, and where its reply belongs.
@@ -437,12 +476,18 @@ fn hashed_now<'k>(txn: &Txn<'_>, command: &Command, args: &[&'k [u8]], database:
 
 fn run_on_keys(
     call: &mut ServerCall<'_>,
+    given: &Given<'_, '_>,
     txn: &mut Txn<'_>,
     effects: &mut Effects,
-    command: &Command,
-    args: &[&[u8]],
-    keys: &[Key<'_>],
+    (command, args, keys): (&Command, &[&[u8]], &[Key<'_>]),
 ) -> CommandResult {
+    let learned;
+    let learned = if may_learn(call.client, command, args) {
+        given.learned
+    } else {
+        learned = Learned::new(false);
+        &learned
+    };
     let worker = &mut *call.worker;
     let mut inner = Call {
         args,
@@ -453,6 +498,7 @@ fn run_on_keys(
         settings: &worker.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
+        learned,
         damaged: 0,
     };
     let result = run_at_once(command, &mut inner);

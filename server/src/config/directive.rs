@@ -71,6 +71,14 @@ pub enum Kind {
 pub const OUTPUT_CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
 
 impl Kind {
+    /// A canonical value as `CONFIG GET` shows it.
+    pub fn shown(self, value: &str) -> Cow<'_, str> {
+        match self {
+            Kind::EventClasses => notify::letters_shown(value).into(),
+            _ => value.into(),
+        }
+    }
+
     /// Whether a value is several words, which a file may give bare.
     pub fn takes_words(self) -> bool {
         matches!(self, Kind::Words | Kind::SavePoints | Kind::OutputLimits)

@@ -123,8 +123,10 @@ pub struct Live {
     pub settings: Settings,
     /// What the engine is told of memory and disk.
     pub storage: StorageLimits,
-    /// `requirepass`; `None` if empty.
-    pub password: Option<Vec<u8>>,
+    /// `acl-pubsub-default`: whether a new user may use all channels.
+    pub acl_all_channels: bool,
+    /// `acllog-max-len`.
+    pub acl_log_entries_max: usize,
     /// `protected-mode`.
     pub protected_mode: bool,
     /// `script-memory-limit`: what the scripts of one thread may hold at a time, in bytes.
@@ -176,19 +178,20 @@ impl Live {
                 soft_ms: word(place + 3) as u64 * 1000,
             }
         };
-        let password = config.get("requirepass");
         Live {
             settings: Settings {
                 proto_max_bulk_len: size("proto-max-bulk-len"),
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
                 set_max_intset_entries: size("set-max-intset-entries"),
+                hll_sparse_max_bytes: size("hll-sparse-max-bytes"),
                 zset_max_listpack_entries: size("zset-max-listpack-entries"),
                 zset_max_listpack_value: size("zset-max-listpack-value"),
                 notify_events: published(notify::parse(config.get("notify-keyspace-events")).unwrap_or(0)),
             },
             storage: StorageLimits::from_config(config),
-            password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
+            acl_all_channels: config.get("acl-pubsub-default") == "allchannels",
+            acl_log_entries_max: size("acllog-max-len"),
             protected_mode: config.get("protected-mode") == "yes",
             script_memory_bytes_max: size("script-memory-limit"),
             clients_max: size("maxclients"),

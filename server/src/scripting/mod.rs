@@ -4,6 +4,7 @@
 //! them the engine to work on, and `host` is what `redis.call` does there.
 
 mod bit;
+mod effects;
 mod host;
 mod json;
 mod keyspace;
@@ -19,6 +20,7 @@ pub mod run;
 pub mod script;
 pub mod sha1;
 pub mod store;
+mod syntax;
 pub mod vm;
 
 use crate::server::Server;

@@ -11,14 +11,15 @@
 //! all of it is one record in the log.
 
 use super::Scripting;
+use super::effects::Effects;
 use super::host::{Data, EngineHost, OwnedKey, Want};
 use super::libraries::StoredFunction;
 use super::store::Script;
 use super::vm::{Invocation, Limits, Stop, Vm};
+use crate::acl::User;
 use crate::client::{Client, ClientCard};
-use crate::command::Lookups;
 use crate::command::dispatch::refusal;
-use crate::notify::Events;
+use crate::notify;
 use crate::resp::{Protocol, Reply};
 use crate::server::Server;
 use crate::worker::Worker;
@@ -112,6 +113,8 @@ pub struct Job<'a> {
     pub database: u8,
     /// Who asks.
     pub card: &'a Arc<ClientCard>,
+    /// Whose rights it has.
+    pub user: &'a Arc<User>,
     /// The protocol of the reply.
     pub protocol: Protocol,
 }
@@ -123,10 +126,6 @@ pub struct Finished {
     pub reply: Vec<u8>,
     /// What must be acknowledged before the reply is sent.
     pub lsn: Lsn,
-    /// What happened to keys.
-    pub events: Vec<Events>,
-    /// Lookups of keys.
-    pub lookups: Lookups,
 }
 
 /// What became of a script on the event loop.
@@ -180,17 +179,20 @@ fn with_vm<R>(server: &Server, f: impl FnOnce(&mut Vm) -> R) -> Result<R, String
 /// # Errors
 ///
 /// As it is replied, without its code.
-pub fn check(server: &Server, script: &Script) -> Result<(), String> {
-    with_vm(server, |vm| vm.script(&script.digest, script.body()).map(drop))?
-        .map_err(|text| format!("Error compiling script (new function): {text}"))
+pub fn check(server: &Server, script: &Script) -> Result<(), Vec<u8>> {
+    with_vm(server, |vm| vm.script(&script.digest, script.body()).map(drop))
+        .map_err(String::into_bytes)?
+        .map_err(|text| [b"Error compiling script (new function): ".to_vec(), text].concat())
 }
 
-fn compiled(server: &Server, vm: &mut Vm, code: &Code) -> Result<Function, String> {
+fn compiled(server: &Server, vm: &mut Vm, code: &Code) -> Result<Function, Vec<u8>> {
     match code {
         Code::Script(script) => vm
             .script(&script.digest, script.body())
-            .map_err(|text| format!("ERR Error compiling script (new function): {text}")),
-        Code::Function(function) => server.scripting.libraries.function(vm, function),
+            .map_err(|text| [b"ERR Error compiling script (new function): ".to_vec(), text].concat()),
+        Code::Function(function) => {
+            server.scripting.libraries.function(vm, function).map_err(String::into_bytes)
+        }
     }
 }
 
@@ -228,9 +230,7 @@ fn error_reply(protocol: Protocol, text: &str) -> Finished {
 }
 
 fn client_of(job: &Job<'_>) -> Client {
-    let mut client = Client::new(Arc::clone(job.card), true);
-    client.database = job.database;
-    client
+    Client::in_script(Arc::clone(job.card), Arc::clone(job.user), job.database)
 }
 
 /// Runs it on the event loop, if it is short.
@@ -285,6 +285,14 @@ fn held(
             Err(error) => return Fast::Finished(error_reply(job.protocol, &refusal(&error))),
         };
         txn.make_revocable();
+        if worker.live.settings.notify_events & notify::NEW != 0 {
+            txn.note_creations();
+        }
+        let noted = admission.access != Access::Read && Effects::concern_anybody(worker);
+        if noted {
+            txn.note_changes();
+        }
+        let seed = worker.random.next();
         let mut host = EngineHost {
             data: Data::Held(txn),
             worker: &mut *worker,
@@ -293,30 +301,24 @@ fn held(
             growth_refused: admission.growth_refused.clone(),
             writes_refused: admission.writes_refused.clone(),
             want: None,
-            lookups: Lookups::default(),
-            events: Vec::new(),
+            effects: Effects::default(),
         };
         let mut reply = Reply::new(job.protocol);
         let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
-            Ok(function) => vm.run(&invocation(job, function), &mut host, limits(), &mut reply),
+            Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits(), &mut reply),
             Err(text) => {
-                reply.error(text.as_bytes());
+                reply.error(&text);
                 Ok(())
             }
         });
-        let EngineHost { data, want, lookups, events, .. } = host;
+        let EngineHost { data, want, effects, .. } = host;
         let Data::Held(txn) = data else { unreachable!("it was made with held keys") };
         match ran {
             Ok(Ok(())) => {
                 let wrote = txn.changed();
-                let lsn = txn.commit();
+                let lsn = effects.conclude(worker, job.card.id, txn, &keys, noted);
                 worker.wrote |= wrote;
-                return Fast::Finished(Finished {
-                    reply: std::mem::take(reply.bytes_mut()),
-                    lsn,
-                    events,
-                    lookups,
-                });
+                return Fast::Finished(Finished { reply: std::mem::take(reply.bytes_mut()), lsn });
             }
             Ok(Err(Stop::Host)) => {
                 txn.roll_back();
@@ -349,12 +351,13 @@ fn held(
     Fast::Slow
 }
 
-fn invocation<'a>(job: &Job<'a>, function: Function) -> Invocation<'a> {
+fn invocation<'a>(job: &Job<'a>, function: Function, seed: u64) -> Invocation<'a> {
     Invocation {
         function,
         name: job.code.name(),
         keys: job.keys,
         arguments: job.arguments,
+        seed,
         passed: matches!(job.code, Code::Function(_)),
     }
 }
@@ -390,6 +393,7 @@ pub struct Slow {
     allow_growth: bool,
     database: u8,
     card: Arc<ClientCard>,
+    user: Arc<User>,
     protocol: Protocol,
     running: Arc<Running>,
     finished: Option<Finished>,
@@ -420,6 +424,7 @@ impl Slow {
             allow_growth: job.allow_growth,
             database: job.database,
             card: Arc::clone(job.card),
+            user: Arc::clone(job.user),
             protocol: job.protocol,
             running,
             finished: None,
@@ -444,9 +449,11 @@ impl Slow {
             allow_growth: self.allow_growth,
             database: self.database,
             card: &self.card,
+            user: &self.user,
             protocol: self.protocol,
         };
         let finished = slow(&mut worker, &job, &self.running.killed);
+        worker.send_signals();
         self.server.scripting.give_worker(&worker);
         self.finished = Some(finished);
     }
@@ -518,6 +525,7 @@ fn on_copies_with(
 ) -> Option<Finished> {
     let server = Arc::clone(&worker.server);
     let mut overlay = server.db.overlay(worker.now_ms);
+    let seed = worker.random.next();
     let mut host = EngineHost {
         data: Data::Copies(&mut overlay),
         worker: &mut *worker,
@@ -526,27 +534,26 @@ fn on_copies_with(
         growth_refused: admission.growth_refused,
         writes_refused: admission.writes_refused,
         want: None,
-        lookups: Lookups::default(),
-        events: Vec::new(),
+        effects: Effects::default(),
     };
     let mut reply = Reply::new(job.protocol);
     let limits = Limits { until_ns: None, killed: Arc::clone(killed) };
     let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
-        Ok(function) => vm.run(&invocation(job, function), &mut host, limits, &mut reply),
+        Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, &mut reply),
         Err(text) => {
-            reply.error(text.as_bytes());
+            reply.error(&text);
             Ok(())
         }
     });
-    let EngineHost { lookups, events, .. } = host;
+    let EngineHost { effects, .. } = host;
     match ran {
-        Ok(Ok(())) => match overlay.commit() {
+        Ok(Ok(())) => match effects.conclude_copies(worker, job.card.id, overlay) {
             Ok(Committed::At(lsn)) => {
                 if lsn != Lsn::ZERO {
                     // What goes wrong with the log is said to whoever waits for its acknowledgement.
                     let _ = server.db.push_log();
                 }
-                Some(Finished { reply: std::mem::take(reply.bytes_mut()), lsn, events, lookups })
+                Some(Finished { reply: std::mem::take(reply.bytes_mut()), lsn })
             }
             Ok(Committed::Conflict) | Err(sessile::Error::DatabasesSwapped) => None,
             Err(error) => Some(error_reply(job.protocol, &refusal(&error))),

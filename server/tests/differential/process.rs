@@ -22,7 +22,7 @@ impl Process {
         let mut command = Command::new("redis-server");
         // The least longest string that Redis accepts: boundaries are cheap to reach.
         command.args(["--port", "0", "--save", "", "--proto-max-bulk-len", "1mb"]);
-        command.args(["--enable-debug-command", "yes"]);
+        command.args(["--enable-debug-command", "yes", "--hll-sparse-max-bytes", "400"]);
         // As often it looks whose time to wait is up.
         command.args(["--hz", "500"]);
         command.arg("--unixsocket").arg(directory.path().join("socket"));
@@ -34,6 +34,7 @@ impl Process {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sessile"));
         command.args(["serve", "--port", "0", "--proto-max-bulk-len", "1mb", "--appendfsync", "no"]);
+        command.args(["--hll-sparse-max-bytes", "400"]);
         command.args(directives);
         command.arg("--dir").arg(directory.path().join("data"));
         command.arg("--unixsocket").arg(directory.path().join("socket"));

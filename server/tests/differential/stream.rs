@@ -71,10 +71,14 @@ pub enum What {
 }
 
 fn taste(row: &Command) -> Taste {
+    if row.name.starts_with("sort") {
+        return Taste::Collections;
+    }
     match row.group {
         "string" | "bitmap" => Taste::Strings,
         "hash" => Taste::Hashes,
         "set" => Taste::Sets,
+        "hyperloglog" => Taste::Sketches,
         "list" => Taste::Lists,
         "sorted-set" => Taste::SortedSets,
         _ => Taste::Anything,
@@ -109,7 +113,8 @@ impl Stream {
                     "blpop" | "brpop" | "blmove" | "brpoplpush" | "blmpop" => 10,
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
-                    "sadd" => 200,
+                    "sadd" | "pfadd" => 200,
+                    "pfdebug" => 10,
                     "zadd" => 400,
                     "bzpopmin" | "bzpopmax" | "bzmpop" => 10,
                     _ => 50,
@@ -198,9 +203,39 @@ impl Stream {
             // Redis counts keys that are dead and not yet looked at; a scan looks at all of them.
             commands.push([&b"SCAN"[..], b"0", b"COUNT", b"100000"].map(<[u8]>::to_vec).to_vec());
         }
+        let broken = name == "pfadd" && args.len() > 1 && self.draw.once_in(10);
+        if broken {
+            // A sketch that is none, or not quite.
+            let offset = self.draw.below(40).to_string().into_bytes();
+            let length = 1 + self.draw.below(3);
+            let bytes = (0..length).map(|_| *self.draw.of(b"\x00\x01\x3f\x40\x7f\x80\x84\xff")).collect();
+            commands.push(vec![b"setrange".to_vec(), args[1].clone(), offset, bytes]);
+        }
+        let get = (name == "pfadd" && args.len() > 1 && (broken || self.draw.once_in(3)))
+            .then(|| vec![b"get".to_vec(), args[1].clone()]);
         let del = (name == "spop" && args.len() > 1).then(|| vec![b"del".to_vec(), args[1].clone()]);
+        let has = |word: &str| args.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let del = if name == "sort" && has("by") && has("alpha") {
+            // What is alike is stored in any order.
+            let stores = args.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case(b"store"));
+            let keys: Vec<Vec<u8>> = stores.map(|pair| pair[1].clone()).collect();
+            (!keys.is_empty()).then(|| [vec![b"del".to_vec()], keys].concat())
+        } else {
+            del
+        };
+        if name.starts_with("sort") {
+            // Redis takes what an earlier command has left in errno for its own: this one leaves nothing there.
+            commands.push(["sscan", "never", "0"].map(|word| word.as_bytes().to_vec()).to_vec());
+        }
         commands.push(args);
         // What is left of it is up to chance.
         commands.extend(del);
+        if broken && let Some(get) = &get {
+            // Not for long: Redis reads past the end of some, and goes on with what it finds there.
+            let more = [&b"pfcount"[..], b"get", b"del"].map(|word| vec![word.to_vec(), get[1].clone()]);
+            commands.extend(more);
+        } else {
+            commands.extend(get);
+        }
     }
 }

@@ -2,12 +2,15 @@
 
 use sessile::{Access, Db, Key};
 use sessile_server::command::dispatch::for_each_key;
-use sessile_server::command::{self, Call, Command, KeyspaceCall, Random, Run, Settings, flags};
+use sessile_server::command::reach::Learned;
+use sessile_server::command::{
+    self, Call, Command, CommandError, CommandResult, KeyspaceCall, Random, Run, Settings, flags,
+};
 use sessile_server::notify::{self, Event};
 use sessile_server::resp::{Protocol, Reply};
 use std::collections::HashMap;
 
-/// All rows that work on data.
+/// All rows that work on data, and that Redis 7.0 has.
 pub fn rows() -> impl Iterator<Item = &'static Command> {
     [
         command::string::COMMANDS,
@@ -16,14 +19,17 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::lcs::COMMANDS,
         command::bit::COMMANDS,
         command::bitfield::COMMANDS,
+        command::dump::COMMANDS,
         command::expire::COMMANDS,
         command::generic::COMMANDS,
         command::scan::COMMANDS,
+        command::sort::COMMANDS,
         command::set::COMMANDS,
         command::set_algebra::COMMANDS,
         command::set_pick::COMMANDS,
         command::hash::COMMANDS,
         command::hash_pick::COMMANDS,
+        command::hyperloglog::COMMANDS,
         command::list::COMMANDS,
         command::list_move::COMMANDS,
         command::sorted_set::COMMANDS,
@@ -35,6 +41,11 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// Rows that came with later versions than the one that tests compare with.
+pub fn newer_rows() -> impl Iterator<Item = &'static Command> {
+    [command::hash_expire::COMMANDS, command::hash_until::COMMANDS].into_iter().flatten()
 }
 
 /// An engine, and what a connection knows.
@@ -55,7 +66,7 @@ impl InProcess {
         let directory = tempfile::tempdir().expect("a temporary directory");
         InProcess {
             db: Db::open(directory.path()).expect("an empty directory opens"),
-            rows: rows().map(|row| (row.name, row)).collect(),
+            rows: rows().chain(newer_rows()).map(|row| (row.name, row)).collect(),
             settings: Settings::default(),
             database: 0,
             reply: Reply::new(Protocol::Resp2),
@@ -80,11 +91,28 @@ impl InProcess {
     }
 
     fn execute(&mut self, args: &[&[u8]]) -> Result<(), Vec<u8>> {
+        let mut learned = Learned::new(true);
+        loop {
+            let events = self.events.len();
+            match self.execute_over(args, &learned) {
+                Ok(Err(CommandError::NeedsKeys(more))) => {
+                    self.reply.truncate(0);
+                    self.events.truncate(events);
+                    learned = *more;
+                }
+                Ok(result) => return result.map_err(|error| error.text().into_owned()),
+                Err(text) => return Err(text),
+            }
+        }
+    }
+
+    /// The outer error is that of a request which is none.
+    fn execute_over(&mut self, args: &[&[u8]], learned: &Learned) -> Result<CommandResult, Vec<u8>> {
         let name = String::from_utf8_lossy(args[0]).to_lowercase();
         if name == "select" {
             self.database = super::resp::number(args[1]) as u8;
             self.reply.ok();
-            return Ok(());
+            return Ok(Ok(()));
         }
         let mut row = *self.rows.get(&name[..]).ok_or(b"ERR unknown command".to_vec())?;
         let mut full_name = name.clone();
@@ -104,14 +132,15 @@ impl InProcess {
             return Err(format!("ERR wrong number of arguments for '{full_name}' command").into_bytes());
         }
         let now_ms = self.db.now_ms();
-        let error = |error: command::CommandError| error.text().into_owned();
         match row.run {
             Run::Data(_) | Run::Blocking(_) => {
                 let mut keys: Vec<Key<'_>> = Vec::new();
                 for_each_key(row.keys, args, self.database, &mut |database, index| {
                     keys.push(self.db.key(database, args[index]));
                 });
-                let write = row.flags & flags::WRITE != 0;
+                let named = keys.len();
+                keys.extend(learned.keys(&self.db));
+                let write = row.flags & (flags::WRITE | flags::MAY_WRITE) != 0;
                 let access = if write { Access::Write } else { Access::Read };
                 let mut txn = self.db.begin(&keys, access, now_ms).expect("readable");
                 if self.settings.notify_events & notify::NEW != 0 {
@@ -119,13 +148,14 @@ impl InProcess {
                 }
                 let mut call = Call {
                     args,
-                    keys: &keys,
+                    keys: &keys[..named],
                     txn: &mut txn,
                     reply: &mut self.reply,
                     random: &mut self.random,
                     settings: &self.settings,
                     lookups: Default::default(),
                     events: Default::default(),
+                    learned,
                     damaged: 0,
                 };
                 let result = match row.run {
@@ -139,24 +169,27 @@ impl InProcess {
                 };
                 call.note_creations();
                 self.events.extend(call.events.iter().cloned());
-                result.map_err(error)?;
+                if result.is_err() {
+                    return Ok(result);
+                }
                 assert!(write || !txn.changed(), "{full_name} has no write flag and wrote");
                 txn.commit();
             }
-            Run::Keyspace(run) | Run::Walk(run) => run(&mut KeyspaceCall {
-                args,
-                keyspace: &mut &self.db,
-                db: &self.db,
-                database: self.database,
-                now_ms,
-                reply: &mut self.reply,
-                random: &mut self.random,
-                settings: &self.settings,
-                lsn: sessile::Lsn::ZERO,
-            })
-            .map_err(error)?,
+            Run::Keyspace(run) | Run::Walk(run) => {
+                return Ok(run(&mut KeyspaceCall {
+                    args,
+                    keyspace: &mut &self.db,
+                    db: &self.db,
+                    database: self.database,
+                    now_ms,
+                    reply: &mut self.reply,
+                    random: &mut self.random,
+                    settings: &self.settings,
+                    lsn: sessile::Lsn::ZERO,
+                }));
+            }
             _ => return Err(b"ERR not a data command".to_vec()),
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }

@@ -19,4 +19,16 @@ pub const LINES: &[(&str, &str)] = &[
     ("sunionstore", "<key> {<key>}+"),
     ("sdiff", "{<key>}+"),
     ("sdiffstore", "<key> {<key>}+"),
+    (
+        "sort",
+        "<key> {by <sort-pattern>|get <sort-pattern>|get {#}|limit <index> <index>|asc|desc|alpha|alpha|alpha|alpha|store <key>|<word>}*",
+    ),
+    (
+        "sort_ro",
+        "<key> {by <sort-pattern>|get <sort-pattern>|limit <index> <index>|asc|desc|alpha|alpha|alpha|store <key>}*",
+    ),
+    ("pfadd", "<key> {<member>|<value>}*"),
+    ("pfcount", "{<key>}+"),
+    ("pfmerge", "<key> {<key>}*"),
+    ("pfdebug", "{getreg|decode|encoding|todense|<word>} <key>"),
 ];
