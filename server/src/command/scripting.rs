@@ -171,7 +171,7 @@ fn eval(call: &mut ServerCall<'_>, read_only: bool) -> CommandResult {
         None => {
             let script = Script::new(source).map_err(|text| CommandError::of(format!("ERR {text}")))?;
             run::check(&call.worker.server, &script)
-                .map_err(|text| CommandError::Bytes(format!("ERR {text}").into_bytes()))?;
+                .map_err(|text| CommandError::Bytes([&b"ERR "[..], &text].concat()))?;
             let script = Arc::new(script);
             scripting.store.keep(Arc::clone(&script), false);
             script
@@ -271,7 +271,7 @@ fn load(call: &mut ServerCall<'_>) -> CommandResult {
         None => {
             let script = Script::new(source).map_err(|text| CommandError::of(format!("ERR {text}")))?;
             run::check(&call.worker.server, &script)
-                .map_err(|text| CommandError::Bytes(format!("ERR {text}").into_bytes()))?;
+                .map_err(|text| CommandError::Bytes([&b"ERR "[..], &text].concat()))?;
             Arc::new(script)
         }
     };

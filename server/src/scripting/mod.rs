@@ -19,6 +19,7 @@ pub mod run;
 pub mod script;
 pub mod sha1;
 pub mod store;
+mod syntax;
 pub mod vm;
 
 use crate::server::Server;

@@ -7,7 +7,7 @@ use mlua::{Lua, MultiValue, Table, Value};
 /// Tables nested deeper than this are packed as nil.
 const PACK_DEPTH_MAX: usize = 16;
 /// Deeper than this nothing is unpacked.
-const UNPACK_DEPTH_MAX: usize = 500;
+const UNPACK_DEPTH_MAX: usize = 100;
 
 /// `cmsgpack.pack(…)`
 pub(super) fn pack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
@@ -161,7 +161,11 @@ fn whole(args: &MultiValue, at: usize, function: &str) -> Result<i64, Failure> {
 
 fn unpack_some(lua: &Lua, shared: &Shared, text: &[u8], limit: i64, offset: i64) -> Outcome {
     if offset < 0 || limit < 0 {
-        return Err(format!("Invalid request to unpack with offset of {offset} and limit of {limit}.").into());
+        return Err(format!(
+            "Invalid request to unpack with offset of {offset} and limit of {}.",
+            text.len()
+        )
+        .into());
     }
     if offset > text.len() as i64 {
         return Err(format!("Start offset {offset} greater than input length {}.", text.len()).into());
@@ -223,7 +227,8 @@ impl Unpacker<'_> {
             0xcc => f64::from(u8::from_be_bytes(self.take()?)),
             0xcd => f64::from(u16::from_be_bytes(self.take()?)),
             0xce => f64::from(u32::from_be_bytes(self.take()?)),
-            0xcf => u64::from_be_bytes(self.take()?) as f64,
+            // As signed, like lua-cmsgpack.
+            0xcf => i64::from_be_bytes(self.take()?) as f64,
             0xd0 => f64::from(i8::from_be_bytes(self.take()?)),
             0xd1 => f64::from(i16::from_be_bytes(self.take()?)),
             0xd2 => f64::from(i32::from_be_bytes(self.take()?)),

@@ -15,6 +15,8 @@ struct Format<'a> {
     at: usize,
     little: bool,
     alignment: usize,
+    /// Whose format it is, for errors.
+    function: &'static str,
 }
 
 /// One option of a format.
@@ -26,8 +28,8 @@ struct Item {
 }
 
 impl<'a> Format<'a> {
-    fn new(text: &'a [u8]) -> Format<'a> {
-        Format { text, at: 0, little: true, alignment: 1 }
+    fn new(text: &'a [u8], function: &'static str) -> Format<'a> {
+        Format { text, at: 0, little: true, alignment: 1, function }
     }
 
     /// The number that follows, or `default`.
@@ -82,13 +84,18 @@ impl<'a> Format<'a> {
                 b'!' => {
                     let alignment = self.number(ALIGNMENT)?;
                     if alignment == 0 || !alignment.is_power_of_two() {
-                        return Err("alignment is not a power of 2".into());
+                        return Err(format!("alignment {alignment} is not a power of 2").into());
                     }
                     self.alignment = alignment;
                     continue;
                 }
                 other => {
-                    return Err(format!("invalid format option '{}'", char::from(other)).into());
+                    let function = self.function;
+                    return Err(format!(
+                        "bad argument #1 to '{function}' (invalid format option '{}')",
+                        char::from(other)
+                    )
+                    .into());
                 }
             };
             let align = size.min(self.alignment);
@@ -101,8 +108,11 @@ impl<'a> Format<'a> {
 /// `struct.pack(format, …)`
 pub(super) fn pack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
     let text = string_at(lua, &args, 0, "pack")?;
+    // The library has a nil behind its arguments, and says so.
+    let mut args = args;
+    args.push_back(Value::Nil);
     let text = text.as_bytes();
-    let mut format = Format::new(&text);
+    let mut format = Format::new(&text, "pack");
     let (mut out, mut at) = (Vec::new(), 1);
     while let Some(item) = format.next(out.len())? {
         out.resize(out.len() + item.padding, 0);
@@ -136,7 +146,7 @@ pub(super) fn pack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
                 begin_long(shared, value.len())?;
                 let size = if item.option == b's' || item.size == 0 { value.len() } else { item.size };
                 let Some(bytes) = value.get(..size) else {
-                    return Err(format!("bad argument #{} to 'pack' (string too short)", at + 1).into());
+                    return Err(format!("bad argument #{} to 'pack' (string too short)", at + 2).into());
                 };
                 out.extend_from_slice(bytes);
                 if item.option == b's' {
@@ -201,7 +211,7 @@ pub(super) fn unpack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
         }
     };
     let too_short = || Failure::from("bad argument #2 to 'unpack' (data string too short)");
-    let mut format = Format::new(&text);
+    let mut format = Format::new(&text, "unpack");
     let (mut results, mut at) = (Vec::new(), position);
     while let Some(item) = format.next(at)? {
         at = at.checked_add(item.padding).ok_or_else(too_short)?;
@@ -261,14 +271,14 @@ pub(super) fn unpack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
 pub(super) fn size(lua: &Lua, _: &Shared, args: MultiValue) -> Outcome {
     let text = string_at(lua, &args, 0, "size")?;
     let text = text.as_bytes();
-    let mut format = Format::new(&text);
+    let mut format = Format::new(&text, "size");
     let mut length = 0_usize;
     while let Some(item) = format.next(length)? {
         if item.option == b's' {
-            return Err("bad argument #1 to 'size' (variable-size format in a size calculation)".into());
+            return Err("bad argument #1 to 'size' (option 's' has no fixed size)".into());
         }
         if item.option == b'c' && item.size == 0 {
-            return Err("bad argument #1 to 'size' (variable-length format)".into());
+            return Err("bad argument #1 to 'size' (option 'c0' has no fixed size)".into());
         }
         length = length.saturating_add(item.padding + item.size);
     }

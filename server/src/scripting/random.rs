@@ -1,5 +1,5 @@
-//! `math.random` as Redis has it: the 48-bit generator of `drand48`, seeded alike for every script, so that a script draws the same numbers
-//! each time and on every server.
+//! `math.random` as Redis has it: the 48-bit generator of `drand48`, which a script can seed to draw the
+//! same numbers each time.
 
 const FACTOR: u64 = 0x5_DEEC_E66D;
 const ADDEND: u64 = 0xB;

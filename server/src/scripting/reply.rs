@@ -10,7 +10,7 @@ use mlua::{BorrowedBytes, Lua, MultiValue, Table, Value};
 use smallvec::SmallVec;
 
 /// How deep tables may be nested in what a script returns.
-const DEPTH_MAX: usize = 500;
+const DEPTH_MAX: usize = 200;
 
 /// What a command replied, as a script has it.
 pub(super) struct Returned {

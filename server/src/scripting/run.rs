@@ -180,17 +180,20 @@ fn with_vm<R>(server: &Server, f: impl FnOnce(&mut Vm) -> R) -> Result<R, String
 /// # Errors
 ///
 /// As it is replied, without its code.
-pub fn check(server: &Server, script: &Script) -> Result<(), String> {
-    with_vm(server, |vm| vm.script(&script.digest, script.body()).map(drop))?
-        .map_err(|text| format!("Error compiling script (new function): {text}"))
+pub fn check(server: &Server, script: &Script) -> Result<(), Vec<u8>> {
+    with_vm(server, |vm| vm.script(&script.digest, script.body()).map(drop))
+        .map_err(String::into_bytes)?
+        .map_err(|text| [b"Error compiling script (new function): ".to_vec(), text].concat())
 }
 
-fn compiled(server: &Server, vm: &mut Vm, code: &Code) -> Result<Function, String> {
+fn compiled(server: &Server, vm: &mut Vm, code: &Code) -> Result<Function, Vec<u8>> {
     match code {
         Code::Script(script) => vm
             .script(&script.digest, script.body())
-            .map_err(|text| format!("ERR Error compiling script (new function): {text}")),
-        Code::Function(function) => server.scripting.libraries.function(vm, function),
+            .map_err(|text| [b"ERR Error compiling script (new function): ".to_vec(), text].concat()),
+        Code::Function(function) => {
+            server.scripting.libraries.function(vm, function).map_err(String::into_bytes)
+        }
     }
 }
 
@@ -285,6 +288,7 @@ fn held(
             Err(error) => return Fast::Finished(error_reply(job.protocol, &refusal(&error))),
         };
         txn.make_revocable();
+        let seed = worker.random.next();
         let mut host = EngineHost {
             data: Data::Held(txn),
             worker: &mut *worker,
@@ -298,9 +302,9 @@ fn held(
         };
         let mut reply = Reply::new(job.protocol);
         let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
-            Ok(function) => vm.run(&invocation(job, function), &mut host, limits(), &mut reply),
+            Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits(), &mut reply),
             Err(text) => {
-                reply.error(text.as_bytes());
+                reply.error(&text);
                 Ok(())
             }
         });
@@ -349,12 +353,13 @@ fn held(
     Fast::Slow
 }
 
-fn invocation<'a>(job: &Job<'a>, function: Function) -> Invocation<'a> {
+fn invocation<'a>(job: &Job<'a>, function: Function, seed: u64) -> Invocation<'a> {
     Invocation {
         function,
         name: job.code.name(),
         keys: job.keys,
         arguments: job.arguments,
+        seed,
         passed: matches!(job.code, Code::Function(_)),
     }
 }
@@ -518,6 +523,7 @@ fn on_copies_with(
 ) -> Option<Finished> {
     let server = Arc::clone(&worker.server);
     let mut overlay = server.db.overlay(worker.now_ms);
+    let seed = worker.random.next();
     let mut host = EngineHost {
         data: Data::Copies(&mut overlay),
         worker: &mut *worker,
@@ -532,9 +538,9 @@ fn on_copies_with(
     let mut reply = Reply::new(job.protocol);
     let limits = Limits { until_ns: None, killed: Arc::clone(killed) };
     let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
-        Ok(function) => vm.run(&invocation(job, function), &mut host, limits, &mut reply),
+        Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, &mut reply),
         Err(text) => {
-            reply.error(text.as_bytes());
+            reply.error(&text);
             Ok(())
         }
     });

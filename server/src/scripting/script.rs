@@ -51,7 +51,7 @@ pub fn header(source: &[u8]) -> Result<Header, String> {
     let mut parts = line.split_ascii_whitespace();
     let engine = parts.next().unwrap_or_default();
     if engine != "#!lua" {
-        return Err(format!("Unexpected engine in script shebang: {}", engine.trim_start_matches("#!")));
+        return Err(format!("Unexpected engine in script shebang: {}", engine));
     }
     let mut bits = 0;
     for part in parts {

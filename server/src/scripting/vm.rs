@@ -11,6 +11,7 @@ use super::json;
 use super::library_functions;
 use super::random::Generator;
 use super::reply::{self, Returned};
+use super::syntax;
 use crate::resp::{Protocol, Reply};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
@@ -137,6 +138,8 @@ pub struct Vm {
     /// `redis` while functions are loaded.
     loading: Table,
     reworded: Function,
+    /// The global of the VM that makes numbers into text.
+    text_function: String,
     compiled: HashMap<[u8; 20], Function>,
     json: Rc<RefCell<json::Settings>>,
     /// The functions of libraries, of this version of them.
@@ -154,6 +157,8 @@ pub struct Invocation<'a> {
     pub keys: &'a [&'a [u8]],
     /// `ARGV`.
     pub arguments: &'a [&'a [u8]],
+    /// Where its random numbers begin.
+    pub seed: u64,
     /// Whether these are passed as arguments, to a function, and not as globals, to a script.
     pub passed: bool,
 }
@@ -199,15 +204,15 @@ impl Vm {
         )?;
         let env_slot = lua.create_table()?;
         let of_compile = env_slot.clone();
+        let text_function = secret_name();
+        host.raw_set("text_function", text_function.as_str())?;
+        let of_dynamic = text_function.clone();
         host.raw_set(
             "compile",
             lua.create_function(move |lua, (source, name): (mlua::LuaString, Option<mlua::LuaString>)| {
                 let env: Table = of_compile.raw_get("env")?;
-                let name = match name {
-                    Some(name) => name.to_string_lossy(),
-                    None => format!("[string \"{}\"]", source.to_string_lossy()),
-                };
-                compile_dynamic(lua, &source.as_bytes(), &name, env)
+                let name = name.map(|name| name.to_string_lossy());
+                compile_dynamic(lua, &source.as_bytes(), name, &of_dynamic, env)
             })?,
         )?;
         let (env, run, meta, loading, reworded): (Table, Function, Table, Table, Function) =
@@ -247,6 +252,7 @@ impl Vm {
             slot,
             loading,
             reworded,
+            text_function,
             compiled: HashMap::new(),
             json,
             functions: HashMap::new(),
@@ -259,8 +265,8 @@ impl Vm {
     /// # Errors
     ///
     /// What is wrong with it, in one line.
-    pub fn compile(&self, source: &[u8], name: &str) -> Result<Function, String> {
-        compile(&self.lua, source, name, self.env.clone())
+    pub fn compile(&self, source: &[u8], name: &str) -> Result<Function, Vec<u8>> {
+        compile(&self.lua, source, named(name), &self.text_function, self.env.clone())
     }
 
     /// The script with this digest, compiled now if it was not before.
@@ -268,7 +274,7 @@ impl Vm {
     /// # Errors
     ///
     /// What is wrong with it, in one line.
-    pub fn script(&mut self, digest: &[u8; 20], source: &[u8]) -> Result<Function, String> {
+    pub fn script(&mut self, digest: &[u8; 20], source: &[u8]) -> Result<Function, Vec<u8>> {
         if let Some(function) = self.compiled.get(digest) {
             return Ok(function.clone());
         }
@@ -302,7 +308,7 @@ impl Vm {
         limits: Limits,
         reply: &mut Reply,
     ) -> Result<(), Stop> {
-        self.begin(limits);
+        self.begin(limits, invocation.seed);
         let start = reply.bytes().len();
         let outcome = self.run_in(invocation, host, reply);
         if self.shared.panicked.replace(false) {
@@ -323,10 +329,10 @@ impl Vm {
     }
 
     /// Puts back what a script can change, and sets its limits.
-    pub(super) fn begin(&self, limits: Limits) {
+    pub(super) fn begin(&self, limits: Limits, seed: u64) {
         *self.shared.limits.borrow_mut() = limits;
         self.shared.stop.set(None);
-        self.shared.random.set(Generator::default());
+        self.shared.random.set(Generator::seeded(seed as i32));
         self.shared.protocol.set(Protocol::Resp2);
         *self.json.borrow_mut() = json::Settings::default();
     }
@@ -395,9 +401,13 @@ impl Vm {
                 Ok(Value::Number(line)) => line as i64,
                 _ => -1,
             };
-            text.extend_from_slice(
-                format!(" script: {name}, on @{}:{line}.", source.to_string_lossy()).as_bytes(),
-            );
+            // A script by its name; a text that it has compiled itself as it is.
+            let source = source.to_string_lossy();
+            let source = match source.strip_prefix("[string \"").and_then(|text| text.strip_suffix("\"]")) {
+                Some(text) => text.to_owned(),
+                None => format!("@{source}"),
+            };
+            text.extend_from_slice(format!(" script: {name}, on {source}:{line}.").as_bytes());
         }
         text
     }
@@ -426,8 +436,9 @@ impl Vm {
         };
         build().map_err(|error| first_line(&error.to_string()))?;
         env.set_readonly(true);
-        let function = compile(&self.lua, source, "user_function", env.clone())
-            .map_err(|text| format!("Error compiling function: {text}"))?;
+        let function =
+            compile(&self.lua, source, named("user_function"), &self.text_function, env.clone())
+                .map_err(|text| format!("Error compiling function: {}", String::from_utf8_lossy(&text)))?;
         *self.shared.registering.borrow_mut() = Some(Vec::new());
         let outcome = self.run.call::<(bool, Value)>(&function);
         let registered = self.shared.registering.borrow_mut().take().unwrap_or_default();
@@ -506,23 +517,56 @@ fn list(lua: &Lua, items: &[&[u8]]) -> Result<Table, mlua::Error> {
     Ok(table)
 }
 
-fn compile(lua: &Lua, source: &[u8], name: &str, env: Table) -> Result<Function, String> {
-    lua.load(source)
-        .set_name(format!("@{name}"))
+/// Compiles a chunk; errors know it by `name`, which Luau is given as `chunk`.
+fn compile(
+    lua: &Lua,
+    source: &[u8],
+    (name, chunk): (&str, String),
+    text_function: &str,
+    env: Table,
+) -> Result<Function, Vec<u8>> {
+    let translated = syntax::translate(source, text_function)
+        .map_err(|error| [format!("{name}:{}: ", error.line).as_bytes(), &error.message].concat())?;
+    lua.load(translated)
+        .set_name(chunk)
         .set_mode(ChunkMode::Text)
         .set_environment(env)
         .into_function()
-        .map_err(|error| syntax_error(&error))
+        .map_err(|error| syntax_error(&error).into_bytes())
+}
+
+/// A chunk that is known by a name of ours.
+fn named(name: &str) -> (&str, String) {
+    (name, format!("@{name}"))
+}
+
+/// A name that no script can know.
+fn secret_name() -> String {
+    // Without a random source the name may be guessed; all that is gained by it is a function that makes numbers into text.
+    format!("__text_{:016x}", getrandom::u64().unwrap_or_default())
 }
 
 /// For `loadstring`: the message of an error, and the function.
-fn compile_dynamic(lua: &Lua, source: &[u8], name: &str, env: Table) -> Result<(Value, Value), mlua::Error> {
-    let name = if name.starts_with(['@', '=']) { name.to_owned() } else { format!("={name}") };
-    let compiled =
-        lua.load(source).set_name(name).set_mode(ChunkMode::Text).set_environment(env).into_function();
-    match compiled {
+fn compile_dynamic(
+    lua: &Lua,
+    source: &[u8],
+    name: Option<String>,
+    text_function: &str,
+    env: Table,
+) -> Result<(Value, Value), mlua::Error> {
+    let (name, chunk) = match name {
+        Some(name) => match name.strip_prefix(['@', '=']) {
+            Some(plain) => (plain.to_owned(), name),
+            None => (format!("[string \"{name}\"]"), name),
+        },
+        None => {
+            let text = String::from_utf8_lossy(source).into_owned();
+            (format!("[string \"{text}\"]"), text)
+        }
+    };
+    match compile(lua, source, (&name, chunk), text_function, env) {
         Ok(function) => Ok((Value::Nil, Value::Function(function))),
-        Err(error) => Ok((Value::String(lua.create_string(syntax_error(&error))?), Value::Nil)),
+        Err(message) => Ok((Value::String(lua.create_string(message)?), Value::Nil)),
     }
 }
 

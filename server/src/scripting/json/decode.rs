@@ -1,13 +1,13 @@
-//! Reading JSON as lua-cjson reads it, with its errors.
+//! Reading JSON as lua-cjson reads it, with its errors. What is open is kept here and not on the thread's stack, however deep it is.
 
 use super::Settings;
 use crate::scripting::library_functions::{Failure, begin_long};
 use crate::scripting::number::parse_prefix;
 use crate::scripting::vm::Shared;
-use mlua::{Lua, Value};
+use mlua::{Lua, LuaString, Table, Value};
 
-/// How deep this goes whatever it is told: it recurses.
-const DEPTH_MAX: u32 = 1000;
+/// How deep this goes whatever it is told.
+const DEPTH_MAX: usize = 10_000;
 
 /// See the module's page.
 pub(super) struct Decoder<'a> {
@@ -17,6 +17,15 @@ pub(super) struct Decoder<'a> {
     text: &'a [u8],
     at: usize,
     tokens: u32,
+}
+
+/// An array or object that is being read.
+struct Open {
+    table: Table,
+    /// Of an object: the key of the value that is next.
+    key: Option<LuaString>,
+    /// Of an array: the index of the value that is next.
+    next: usize,
 }
 
 enum Token {
@@ -71,32 +80,89 @@ impl<'a> Decoder<'a> {
         if self.text.len() >= 2 && (self.text.first() == Some(&0) || self.text.get(1) == Some(&0)) {
             return Err("JSON parser does not support UTF-16 or UTF-32".into());
         }
-        let (token, start) = self.next()?;
-        let value = self.value(token, start, 0)?;
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            // A value, or the end of what was just opened.
+            let (token, start) = self.next()?;
+            let mut value = match token {
+                Token::String(text) => Value::String(self.lua.create_string(text)?),
+                Token::Number(number) => Value::Number(number),
+                Token::Boolean(value) => Value::Boolean(value),
+                Token::Null => Value::NULL,
+                Token::ObjectBegin => {
+                    self.descend(open.len() + 1)?;
+                    let table = self.lua.create_table()?;
+                    match self.next()? {
+                        (Token::ObjectEnd, _) => Value::Table(table),
+                        (token, start) => {
+                            let key = self.key(token, start)?;
+                            open.push(Open { table, key: Some(key), next: 1 });
+                            continue;
+                        }
+                    }
+                }
+                Token::ArrayBegin => {
+                    self.descend(open.len() + 1)?;
+                    open.push(Open { table: self.lua.create_table()?, key: None, next: 1 });
+                    continue;
+                }
+                // Only of an array that has nothing in it yet.
+                Token::ArrayEnd if open.last().is_some_and(|open| open.key.is_none() && open.next == 1) => {
+                    open.pop().map_or(Value::Nil, |open| Value::Table(open.table))
+                }
+                other => return Err(Self::unexpected("value", &other, start)),
+            };
+            // What it belongs to, and what that belongs to if it ends here.
+            loop {
+                let Some(container) = open.last_mut() else {
+                    return match self.next()? {
+                        (Token::End, _) => Ok(value),
+                        (other, start) => Err(Self::unexpected("the end", &other, start)),
+                    };
+                };
+                let is_object = container.key.is_some();
+                match container.key.take() {
+                    Some(key) => container.table.raw_set(key, value)?,
+                    None => {
+                        container.table.raw_seti(container.next, value)?;
+                        container.next += 1;
+                    }
+                }
+                match self.next()? {
+                    (Token::ObjectEnd, _) if is_object => {}
+                    (Token::ArrayEnd, _) if !is_object => {}
+                    (Token::Comma, _) if is_object => {
+                        let (token, start) = self.next()?;
+                        let key = self.key(token, start)?;
+                        if let Some(container) = open.last_mut() {
+                            container.key = Some(key);
+                        }
+                        break;
+                    }
+                    (Token::Comma, _) => break,
+                    (other, start) => {
+                        let expected = if is_object { "comma or object end" } else { "comma or array end" };
+                        return Err(Self::unexpected(expected, &other, start));
+                    }
+                }
+                value = open.pop().map_or(Value::Nil, |open| Value::Table(open.table));
+            }
+        }
+    }
+
+    /// A key, and its colon.
+    fn key(&mut self, token: Token, start: usize) -> Result<LuaString, Failure> {
+        let Token::String(key) = token else {
+            return Err(Self::unexpected("object key string", &token, start));
+        };
         match self.next()? {
-            (Token::End, _) => Ok(value),
-            (other, start) => Err(Self::unexpected("the end", &other, start)),
+            (Token::Colon, _) => Ok(self.lua.create_string(key)?),
+            (other, start) => Err(Self::unexpected("colon", &other, start)),
         }
     }
 
-    fn unexpected(expected: &str, found: &Token, start: usize) -> Failure {
-        format!("Expected {expected} but found {} at character {}", found.name(), start + 1).into()
-    }
-
-    fn value(&mut self, token: Token, start: usize, depth: u32) -> Result<Value, Failure> {
-        match token {
-            Token::String(text) => Ok(Value::String(self.lua.create_string(text)?)),
-            Token::Number(number) => Ok(Value::Number(number)),
-            Token::Boolean(value) => Ok(Value::Boolean(value)),
-            Token::Null => Ok(Value::NULL),
-            Token::ObjectBegin => self.object(depth + 1),
-            Token::ArrayBegin => self.array(depth + 1),
-            other => Err(Self::unexpected("value", &other, start)),
-        }
-    }
-
-    fn descend(&self, depth: u32) -> Result<(), Failure> {
-        if depth > self.settings.decode_depth_max.min(DEPTH_MAX) {
+    fn descend(&self, depth: usize) -> Result<(), Failure> {
+        if depth > DEPTH_MAX.min(self.settings.decode_depth_max as usize) {
             return Err(
                 format!("Found too many nested data structures ({depth}) at character {}", self.at).into()
             );
@@ -104,49 +170,8 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn object(&mut self, depth: u32) -> Result<Value, Failure> {
-        self.descend(depth)?;
-        let table = self.lua.create_table()?;
-        let (mut token, mut start) = self.next()?;
-        if matches!(token, Token::ObjectEnd) {
-            return Ok(Value::Table(table));
-        }
-        loop {
-            let Token::String(key) = token else {
-                return Err(Self::unexpected("object key string", &token, start));
-            };
-            match self.next()? {
-                (Token::Colon, _) => {}
-                (other, start) => return Err(Self::unexpected("colon", &other, start)),
-            }
-            let (token_of_value, start_of_value) = self.next()?;
-            let value = self.value(token_of_value, start_of_value, depth)?;
-            table.raw_set(self.lua.create_string(key)?, value)?;
-            match self.next()? {
-                (Token::ObjectEnd, _) => return Ok(Value::Table(table)),
-                (Token::Comma, _) => (token, start) = self.next()?,
-                (other, start) => return Err(Self::unexpected("comma or object end", &other, start)),
-            }
-        }
-    }
-
-    fn array(&mut self, depth: u32) -> Result<Value, Failure> {
-        self.descend(depth)?;
-        let table = self.lua.create_table()?;
-        let (mut token, mut start) = self.next()?;
-        if matches!(token, Token::ArrayEnd) {
-            return Ok(Value::Table(table));
-        }
-        for index in 1.. {
-            let value = self.value(token, start, depth)?;
-            table.raw_seti(index, value)?;
-            match self.next()? {
-                (Token::ArrayEnd, _) => break,
-                (Token::Comma, _) => (token, start) = self.next()?,
-                (other, start) => return Err(Self::unexpected("comma or array end", &other, start)),
-            }
-        }
-        Ok(Value::Table(table))
+    fn unexpected(expected: &str, found: &Token, start: usize) -> Failure {
+        format!("Expected {expected} but found {} at character {}", found.name(), start + 1).into()
     }
 
     /// The next token, and where it begins.

@@ -1,4 +1,4 @@
-//! Writing JSON as lua-cjson writes it.
+//! Writing JSON as lua-cjson writes it. Tables that are under way are kept here and not on the thread's stack, however deep they are.
 
 use super::{Invalid, Settings};
 use crate::scripting::library_functions::{Failure, begin_long, type_name};
@@ -6,29 +6,70 @@ use crate::scripting::number::general;
 use crate::scripting::vm::Shared;
 use mlua::{Table, Value};
 
-/// How deep this goes whatever it is told: it recurses.
-const DEPTH_MAX: u32 = 1000;
+/// How deep this goes whatever it is told.
+const DEPTH_MAX: usize = 10_000;
+
+/// A table that is being written.
+enum Open {
+    Array { table: Table, next: i64, length: i64 },
+    Object { pairs: std::vec::IntoIter<(Value, Value)>, first: bool },
+}
 
 /// See the module's page.
 pub(super) struct Encoder<'a> {
     settings: &'a Settings,
     shared: &'a Shared,
     out: Vec<u8>,
+    open: Vec<Open>,
     values: u32,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(settings: &'a Settings, shared: &'a Shared) -> Encoder<'a> {
-        Encoder { settings, shared, out: Vec::new(), values: 0 }
+        Encoder { settings, shared, out: Vec::new(), open: Vec::new(), values: 0 }
     }
 
     /// The text of a value.
     pub(super) fn text(mut self, value: &Value) -> Result<Vec<u8>, Failure> {
-        self.value(value, 0)?;
+        self.value(value)?;
+        while let Some(open) = self.open.last_mut() {
+            let value = match open {
+                Open::Array { next, length, .. } if *next > *length => {
+                    self.out.push(b']');
+                    None
+                }
+                Open::Array { table, next, .. } => {
+                    if *next > 1 {
+                        self.out.push(b',');
+                    }
+                    *next += 1;
+                    Some(table.raw_get::<Value>(*next - 1)?)
+                }
+                Open::Object { pairs, first } => match pairs.next() {
+                    Some((key, value)) => {
+                        if !std::mem::take(first) {
+                            self.out.push(b',');
+                        }
+                        self.key(&key)?;
+                        self.out.push(b':');
+                        Some(value)
+                    }
+                    None => {
+                        self.out.push(b'}');
+                        None
+                    }
+                },
+            };
+            match value {
+                Some(value) => self.value(&value)?,
+                None => drop(self.open.pop()),
+            }
+        }
         Ok(self.out)
     }
 
-    fn value(&mut self, value: &Value, depth: u32) -> Result<(), Failure> {
+    /// Writes a value; of a table only what opens it.
+    fn value(&mut self, value: &Value) -> Result<(), Failure> {
         self.values = self.values.wrapping_add(1);
         if self.values.is_multiple_of(256) {
             self.shared.step()?;
@@ -46,7 +87,7 @@ impl<'a> Encoder<'a> {
                 begin_long(self.shared, text.as_bytes().len())?;
                 self.string(&text.as_bytes());
             }
-            Value::Table(table) => self.table(table, depth + 1)?,
+            Value::Table(table) => self.table(table)?,
             Value::LightUserData(pointer) if pointer.0.is_null() => self.out.extend_from_slice(b"null"),
             other => {
                 let found = type_name(Some(other));
@@ -92,54 +133,36 @@ impl<'a> Encoder<'a> {
         self.out.push(b'"');
     }
 
-    fn table(&mut self, table: &Table, depth: u32) -> Result<(), Failure> {
-        if depth > self.settings.encode_depth_max.min(DEPTH_MAX) {
-            return Err(format!("Cannot serialise, excessive depth ({depth})").into());
-        }
-        match self.array_length(table)? {
-            Some(length) => {
-                self.out.push(b'[');
-                for index in 1..=length {
-                    if index > 1 {
-                        self.out.push(b',');
-                    }
-                    let item: Value = table.raw_get(index)?;
-                    self.value(&item, depth)?;
-                }
-                self.out.push(b']');
+    fn key(&mut self, key: &Value) -> Result<(), Failure> {
+        match key {
+            Value::String(text) => self.string(&text.as_bytes()),
+            Value::Integer(_) | Value::Number(_) => {
+                let number = key.as_number().or(key.as_integer().map(|number| number as f64));
+                self.out.push(b'"');
+                self.number(number.unwrap_or_default())?;
+                self.out.push(b'"');
             }
-            None => self.object(table, depth)?,
+            other => {
+                let found = type_name(Some(other));
+                return Err(format!("Cannot serialise {found}: table key must be a number or string").into());
+            }
         }
         Ok(())
     }
 
-    fn object(&mut self, table: &Table, depth: u32) -> Result<(), Failure> {
-        self.out.push(b'{');
-        let mut first = true;
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
-            if !std::mem::take(&mut first) {
-                self.out.push(b',');
-            }
-            match &key {
-                Value::String(text) => self.string(&text.as_bytes()),
-                Value::Integer(_) | Value::Number(_) => {
-                    let number = key.as_number().or(key.as_integer().map(|number| number as f64));
-                    self.out.push(b'"');
-                    self.number(number.unwrap_or_default())?;
-                    self.out.push(b'"');
-                }
-                other => {
-                    let found = type_name(Some(other));
-                    return Err(
-                        format!("Cannot serialise {found}: table key must be a number or string").into()
-                    );
-                }
-            }
-            self.out.push(b':');
-            self.value(&value, depth)?;
+    fn table(&mut self, table: &Table) -> Result<(), Failure> {
+        let depth = self.open.len() + 1;
+        if depth > DEPTH_MAX.min(self.settings.encode_depth_max as usize) {
+            return Err(format!("Cannot serialise, excessive nesting ({depth})").into());
         }
-        self.out.push(b'}');
+        if let Some(length) = self.array_length(table)? {
+            self.out.push(b'[');
+            self.open.push(Open::Array { table: table.clone(), next: 1, length });
+        } else {
+            self.out.push(b'{');
+            let pairs = table.pairs().collect::<Result<Vec<(Value, Value)>, _>>()?;
+            self.open.push(Open::Object { pairs: pairs.into_iter(), first: true });
+        }
         Ok(())
     }
 
