@@ -173,9 +173,9 @@ impl Client {
 
 /// Appends a command in its form on the wire.
 pub fn push_command(requests: &mut Vec<u8>, command: &[&[u8]]) {
-    requests.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
+    write!(requests, "*{}\r\n", command.len()).expect("a vector takes everything");
     for word in command {
-        requests.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        write!(requests, "${}\r\n", word.len()).expect("a vector takes everything");
         requests.extend_from_slice(word);
         requests.extend_from_slice(b"\r\n");
     }

@@ -13,9 +13,13 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::client::push_command;
 use crate::disk::Disk;
 use crate::server::Server;
 use crate::sessions::{self, Random};
+
+/// Messages that a conversation keeps.
+pub const CHAT_MESSAGES: usize = 50;
 
 /// What each connection sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,21 @@ pub enum Workload {
     Create {
         /// Bytes of a value.
         value_bytes: usize,
+    },
+    /// A session kept in a hash: `HSET` of two fields, `HGETALL`, `EXPIRE`, over `sessions` of them.
+    Hash {
+        /// How many sessions there are.
+        sessions: u64,
+        /// Bytes of each field's value.
+        value_bytes: usize,
+    },
+    /// A turn of a conversation: `RPUSH` of a message, `LTRIM` and `LRANGE` of the last [`CHAT_MESSAGES`], `EXPIRE`, over `chats` existing
+    /// ones.
+    Chat {
+        /// How many conversations exist.
+        chats: u64,
+        /// Bytes of a message.
+        message_bytes: usize,
     },
     /// `SET key value` over a limited range of keys.
     Set {
@@ -157,6 +176,33 @@ pub fn fill(server: &Server, count: u64, value_bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Creates conversations 0 to `count`, each with as many messages as it keeps and an hour to live.
+///
+/// # Errors
+///
+/// When the connection breaks or a reply is an error.
+pub fn fill_chats(server: &Server, count: u64, message_bytes: usize) -> io::Result<()> {
+    let mut stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, server.port()))?;
+    let mut buffer = vec![0; 64 << 10];
+    for chat in 0..count {
+        let (key, message) = (sessions::key(chat), sessions::value(chat, message_bytes));
+        let mut push: Vec<&[u8]> = vec![b"RPUSH", &key];
+        push.resize(2 + CHAT_MESSAGES, &message);
+        let mut request = Vec::new();
+        push_command(&mut request, &push);
+        push_command(&mut request, &[b"EXPIRE", &key, b"3600"]);
+        stream.write_all(&request)?;
+        let (mut replies, mut counter) = (0, ReplyCounter { any_integer: true, ..ReplyCounter::default() });
+        while replies < 2 {
+            match stream.read(&mut buffer)? {
+                0 => return Err(io::Error::other("the server closed the connection")),
+                count => replies += counter.count(&buffer[..count])?,
+            }
+        }
+    }
+    Ok(())
+}
+
 fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 120_000_000_000, 3).expect("the bounds are in order")
 }
@@ -238,7 +284,9 @@ struct Connection {
     depth: usize,
     random: Random,
     next_new: u64,
-    touched: Option<u64>,
+    /// The session or conversation that the commands are about, and how many of them were sent.
+    current: u64,
+    turn: usize,
     value: Vec<u8>,
     request: Vec<u8>,
     written: usize,
@@ -251,7 +299,10 @@ impl Connection {
     fn new(stream: TcpStream, load: &Load, number: u64) -> Connection {
         let value_bytes = match load.workload {
             Workload::Web { .. } => 0,
-            Workload::Create { value_bytes } | Workload::Set { value_bytes, .. } => value_bytes,
+            Workload::Create { value_bytes }
+            | Workload::Set { value_bytes, .. }
+            | Workload::Hash { value_bytes, .. }
+            | Workload::Chat { message_bytes: value_bytes, .. } => value_bytes,
         };
         Connection {
             stream,
@@ -260,13 +311,17 @@ impl Connection {
             random: Random::new(number ^ (load.run << 32)),
             // New sessions of a run and connection: a range that no other one touches.
             next_new: (1 << 60) | (load.run << 44) | (number << 32),
-            touched: None,
+            current: 0,
+            turn: usize::MAX,
             value: sessions::value(number, value_bytes.max(120)),
             request: Vec::new(),
             written: 0,
             outstanding: 0,
             sent: Instant::now(),
-            replies: ReplyCounter::default(),
+            replies: ReplyCounter {
+                any_integer: matches!(load.workload, Workload::Hash { .. } | Workload::Chat { .. }),
+                ..ReplyCounter::default()
+            },
         }
     }
 
@@ -283,20 +338,33 @@ impl Connection {
 
     fn push_command(&mut self) {
         match self.workload {
-            Workload::Web { sessions } => match self.touched.take() {
-                None => {
-                    let session = self.random.below(sessions);
-                    self.request.extend_from_slice(b"*2\r\n$3\r\nGET\r\n$37\r\n");
-                    self.request.extend_from_slice(&sessions::key(session));
-                    self.request.extend_from_slice(b"\r\n");
-                    self.touched = Some(session);
+            Workload::Web { sessions } => {
+                let key = self.next_turn(sessions, 2);
+                match self.turn {
+                    0 => push_command(&mut self.request, &[b"GET", &key]),
+                    _ => push_command(&mut self.request, &[b"EXPIRE", &key, b"1800"]),
                 }
-                Some(session) => {
-                    self.request.extend_from_slice(b"*3\r\n$6\r\nEXPIRE\r\n$37\r\n");
-                    self.request.extend_from_slice(&sessions::key(session));
-                    self.request.extend_from_slice(b"\r\n$4\r\n1800\r\n");
+            }
+            Workload::Hash { sessions, .. } => {
+                let key = self.next_turn(sessions, 3);
+                match self.turn {
+                    0 => {
+                        let fields = [b"HSET", &key[..], b"user", &self.value, b"cart", &self.value];
+                        push_command(&mut self.request, &fields);
+                    }
+                    1 => push_command(&mut self.request, &[b"HGETALL", &key]),
+                    _ => push_command(&mut self.request, &[b"EXPIRE", &key, b"1800"]),
                 }
-            },
+            }
+            Workload::Chat { chats, .. } => {
+                let key = self.next_turn(chats, 4);
+                match self.turn {
+                    0 => push_command(&mut self.request, &[b"RPUSH", &key, &self.value]),
+                    1 => push_command(&mut self.request, &[b"LTRIM", &key, b"-50", b"-1"]),
+                    2 => push_command(&mut self.request, &[b"LRANGE", &key, b"-50", b"-1"]),
+                    _ => push_command(&mut self.request, &[b"EXPIRE", &key, b"1800"]),
+                }
+            }
             Workload::Create { .. } => {
                 self.next_new += 1;
                 set_with_expiry(&mut self.request, self.next_new, &self.value);
@@ -306,6 +374,15 @@ impl Connection {
                 push_set(&mut self.request, b"*3", session, &self.value);
             }
         }
+    }
+
+    /// Goes on to the next of the `turns` commands about a key, or to another of `keys` of them; the key.
+    fn next_turn(&mut self, keys: u64, turns: usize) -> [u8; sessions::KEY_BYTES] {
+        self.turn = self.turn.wrapping_add(1) % turns;
+        if self.turn == 0 {
+            self.current = self.random.below(keys);
+        }
+        sessions::key(self.current)
     }
 
     fn write_rest(&mut self) -> io::Result<()> {
@@ -365,9 +442,24 @@ struct ReplyCounter {
     line: Vec<u8>,
     /// Bytes of a bulk body, with its CRLF, still to come.
     body: usize,
+    /// Elements of an array still to come.
+    elements: usize,
+    /// Any integer is a good answer, and not only what `EXPIRE` says of a session that exists.
+    any_integer: bool,
 }
 
 impl ReplyCounter {
+    /// The replies that end with a value that is no array: none within one.
+    fn end_of_one(&mut self) -> usize {
+        match self.elements {
+            0 => 1,
+            left => {
+                self.elements = left - 1;
+                usize::from(left == 1)
+            }
+        }
+    }
+
     fn count(&mut self, mut bytes: &[u8]) -> io::Result<usize> {
         let mut replies = 0;
         while !bytes.is_empty() {
@@ -375,7 +467,9 @@ impl ReplyCounter {
                 let taken = self.body.min(bytes.len());
                 self.body -= taken;
                 bytes = &bytes[taken..];
-                replies += usize::from(self.body == 0);
+                if self.body == 0 {
+                    replies += self.end_of_one();
+                }
                 continue;
             }
             let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
@@ -387,14 +481,21 @@ impl ReplyCounter {
             let wrong =
                 |line: &[u8]| io::Error::other(format!("the server answered {}", line.escape_ascii()));
             match self.line.first() {
-                Some(b'+') => replies += 1,
-                // EXPIRE of a session that exists.
-                Some(b':') if self.line.starts_with(b":1") => replies += 1,
-                Some(b'$') => {
+                Some(b'+') => replies += self.end_of_one(),
+                Some(b':') if self.any_integer || self.line.starts_with(b":1") => {
+                    replies += self.end_of_one()
+                }
+                Some(kind @ (b'$' | b'*')) => {
+                    let is_array = *kind == b'*';
                     let length =
                         std::str::from_utf8(&self.line[1..]).ok().and_then(|text| text.trim().parse().ok());
                     let length: usize = length.ok_or_else(|| wrong(&self.line))?;
-                    self.body = length + 2;
+                    match is_array {
+                        false => self.body = length + 2,
+                        // There is something in every hash and list.
+                        true if length > 0 && self.elements == 0 => self.elements = length,
+                        true => return Err(wrong(&self.line)),
+                    }
                 }
                 _ => return Err(wrong(&self.line)),
             }
@@ -410,18 +511,18 @@ mod tests {
 
     #[test]
     fn replies_are_counted_however_they_are_cut() {
-        let stream = b"$5\r\nhello\r\n:1\r\n$0\r\n\r\n+OK\r\n$3\r\na\nb\r\n:1\r\n";
+        let stream = b"$5\r\nhello\r\n:1\r\n$0\r\n\r\n+OK\r\n$3\r\na\nb\r\n:1\r\n*2\r\n$1\r\na\r\n:1\r\n";
         for first in 0..stream.len() {
             let mut counter = ReplyCounter::default();
             let count = counter.count(&stream[..first]).expect("valid")
                 + counter.count(&stream[first..]).expect("valid");
-            assert_eq!(count, 6, "cut at {first}");
+            assert_eq!(count, 7, "cut at {first}");
         }
     }
 
     #[test]
     fn errors_and_missing_sessions_end_the_run() {
-        for reply in [&b"-ERR no\r\n"[..], b"$-1\r\n", b":0\r\n", b"_\r\n"] {
+        for reply in [&b"-ERR no\r\n"[..], b"$-1\r\n", b":0\r\n", b"_\r\n", b"*0\r\n"] {
             assert!(ReplyCounter::default().count(reply).is_err(), "{}", reply.escape_ascii());
         }
     }

@@ -4,10 +4,12 @@
 //! disk does.
 
 use crate::db::{Garbage, Inner};
-use crate::limits::{EXPIRY_PAUSE_MAX, FREED_PER_STEP_MAX, TIMERS_PER_HOLD_MAX};
+use crate::limits::{
+    EXPIRY_PAUSE_MAX, FREED_PER_STEP_MAX, TIMERS_PER_HOLD_MAX, TIMERS_PER_OBSERVED_HOLD_MAX,
+};
 use crate::shard::Dead;
 use crate::{Error, Options};
-use crate::{evict_keys, idle_pass, storage, tiering};
+use crate::{evict_keys, idle_pass, observer, storage, tiering};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
@@ -29,11 +31,13 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
     if inner.expiry_on.load(Ordering::Relaxed) {
         let mut expired = 0;
-        let mut dead = Dead { opened_ms: inner.clock.started_ms(), ..Dead::default() };
+        let witness = inner.witness();
+        let timers_max = if witness.is_wanted() { TIMERS_PER_OBSERVED_HOLD_MAX } else { TIMERS_PER_HOLD_MAX };
+        let mut dead = Dead { opened_ms: inner.clock.started_ms(), witness, ..Dead::default() };
         for shard in &inner.shards {
             let mut shard = shard.lock();
             let due = shard.next_due_ms();
-            if due.is_some_and(|due| due <= now_ms) && shard.expire(now_ms, TIMERS_PER_HOLD_MAX, &mut dead) {
+            if due.is_some_and(|due| due <= now_ms) && shard.expire(now_ms, timers_max, &mut dead) {
                 pause = Duration::ZERO;
             }
             if let Some(due) = shard.next_due_ms() {
@@ -57,6 +61,7 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
             // Time must not go back behind this: a dead key would come back.
             inner.wal.note_time();
         }
+        dead.witness.end(inner);
     }
     inner.sample_memory(now_ms);
     Reclaimed { pause: if free_garbage(inner) { Duration::ZERO } else { pause }, logged }
@@ -80,7 +85,7 @@ pub(crate) fn log_step(inner: &Inner) -> Result<Duration, Error> {
 
 /// One step of what bounds memory; how long until the next.
 pub(crate) fn tiering_step(inner: &Inner) -> Duration {
-    tiering::step(inner).min(idle_pass::step(inner)).min(evict_keys::step(inner))
+    tiering::step(inner).min(idle_pass::step(inner)).min(evict_keys::step(inner)).min(observer::step(inner))
 }
 
 /// Where the threads of a database pause.

@@ -15,6 +15,12 @@ pub(crate) struct DatabaseMap(u64);
 
 const _: () = assert!(DATABASES == 16, "sixteen numbers of four bits are a word");
 
+impl Default for DatabaseMap {
+    fn default() -> DatabaseMap {
+        DatabaseMap::IDENTITY
+    }
+}
+
 impl DatabaseMap {
     /// Every database is its own.
     pub(crate) const IDENTITY: DatabaseMap = DatabaseMap(0xFEDC_BA98_7654_3210);
@@ -41,7 +47,6 @@ impl DatabaseMap {
     }
 
     /// The logical number of a database of the index, for who tells of keys that nobody has named: the dead, and those that were scanned.
-    #[cfg_attr(not(test), expect(dead_code, reason = "observers of expiry are told of databases by it"))]
     pub(crate) fn logical(self, inner: u8) -> u8 {
         (0..DATABASES).find(|&logical| self.inner(logical) == inner).unwrap_or(inner)
     }

@@ -15,6 +15,7 @@ use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::object::{Form, Object, slab_bytes};
+use crate::observer::{Observed, Observer, Witness};
 use crate::recovery::{self, Replay, Shards, shard_number};
 use crate::segments::{Segment, Segments};
 use crate::stats::{RecoveryReport, Stats, StorageStats};
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     memory_sample_due_ms: AtomicU64,
     /// Large objects that a background step frees.
     pub(crate) garbage: Mutex<Vec<Garbage>>,
+    /// Who is told of keys that expire or are evicted.
+    pub(crate) observed: Observed,
     pub(crate) pauses: Pauses,
     closed: AtomicBool,
     directory: PathBuf,
@@ -143,6 +146,11 @@ impl Inner {
         }
         drop(garbage);
         self.pauses.expiry.wake();
+    }
+
+    /// Who tells the observer, if there is one, of what is about to happen.
+    pub(crate) fn witness(&self) -> Witness<'_> {
+        self.observed.witness(&self.segments, self.databases.map())
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
@@ -365,6 +373,7 @@ impl Db {
             memory_peak_bytes: AtomicU64::new(0),
             memory_sample_due_ms: AtomicU64::new(0),
             garbage: Mutex::default(),
+            observed: Observed::default(),
             pauses: Pauses::default(),
             closed: AtomicBool::new(false),
             directory: directory.into(),
@@ -525,6 +534,9 @@ impl Db {
         if keys.iter().any(|key| !self.inner.is_current(key)) {
             return Err(Error::DatabasesSwapped);
         }
+        if self.inner.observed.is_on() {
+            txn.bury_dead(keys);
+        }
         if txn.wants_bring()
             && let Some(fetch) = txn.bring(keys, fetched)?
         {
@@ -649,6 +661,18 @@ impl Db {
         self.inner.wal.acknowledged()
     }
 
+    /// Everything committed below this position survives a power cut, whatever the configured durability.
+    #[inline]
+    pub fn durable(&self) -> Lsn {
+        self.inner.wal.durable()
+    }
+
+    /// Has everything committed below this position made durable soon, by the sync thread ([`Options::sync_thread`]). Never blocks; the
+    /// [notifier](Self::set_notifier) says when to look at [`durable`](Self::durable).
+    pub fn request_sync(&self, lsn: Lsn) {
+        self.inner.wal.request_sync(lsn);
+    }
+
     /// Hands what was committed so far to the operating system: once a turn of an event loop, before it replies. With
     /// [`Durability::Always`] it asks the sync thread instead ([`Options::sync_thread`]) and returns at once: replies wait for
     /// [`acknowledged`](Self::acknowledged), and the [notifier](Self::set_notifier) says when to look.
@@ -678,6 +702,17 @@ impl Db {
     /// log has failed. It must not block.
     pub fn set_notifier(&self, notify: Box<dyn Fn() + Send + Sync>) {
         self.inner.wal.set_notifier(notify);
+    }
+
+    /// Says who is told of keys that expire or are evicted, from when [`set_observing`](Self::set_observing) switches it on. Only the first
+    /// call counts.
+    pub fn set_observer(&self, observer: Arc<dyn Observer>) {
+        self.inner.observed.set(observer);
+    }
+
+    /// Whether the [observer](Self::set_observer) is told. While it is not, it costs nothing.
+    pub fn set_observing(&self, on: bool) {
+        self.inner.observed.switch(on);
     }
 
     /// Makes everything acknowledged so far durable, whatever the durability level.

@@ -11,6 +11,9 @@ pub enum Error {
     /// The key holds another kind of value. Use the operations of that kind, or delete the key.
     #[error(transparent)]
     WrongKind(#[from] crate::WrongKind),
+    /// A score that is not a number: it would have no place in a sorted set.
+    #[error("a score is not a number")]
+    NotANumber,
     /// The disk is full: writes are refused until space returns; reads and deletes go on. It recovers by itself.
     #[error("writes are refused: {0}")]
     DiskFull(#[source] WalError),

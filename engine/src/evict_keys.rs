@@ -106,11 +106,13 @@ fn hand(inner: &Inner, state: &mut State, volatile: bool, excess: u64, victims: 
         let last = first | u64::MAX >> inner.shard_bits;
         let before = victims.len();
         let mut record = Vec::new();
+        let mut witness = inner.witness();
         let mut shard = inner.shards[number].lock();
-        let to =
-            shard.evict_keys(state.next.unwrap_or(first), volatile, EVICTIONS_PER_HOLD, &mut record, victims);
+        let from = state.next.unwrap_or(first);
+        let to = shard.evict_keys(from, volatile, EVICTIONS_PER_HOLD, &mut record, &mut witness, victims);
         append(inner, &record);
         drop(shard);
+        witness.end(inner);
         freed += cost(&victims[before..]);
         if victims.len() > before {
             state.idle_shards = 0;
@@ -144,10 +146,12 @@ fn sampled(
         let random = (state.random ^ state.random >> 31).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let before = victims.len();
         let mut record = Vec::new();
+        let mut witness = inner.witness();
         let mut shard = inner.shards[inner.shard_number(random)].lock();
-        shard.evict_sampled(random, volatile, samples, &mut record, victims);
+        shard.evict_sampled(random, volatile, samples, &mut record, &mut witness, victims);
         append(inner, &record);
         drop(shard);
+        witness.end(inner);
         if victims.len() > before {
             state.idle_shards = 0;
         } else {

@@ -52,6 +52,7 @@ mod live;
 mod location;
 mod manifest;
 mod object;
+mod observer;
 mod options;
 mod overlay;
 mod prefetch;
@@ -82,13 +83,17 @@ pub use fetch::{Begun, Fetch};
 pub use key::{DATABASES, Key};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use object::Kind;
+pub use observer::{Observer, Occurrence};
 pub use options::{Eviction, Options};
 pub use overlay::{Committed, Overlay};
 pub use sessile_wal::{Durability, Lsn};
 pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
-pub use txn::{Access, ChangedKey, Extended, Txn, WrongKind};
+pub use txn::hash::HashField;
+pub use txn::set::{Members, MembersIter, NewSet};
+pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet};
+pub use txn::{Access, ChangedKey, Extended, ListEnd, Txn, WrongKind};
 pub use value::Value;
 pub use watch::Watch;
 

@@ -12,13 +12,33 @@ pub const VALUE_BYTES_MAX: usize = 512 << 20;
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = VALUE_BYTES_MAX;
 
-/// A hash stays in its flat form up to this many fields …
+/// A hash or list stays in its flat form up to this many fields or elements …
 pub(crate) const PACKED_FIELDS_MAX: usize = 128;
 /// … and this many bytes in all; a longer string that is changed in place becomes growable.
 pub(crate) const PACKED_BYTES_MAX: usize = 8 << 10;
 
+/// A chunk of a large list holds up to this many bytes …
+pub(crate) const LIST_CHUNK_BYTES: usize = 4 << 10;
+/// … and elements: as many are walked over to find one.
+pub(crate) const LIST_CHUNK_ELEMENTS: usize = 128;
+/// Members in a leaf of a large sorted set …
+pub(crate) const LEAF_MEMBERS_MAX: usize = 64;
+/// … and their bytes; a longer member has a leaf of its own.
+pub(crate) const LEAF_BYTES_MAX: usize = 2 << 10;
+/// Children of a node above them.
+pub(crate) const NODE_CHILDREN_MAX: usize = 64;
+/// Members whose scores one change sets: so many at a time are looked up, logged and put in place.
+pub(crate) const SCORES_PER_CHANGE: usize = 32;
+
 /// Timers handled in one hold of a shard's lock: about 100 µs of work.
 pub(crate) const TIMERS_PER_HOLD_MAX: usize = 256;
+
+/// Dead fields taken out of one hash in a go.
+pub(crate) const FIELDS_PRUNED_MAX: usize = 128;
+/// The same while somebody is told of each key that dies, which takes longer than its removal.
+pub(crate) const TIMERS_PER_OBSERVED_HOLD_MAX: usize = 32;
+/// Keys that are read from disk in one background step, to tell what happened to them.
+pub(crate) const COLD_KEYS_PER_STEP: usize = 128;
 
 /// Shards of the index; a power of two. Few enough that one wheel each costs little, many enough that threads rarely meet.
 pub(crate) const SHARDS_MIN: usize = 64;

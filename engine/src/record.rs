@@ -210,6 +210,7 @@ fn take_deadline(rest: &mut &[u8], flags: u8) -> Option<(u64, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::{ListChange, TimedChange};
     use proptest::prelude::*;
 
     fn comes_back(operations: &[Operation<'_>]) {
@@ -239,8 +240,27 @@ mod tests {
             Operation::Deadline { name: by_key, deadline_ms: NEVER, grid: 0 },
             Operation::Change { name: by_key, change: Change::SetField { field: b"f", value: b"" } },
             Operation::Change { name: Name::Hash(1), change: Change::RemoveField { field: b"" } },
+            Operation::Change {
+                name: by_key,
+                change: Change::Timed(TimedChange::SetUntil {
+                    field: b"f",
+                    value: b"v",
+                    deadline_ms: 1 << 41,
+                }),
+            },
+            Operation::Change {
+                name: Name::Hash(1),
+                change: Change::Timed(TimedChange::FieldDeadline { field: b"", deadline_ms: NEVER }),
+            },
+            Operation::Change {
+                name: Name::Hash(1),
+                change: Change::Timed(TimedChange::KeyDeadline { deadline_ms: 1 << 41 }),
+            },
+            Operation::Change { name: by_key, change: Change::AddMembers { members: b"\x01a\0" } },
+            Operation::Change { name: Name::Hash(1), change: Change::RemoveMembers { members: b"\x02ab" } },
             Operation::Change { name: by_key, change: Change::WriteAt { offset: 1 << 29, bytes: b"tail" } },
             Operation::Change { name: by_key, change: Change::Truncate { length: 1 << 29 } },
+            Operation::Change { name: by_key, change: Change::List(ListChange::Trim { front: 1, back: 0 }) },
             Operation::Copy { name: Name::Hash(1), database: 3, key: b"" },
             Operation::Copy { name: by_key, database: 3, key: b"copy" },
             Operation::Clear { database: Some(3) },

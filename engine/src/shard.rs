@@ -17,6 +17,7 @@
 mod collect;
 mod copies;
 mod evict;
+mod fields;
 
 use crate::expiry::{NEVER, logged_deadline};
 use crate::key::{DATABASES, Key};
@@ -24,6 +25,7 @@ use crate::limits::TIMERS_PER_HOLD_MAX;
 use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::object::{Form, Handle, Object, Packed, View, layout};
+use crate::observer::{Cold, Occurrence, Witness};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
 use crate::watch::Watched;
@@ -178,7 +180,7 @@ impl Weight {
 
 /// What one hold of the lock found dead.
 #[derive(Default)]
-pub(crate) struct Dead {
+pub(crate) struct Dead<'a> {
     /// To be freed after the lock.
     pub(crate) objects: Vec<Object>,
     /// The longest that one of them outlived its deadline while the database was open, in ms.
@@ -188,6 +190,8 @@ pub(crate) struct Dead {
     /// Deletions of those that the log takes to be alive, because it holds their deadline rounded up: a record to be appended before the
     /// lock is given back, or a crash would bring them to life again.
     pub(crate) record: Vec<u8>,
+    /// Who tells of them.
+    pub(crate) witness: Witness<'a>,
 }
 
 /// See the module's page.
@@ -363,6 +367,7 @@ impl Shard {
     pub(crate) fn put_at(&mut self, place: Place, object: Object, deadline_ms: u64, grid: u16) -> Object {
         let old = self.replace(place, object);
         self.set_deadline(place, deadline_ms, grid);
+        self.arm_fields(place);
         old
     }
 
@@ -373,6 +378,7 @@ impl Shard {
         let place = self.add(hash, database, handle);
         self.table.mark(place);
         self.set_deadline(place, deadline_ms, grid);
+        self.arm_fields(place);
     }
 
     /// Whose changes somebody wants to know of.
@@ -456,14 +462,16 @@ impl Shard {
 
     /// Puts the same object in another form, wherever it is: nothing changes for anyone but memory. What it was, to be freed after the lock.
     pub(crate) fn reshape(&mut self, place: Place, object: Object) -> Object {
-        self.alter(place, |entry, _| {
+        let old = self.alter(place, |entry, _| {
             let location = entry.handle.location();
             let old = entry.handle.replace(object);
             if entry.handle.form() != Form::Cold {
                 entry.handle.set_location(location);
             }
             old
-        })
+        });
+        self.arm_fields(place);
+        old
     }
 
     /// Sets or clears the mark that the clock hand looks for; whether it was set.
@@ -574,7 +582,7 @@ impl Shard {
     }
 
     /// Removes what has died by `now_ms`, looking at no more than about `limit` timers. Whether there may be more.
-    pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead) -> bool {
+    pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead<'_>) -> bool {
         let mut fired = std::mem::take(&mut self.fired);
         fired.clear();
         let more = self.wheel.advance(now_ms, limit, &mut fired);
@@ -590,26 +598,33 @@ impl Shard {
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
                 self.expire_entry(place, now_ms, dead);
-            } else if entry.deadline_ms == NEVER {
-                entry.handle.set_timer(0);
             } else {
-                let slot = self.wheel.arm(hash, entry.deadline_ms);
-                entry.handle.set_timer(slot);
+                entry.handle.set_timer(0);
+                self.prune_due(place, now_ms, dead);
+                self.rearm(place);
             }
         }
         self.fired = fired;
         more
     }
 
-    fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead) {
-        let deadline_ms = self.table.get(place).deadline_ms;
+    fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead<'_>) {
+        let Entry { deadline_ms, hash, ref handle } = *self.table.get(place);
+        if dead.witness.is_wanted() && !dead.witness.tell(Occurrence::Expired, self.table.get(place)) {
+            // It is on disk: it goes when its key was read. None of those has a twin, whose timers are looked at again and again.
+            if let Some(location) = handle.location() {
+                self.table.get_mut(place).handle.set_timer(0);
+                dead.witness.cold.push(Cold::Dead { hash, location });
+                return;
+            }
+        }
         dead.lag_ms = dead.lag_ms.max(now_ms.saturating_sub(deadline_ms.max(dead.opened_ms)));
         dead.objects.push(self.bury(place, now_ms, &mut dead.record));
     }
 
     /// A timer does not say which of several entries with its hash it is for: all that are in its slot are looked at. One by one, an entry
     /// that is armed anew in a slot of the same number would be taken for the next.
-    fn expire_twins(&mut self, slot: u16, hash: u64, now_ms: u64, dead: &mut Dead) {
+    fn expire_twins(&mut self, slot: u16, hash: u64, now_ms: u64, dead: &mut Dead<'_>) {
         while let Some(place) = self.table.find(hash, |entry| entry.handle.timer() == slot) {
             let entry = self.table.get_mut(place);
             if entry.deadline_ms <= now_ms {
@@ -618,11 +633,14 @@ impl Shard {
                 entry.handle.set_timer(0);
             }
         }
-        let unarmed = |entry: &Entry| entry.handle.timer() == 0 && entry.deadline_ms != NEVER;
+        let unarmed = |entry: &Entry| {
+            let first_ms = entry.deaths().map_or(NEVER, |deaths| deaths.first_ms);
+            entry.handle.timer() == 0 && entry.deadline_ms.min(first_ms) != NEVER
+        };
         while let Some(place) = self.table.find(hash, unarmed) {
-            let entry = self.table.get_mut(place);
-            let slot = self.wheel.arm(hash, entry.deadline_ms);
-            entry.handle.set_timer(slot);
+            // Never with a timer in between: pruning does not arm one that is to be found here again.
+            self.prune_due(place, now_ms, dead);
+            self.rearm(place);
         }
     }
 

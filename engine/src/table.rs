@@ -304,6 +304,36 @@ impl<T: Hashed> Table<T> {
         }
     }
 
+    /// The elements, in no particular order.
+    pub(crate) fn iter(&self) -> Elements<'_, T> {
+        Elements { segments: self.segments.iter(), current: None, position: 0 }
+    }
+
+    /// An element drawn at random, each as likely as the others; `None` if there is none.
+    pub(crate) fn draw(&self, random: &mut dyn FnMut() -> u64) -> Option<&T> {
+        /// A table that was emptied is mostly empty segments: then the walk of [`nth`](Self::nth) is shorter than the luck it takes.
+        const TRIES_MAX: usize = 64;
+        if self.len == 0 {
+            return None;
+        }
+        if self.segments.len() > 1 {
+            for _ in 0..TRIES_MAX {
+                // Any entry of the directory, and any position that a segment may have: what is there counts, by the first entry that
+                // leads to its segment, so that large shares of the hashes are not drawn more often than small ones.
+                let at = below(random(), self.directory.len());
+                let position = below(random(), SEGMENT_ENTRIES_MAX);
+                let segment = &self.segments[self.directory[at] as usize];
+                if at & (self.width(segment) - 1) == 0
+                    && position < segment.entries.len()
+                    && segment.entries.len() <= SEGMENT_ENTRIES_MAX
+                {
+                    return Some(segment.entries.get(position));
+                }
+            }
+        }
+        self.nth(below(random(), self.len))
+    }
+
     /// The `index`-th element in an order that holds until the next change.
     pub(crate) fn nth(&self, mut index: usize) -> Option<&T> {
         for segment in &self.segments {
@@ -334,6 +364,42 @@ impl<T: Hashed> Table<T> {
         self.segments.iter().map(Segment::memory_bytes).sum::<usize>()
             + self.segments.capacity() * size_of::<Segment<T>>()
             + self.directory.capacity() * size_of::<u32>()
+    }
+}
+
+/// A random number below a bound that is positive: the high half of the product.
+fn below(random: u64, bound: usize) -> usize {
+    ((u128::from(random) * bound as u128) >> 64) as usize
+}
+
+/// See [`Table::iter`].
+pub(crate) struct Elements<'a, T> {
+    segments: std::slice::Iter<'a, Segment<T>>,
+    current: Option<&'a Segment<T>>,
+    position: usize,
+}
+
+impl<T> Clone for Elements<'_, T> {
+    fn clone(&self) -> Self {
+        Elements { segments: self.segments.clone(), ..*self }
+    }
+}
+
+impl<'a, T> Iterator for Elements<'a, T> {
+    type Item = &'a T;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a T> {
+        loop {
+            if let Some(segment) = self.current
+                && self.position < segment.entries.len()
+            {
+                self.position += 1;
+                return Some(segment.entries.get(self.position - 1));
+            }
+            self.current = Some(self.segments.next()?);
+            self.position = 0;
+        }
     }
 }
 
@@ -604,6 +670,35 @@ mod tests {
     }
 
     #[test]
+    fn every_element_is_drawn_as_often() {
+        let mut seed = 7u64;
+        let mut random = || {
+            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            spread(seed ^ seed >> 29)
+        };
+        for (count, removed) in [(0, 0), (1, 0), (2, 0), (10, 0), (6_000, 0), (30_000, 29_990)] {
+            let mut table = Table::new(0);
+            for number in 0..count {
+                table.insert(spread(number));
+            }
+            for number in 0..removed {
+                let place = table.find(spread(number), |_| true).expect("inserted");
+                table.remove(place);
+            }
+            let (left, mut drawn) = (count - removed, BTreeMap::new());
+            let times = left * 40;
+            for _ in 0..times {
+                *drawn.entry(*table.draw(&mut random).expect("not empty")).or_insert(0u64) += 1;
+            }
+            assert_eq!(table.draw(&mut random).is_some(), left > 0);
+            // 40 each are expected, and the deviation of a fair draw is about 6.3.
+            let chi: f64 = drawn.values().map(|&n| (n as f64 - 40.0).powi(2) / 40.0).sum::<f64>()
+                + 40.0 * (left - drawn.len() as u64) as f64;
+            assert!(chi < left as f64 * 1.1 + 30.0, "{chi} for {left}");
+        }
+    }
+
+    #[test]
     fn elements_with_equal_hashes_live_side_by_side_and_are_scanned_together() {
         struct Twin(u64, u32);
         impl Hashed for Twin {
@@ -678,6 +773,8 @@ mod tests {
             table.for_each(&mut |&e| { all.insert(e); });
             model.extend(&stayed);
             prop_assert_eq!(&all, &model);
+            prop_assert_eq!(table.iter().copied().collect::<Vec<_>>().len(), model.len());
+            prop_assert_eq!(&table.iter().copied().collect::<BTreeSet<_>>(), &model);
             prop_assert_eq!((0..table.len()).filter_map(|n| table.nth(n).copied()).collect::<BTreeSet<_>>(), model);
         }
     }

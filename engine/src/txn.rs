@@ -4,17 +4,21 @@
 //! dropped. What it changes takes effect at once and is one record in the log: after a crash all of it is there, or none. It does no
 //! I/O, never waits for the disk, and can't fail halfway: whether the log takes a record is asked before.
 //!
-//! Values are changed by [`string`](crate::txn::string) and [`hash`](crate::txn::hash); this file holds the locks, the record and what
-//! concerns a key as a whole.
+//! Values are changed by a file for each kind ([`string`](crate::txn::string), [`hash`](crate::txn::hash), [`list`](crate::txn::list),
+//! [`set`](crate::txn::set), [`sorted_set`](crate::txn::sorted_set)); this file holds the locks, the record and what concerns a key as a whole.
 
 mod bring;
 mod extend;
 pub(crate) mod hash;
 mod install;
+pub(crate) mod list;
+mod observe;
 mod revoke;
+pub(crate) mod set;
+pub(crate) mod sorted_set;
 pub(crate) mod string;
 
-use crate::change::{self, Change};
+use crate::change::{self, Change, TimedChange};
 use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
 use crate::key::Key;
@@ -22,10 +26,12 @@ use crate::object::{self, Kind, Object, Policy, View};
 use crate::overlay::Outcome;
 use crate::record::{Operation, put_object};
 use crate::shard::{Entry, Shard};
+use crate::table::Place;
 use crate::watch::Watch;
 use bring::Visitor;
 pub use extend::Extended;
 pub(crate) use install::Taken;
+pub use list::ListEnd;
 use parking_lot::{Mutex, MutexGuard};
 use revoke::Journal;
 use sessile_wal::limits::RECORD_BYTES_MAX;
@@ -96,6 +102,10 @@ pub struct Txn<'db> {
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
+    /// The observer was told of keys that the transaction found dead.
+    told: bool,
+    /// Which keys came into being, if that is asked for.
+    created: Option<Vec<ChangedKey>>,
     /// How to take back what was done, if that is asked for.
     journal: Option<Box<Journal>>,
     /// Of a transaction on copies: where its record goes instead of the log.
@@ -186,6 +196,8 @@ impl<'db> Txn<'db> {
             cleared: Vec::new(),
             visitors: Vec::new(),
             changed: None,
+            told: false,
+            created: None,
             journal: None,
             outcome: None,
         }
@@ -214,6 +226,11 @@ impl<'db> Txn<'db> {
     /// The time at which this transaction happens, in milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// Whether it was begun to write: what only pays later is left out otherwise.
+    pub fn may_write(&self) -> bool {
+        self.access != Access::Read
     }
 
     /// Hashes a key, for use with this transaction; its shard must be among those locked.
@@ -277,6 +294,17 @@ impl<'db> Txn<'db> {
         }
     }
 
+    /// Where the key's entry is, if it lives and is of that kind; until something is added or removed.
+    #[inline]
+    fn place_of(&self, key: &Key<'_>, kind: Kind) -> Result<Option<Place>, WrongKind> {
+        let shard = self.shard(key);
+        let place = shard.live(key, self.now_ms);
+        match place {
+            Some(place) if shard.entry(place).view().kind() != kind => Err(WrongKind),
+            place => Ok(place),
+        }
+    }
+
     /// Has the keys noted that are changed from here on: for those who wait for elements, or hold copies.
     pub fn note_changes(&mut self) {
         self.changed.get_or_insert_default();
@@ -285,6 +313,16 @@ impl<'db> Txn<'db> {
     /// The keys that were changed since they are noted, each perhaps several times, in order.
     pub fn take_changes(&mut self) -> Vec<ChangedKey> {
         self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Has the keys noted that come into being from here on.
+    pub fn note_creations(&mut self) {
+        self.created.get_or_insert_default();
+    }
+
+    /// The keys that have come into being since the last call, in order; none unless they are [noted](Self::note_creations).
+    pub fn take_creations(&mut self) -> Vec<ChangedKey> {
+        self.created.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The one place that every change of a key passes, whether of its value or its deadline.
@@ -316,15 +354,22 @@ impl<'db> Txn<'db> {
 
     /// Logs and applies a change of a key that lives and holds the change's kind; whether it added an element.
     fn change(&mut self, key: &Key<'_>, change: &Change<'_>) -> bool {
-        let (inner, now_ms) = (self.inner, self.now_ms);
-        let Some(place) = self.shard(key).live(key, now_ms) else { return false };
+        let Some(place) = self.shard(key).live(key, self.now_ms) else { return false };
+        self.change_at(key, place, change)
+    }
+
+    /// As [`change`](Self::change), of a key whose place was just looked up.
+    fn change_at(&mut self, key: &Key<'_>, place: Place, change: &Change<'_>) -> bool {
+        let inner = self.inner;
         debug_assert!(self.shard(key).entry(place).view().kind() == change.kind());
         let name = self.shard(key).name(place, key.database, key.bytes);
         self.log(Operation::Change { name, change: *change });
         self.note_changed(key);
         if let Some(mut journal) = self.journal.take() {
             let entry = self.shard(key).entry(place);
-            journal.before_change(key, &inner.hasher, (entry.view(), entry.handle().share()), change);
+            let object = (entry.view(), entry.handle().share());
+            let deadline = (entry.deadline_ms(), entry.handle().grid());
+            journal.before_change(key, &inner.hasher, object, deadline, change);
             self.journal = Some(journal);
         }
         let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
@@ -369,6 +414,10 @@ impl<'db> Txn<'db> {
         }
         self.check_record(before);
         self.note_changed(key);
+        if self.created.is_some() && !self.exists(key) {
+            let created = ChangedKey { database: key.logical, key: key.bytes.into() };
+            self.created.get_or_insert_default().push(created);
+        }
         let shard = self.shard_mut(key);
         let Some(place) = shard.find(key) else {
             shard.insert(key.hash, key.database, object, deadline_ms, grid);
@@ -414,7 +463,7 @@ impl<'db> Txn<'db> {
 
     /// The key's deadline, in ms since the epoch: `None` if there is no such key, `Some(None)` if it never dies.
     pub fn deadline(&self, key: &Key<'_>) -> Option<Option<u64>> {
-        self.entry(key).map(|entry| Some(entry.deadline_ms()).filter(|&deadline| deadline != NEVER))
+        self.entry(key).map(|entry| Some(entry.key_deadline_ms()).filter(|&deadline| deadline != NEVER))
     }
 
     /// The absolute limit that came with the key ([`Expiry::Idle`](crate::Expiry::Idle)), in ms since the epoch.
@@ -458,8 +507,16 @@ impl<'db> Txn<'db> {
             self.delete(key);
             return Some(deadline_ms);
         }
+        let last_ms = entry.deaths().map_or(NEVER, |deaths| deaths.last_ms);
+        if last_ms <= deadline_ms && last_ms != NEVER {
+            // Its fields die first: the entry can't say so, and the object has to.
+            if entry.key_deadline_ms() != deadline_ms {
+                self.change(key, &Change::Timed(TimedChange::KeyDeadline { deadline_ms }));
+            }
+            return Some(deadline_ms);
+        }
         let before = (entry.handle().grid(), logged_deadline(entry.deadline_ms(), entry.handle().grid()));
-        let grid = grid_within(deadline_ms, grid, limit);
+        let grid = grid_within(deadline_ms, grid, limit.min(last_ms));
         let after = (grid, logged_deadline(deadline_ms, grid));
         if before != after {
             let name = shard.name(place, key.database, key.bytes);
@@ -503,10 +560,11 @@ impl<'db> Txn<'db> {
 
     /// Copies value and deadline of `from` over `to`, in any databases; false if `from` doesn't exist.
     pub fn copy(&mut self, from: &Key<'_>, to: &Key<'_>) -> bool {
-        let Some(entry) = self.entry(from) else { return false };
-        if (from.database, from.bytes) == (to.database, to.bytes) {
-            return true;
+        if !self.exists(from) || (from.database, from.bytes) == (to.database, to.bytes) {
+            return self.exists(from);
         }
+        self.hash_prune(from);
+        let Some(entry) = self.entry(from) else { return false };
         let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
         let copy = object::copy_as(entry.view(), to.database, to.bytes);
         // Logged whole, as the source may have changed in a checkpoint that this operation has to be replayed onto.
@@ -574,11 +632,17 @@ impl<'db> Txn<'db> {
     /// Ends the transaction: the log position that must be [acknowledged](crate::Db::acknowledged) before anyone is told;
     /// [`Lsn::ZERO`] if nothing was changed. (Dropping a transaction ends it too: what it changed is changed, unless it was made
     /// [revocable](Self::make_revocable).)
-    pub fn commit(mut self) -> Lsn {
-        self.finish()
+    pub fn commit(self) -> Lsn {
+        self.commit_then(|_| {})
     }
 
-    fn finish(&mut self) -> Lsn {
+    /// As [`commit`](Self::commit), and calls `tell` with the position while the keys are still locked: what it tells of this transaction
+    /// comes before what is told of the next one over any of the keys. It must be quick, and must not use the database.
+    pub fn commit_then(mut self, tell: impl FnOnce(Lsn)) -> Lsn {
+        self.finish(tell)
+    }
+
+    fn finish(&mut self, tell: impl FnOnce(Lsn)) -> Lsn {
         // What was done stays.
         if let Some(journal) = self.journal.take() {
             self.garbage.extend(journal.into_garbage());
@@ -597,6 +661,7 @@ impl<'db> Txn<'db> {
         if !self.visitors.is_empty() {
             self.see_off();
         }
+        tell(lsn);
         self.shards.clear();
         let mut record = std::mem::take(&mut self.record);
         if record.capacity() <= RECORD_BYTES_KEPT {
@@ -610,6 +675,9 @@ impl<'db> Txn<'db> {
         if !self.cleared.is_empty() {
             self.inner.free_cleared(std::mem::take(&mut self.cleared));
         }
+        if self.told {
+            self.inner.observed.done();
+        }
         lsn
     }
 }
@@ -618,7 +686,7 @@ impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.shards.is_empty() {
             self.undo();
-            self.finish();
+            self.finish(|_| {});
         }
     }
 }

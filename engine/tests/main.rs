@@ -9,6 +9,7 @@ mod engine {
     mod damage;
     mod damage_storage;
     mod expiry;
+    mod fields;
     mod full_disk;
     mod golden;
     mod inspection;

@@ -3,10 +3,17 @@
 //! A [`Client`] belongs to one connection on one event loop. Its [`ClientCard`] is shared, so that `CLIENT LIST` and `CLIENT KILL` work
 //! across loops; the connection brings the card up to date once per read, with plain stores, never with a lock.
 
+use crate::acl::{Acl, User};
+use crate::blocked::Place;
+use crate::pubsub::Subscriptions;
+use crate::push::Inbox;
+use crate::server::Server;
+use crate::tracking::{Tracked, modes};
 use parking_lot::Mutex;
+use sessile::Lsn;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// Whether replies are sent (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub struct Client {
     pub database: u8,
     /// Whether it may run commands.
     pub authenticated: bool,
+    /// Who it is; the default user until it has said otherwise.
+    pub user: Arc<User>,
     /// Whether it gets replies.
     pub reply_mode: ReplyMode,
     /// Nothing further is read from it; it is closed once it has its replies.
@@ -41,27 +50,112 @@ pub struct Client {
     pub no_touch: bool,
     /// The command it last ran (its number in the table).
     pub last_command: u16,
+    /// What it runs must not wait: it is part of a transaction.
+    pub may_not_wait: bool,
+    /// Its place among those who wait, while it tries again.
+    pub place: Option<Place>,
+    /// Up to where the log holds what it has written.
+    pub last_lsn: Lsn,
+    /// How many bytes of what the command being executed wrote are no reply but something to be told in any case.
+    pub told_bytes: usize,
+    /// Whether it is told things other than messages without having asked (`MONITOR`, invalidations), and so must take them.
+    pub listens: bool,
+    subscriptions: Option<Box<Subscriptions>>,
+    /// Prefixes of the keys that it tracks, in order, if it does so by prefix.
+    pub prefixes: Vec<Box<[u8]>>,
 }
+
+/// What who listens to nothing listens to.
+static NOTHING: LazyLock<Subscriptions> = LazyLock::new(Subscriptions::default);
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(card: Arc<ClientCard>, authenticated: bool) -> Client {
+    pub fn new(card: Arc<ClientCard>, acl: &Acl) -> Client {
+        let user = acl.default_user();
+        card.names.lock().user.clone_from(&user.name);
         Client {
             card,
             database: 0,
-            authenticated,
+            authenticated: acl.lets_anybody_in(),
+            user,
             reply_mode: ReplyMode::On,
             closing: false,
             dropped: false,
             no_evict: false,
             no_touch: false,
             last_command: ClientCard::NO_COMMAND,
+            may_not_wait: false,
+            place: None,
+            last_lsn: Lsn::ZERO,
+            told_bytes: 0,
+            listens: false,
+            subscriptions: None,
+            prefixes: Vec::new(),
         }
     }
 
+    /// The client as a script has it that it runs: what the script selects is the script's own.
+    pub fn in_script(card: Arc<ClientCard>, user: Arc<User>, database: u8) -> Client {
+        Client {
+            card,
+            database,
+            authenticated: true,
+            user,
+            reply_mode: ReplyMode::On,
+            closing: false,
+            dropped: false,
+            no_evict: false,
+            no_touch: false,
+            last_command: ClientCard::NO_COMMAND,
+            may_not_wait: true,
+            place: None,
+            last_lsn: Lsn::ZERO,
+            told_bytes: 0,
+            listens: false,
+            subscriptions: None,
+            prefixes: Vec::new(),
+        }
+    }
+
+    /// What it listens to.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        self.subscriptions.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// What it listens to, for [`PubSub`](crate::pubsub::PubSub) to change.
+    pub fn subscriptions_mut(&mut self) -> &mut Subscriptions {
+        self.subscriptions.get_or_insert_default()
+    }
+
+    /// Whether it listens to channels.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|subscriptions| !subscriptions.is_empty())
+    }
+
+    /// Has it listen to nothing more: it leaves, or starts anew.
+    pub fn stop_listening(&mut self, server: &Server) {
+        if let Some(mut subscriptions) = self.subscriptions.take() {
+            server.pubsub.unsubscribe_all(&mut subscriptions, &self.card);
+        }
+        server.monitors.leave(&self.card);
+        if self.card.tracked.is_on() {
+            server.tracking.end(self);
+            server.update_observing();
+        }
+    }
+
+    /// Makes it another user.
+    pub fn become_user(&mut self, user: Arc<User>) {
+        self.card.names.lock().user.clone_from(&user.name);
+        self.user = user;
+        self.authenticated = true;
+    }
+
     /// Puts everything back to how a new connection starts (`RESET`), with its name gone too.
-    pub fn reset(&mut self, authenticated: bool) {
-        let fresh = Client::new(Arc::clone(&self.card), authenticated);
+    pub fn reset(&mut self, server: &Server) {
+        self.stop_listening(server);
+        let mut fresh = Client::new(Arc::clone(&self.card), &server.acl);
+        fresh.last_lsn = self.last_lsn;
         self.card.names.lock().name.clear();
         *self = fresh;
     }
@@ -98,6 +192,8 @@ impl Origin {
 /// What a client calls itself.
 #[derive(Clone, Debug, Default)]
 pub struct ClientNames {
+    /// The user that it authenticated as.
+    pub user: Vec<u8>,
     /// `CLIENT SETNAME`.
     pub name: Vec<u8>,
     /// `CLIENT SETINFO LIB-NAME`.
@@ -133,14 +229,30 @@ pub struct ClientCard {
     pub no_evict: AtomicBool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: AtomicBool,
+    /// Whether it waits: for an element, for time, for the end of a pause.
+    pub blocked: AtomicBool,
     /// Bytes of unfinished requests held.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies held.
     pub reply_bytes: AtomicUsize,
+    /// Channels it listens to.
+    pub channels: AtomicUsize,
+    /// Patterns of channels.
+    pub patterns: AtomicUsize,
+    /// Shard channels.
+    pub shard_channels: AtomicUsize,
+    /// Whether it is shown every command (`MONITOR`).
+    pub monitors: AtomicBool,
     /// Commands run.
     pub commands: AtomicU64,
     /// Somebody asked for its end; its loop sees to it.
     pub killed: AtomicBool,
+    /// It is ended because it was told more than it took.
+    pub overrun: AtomicBool,
+    /// What it is told without having asked.
+    pub inbox: Inbox,
+    /// What it tracks.
+    pub tracked: Tracked,
 }
 
 impl ClientCard {
@@ -161,11 +273,26 @@ impl ClientCard {
             closing: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             reply_bytes: AtomicUsize::new(0),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            shard_channels: AtomicUsize::new(0),
+            monitors: AtomicBool::new(false),
             commands: AtomicU64::new(0),
             killed: AtomicBool::new(false),
+            overrun: AtomicBool::new(false),
+            inbox: Inbox::default(),
+            tracked: Tracked::default(),
         }
+    }
+
+    /// Whether it listens to channels: what `CLIENT LIST TYPE pubsub` lists.
+    pub fn is_subscriber(&self) -> bool {
+        [&self.channels, &self.patterns, &self.shard_channels]
+            .iter()
+            .any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// The line of `CLIENT LIST` and `CLIENT INFO`, without its line break.
@@ -174,6 +301,12 @@ impl ClientCard {
         let names = self.names.lock().clone();
         let mut flags = String::new();
         for (set, letter) in [
+            (self.monitors.load(Ordering::Relaxed), 'O'),
+            (self.is_subscriber(), 'P'),
+            (self.blocked.load(Ordering::Relaxed), 'b'),
+            (self.tracked.is_on(), 't'),
+            (self.tracked.has(modes::BROKEN), 'R'),
+            (self.tracked.has(modes::BROADCAST), 'B'),
             (self.closing.load(Ordering::Relaxed), 'c'),
             (self.origin.unix, 'U'),
             (self.no_evict.load(Ordering::Relaxed), 'e'),
@@ -197,12 +330,17 @@ impl ClientCard {
         line.extend_from_slice(&names.name);
         let _ = write!(
             line,
-            " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user=default redir=-1 resp={} lib-name=",
+            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user={} redir={} resp={} lib-name=",
             now_ms.saturating_sub(self.connected_ms) / 1000,
             now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
             self.database.load(Ordering::Relaxed),
+            self.channels.load(Ordering::Relaxed),
+            self.patterns.load(Ordering::Relaxed),
+            self.shard_channels.load(Ordering::Relaxed),
             query + reply + size_of::<ClientCard>() + size_of::<Client>(),
             if reply > 0 { "rw" } else { "r" },
+            String::from_utf8_lossy(&names.user),
+            if self.tracked.is_on() { self.tracked.redirect() as i64 } else { -1 },
             if self.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         );
         line.extend_from_slice(&names.library);
@@ -239,6 +377,11 @@ impl Clients {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// The one with this number.
+    pub fn get(&self, id: u64) -> Option<Arc<ClientCard>> {
+        self.cards.lock().get(&id).map(Arc::clone)
     }
 
     /// All of them, oldest first.

@@ -10,16 +10,25 @@
 //! ([`take_errand`](Connection::take_errand)), *waits*, which means that it executes nothing, and goes on when it gets it back, done
 //! ([`errand_done`](Connection::errand_done)).
 //!
+//! A command that waits for something to happen (`BLPOP`, `WAIT`) also stays where it is: the connection executes nothing until its
+//! [`Wait`] is over, and then gives the command the reply that came of it; so does a command that a pause stops. What its client sends meanwhile is kept, up to a limit, so
+//! that its end is noticed.
+//!
 //! It never blocks, reads no clock but through its [`Worker`], and keeps no buffer while it has nothing unfinished. Replies leave in the
 //! order of the requests. What it holds is bounded: unfinished requests by `client-query-buffer-limit`; replies by
 //! [`OUTPUT_BYTES_HIGH`] plus one reply, since it then executes nothing more until the client has taken some. Where an operator has set
 //! `client-output-buffer-limit`, that bounds them instead, and who exceeds it is disconnected, as by Redis.
 
+use crate::blocked::{Ended, Postponed, Wait};
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
+use crate::config::OutputLimit;
 use crate::errand::Errand;
+use crate::push::{Posted, Push};
 use crate::resp::lookahead::first_arguments;
 use crate::resp::{Protocol, Reply, RequestLimits, RequestParser};
+use crate::server::Server;
+use crate::tracking::modes;
 use crate::worker::Worker;
 use sessile::{Key, Lsn};
 use smallvec::SmallVec;
@@ -31,6 +40,8 @@ use std::sync::atomic::Ordering;
 pub const OUTPUT_BYTES_HIGH: usize = 1024 * 1024;
 /// Requests of a pipeline whose keys are fetched together.
 const PREFETCHED_REQUESTS: usize = 16;
+/// Bytes of requests that are kept for a client that waits; with more it is read no further until its wait is over.
+pub const BLOCKED_BYTES_MAX: usize = 1024 * 1024;
 /// Sent bytes are dropped from the front of the output once there are this many.
 const SENT_BYTES_KEPT: usize = 64 * 1024;
 
@@ -40,6 +51,8 @@ struct Parked {
     begin: u64,
     end: u64,
     lsn: Lsn,
+    /// It is no reply but something that the client was told: if the log fails, there is nobody to answer an error to.
+    push: bool,
 }
 
 /// Where the errand of the first unfinished request is.
@@ -72,6 +85,10 @@ pub struct Connection {
     /// The log's buffer was full: the next request waits for the next turn.
     paused: bool,
     errand: Errands,
+    /// What the first unfinished request waits for, or has waited for.
+    wait: Option<Wait>,
+    /// The first unfinished request waits for the end of a pause.
+    postponed: Option<Postponed>,
     /// The client sends nothing more.
     input_ended: bool,
     /// Since when its output is over the soft limit.
@@ -91,6 +108,8 @@ impl Connection {
             parked: VecDeque::new(),
             paused: false,
             errand: Errands::None,
+            wait: None,
+            postponed: None,
             input_ended: false,
             over_soft_limit_since_ms: None,
         }
@@ -164,14 +183,41 @@ impl Connection {
         }
     }
 
-    /// Whether it executes nothing because of an errand.
+    /// Whether it executes nothing because of an errand, or because its client waits.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.errand, Errands::Wanted(_) | Errands::Out)
+        matches!(self.errand, Errands::Wanted(_) | Errands::Out) || self.is_blocked()
+    }
+
+    /// Whether its client waits, for an element or for time.
+    pub fn is_blocked(&self) -> bool {
+        self.postponed.is_some() || self.wait().is_some()
+    }
+
+    /// Whether it waits for the end of a pause.
+    pub fn is_postponed(&self) -> bool {
+        self.postponed.is_some()
+    }
+
+    /// The pause is over: [`resume`](Self::resume) goes on.
+    pub fn end_pause(&mut self) {
+        self.postponed = None;
+    }
+
+    /// What its client waits for, if it does.
+    pub fn wait(&self) -> Option<&Wait> {
+        self.wait.as_ref().filter(|wait| !wait.is_over())
     }
 
     /// The client has closed its sending side. What it has sent is still answered.
     pub fn end_of_input(&mut self) {
         self.input_ended = true;
+    }
+
+    /// Ends its client's wait if its time is up; whether it goes on.
+    pub fn look_at_time(&mut self, now_ms: u64) -> bool {
+        self.wait().is_some_and(|wait| {
+            wait.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) && wait.end(Ended::TimedOut)
+        })
     }
 
     /// Releases the replies whose writes are acknowledged.
@@ -195,11 +241,41 @@ impl Connection {
         for parked in std::mem::take(&mut self.parked) {
             let (begin, end) = ((parked.begin - self.base) as usize, (parked.end - self.base) as usize);
             self.reply.bytes_mut().extend_from_slice(old.get(copied..begin).unwrap_or_default());
-            self.reply.error(error);
+            if !parked.push {
+                self.reply.error(error);
+            }
             copied = end;
         }
         self.reply.bytes_mut().extend_from_slice(old.get(copied..).unwrap_or_default());
         old.clear();
+    }
+
+    /// Appends something that its client has not asked for, to leave after all that was written before, and once `lsn` is acknowledged.
+    pub fn push(&mut self, worker: &mut Worker, push: &Push, lsn: Lsn) {
+        let unwanted = matches!(push, Push::Plain(_)) && self.client.reply_mode != ReplyMode::On;
+        if self.client.closing || unwanted {
+            return;
+        }
+        if self.reply.bytes_mut().capacity() == 0 {
+            *self.reply.bytes_mut() = worker.take_buffer();
+        }
+        let begin = self.base + self.reply.bytes().len() as u64;
+        push.write(&mut self.reply);
+        let end = self.base + self.reply.bytes().len() as u64;
+        if lsn > worker.server.db.acknowledged() && end > begin {
+            self.parked.push_back(Parked { begin, end, lsn, push: true });
+        }
+        self.client.card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
+    }
+
+    /// Takes what was posted to its client's inbox.
+    pub fn take_pushes(&mut self, worker: &mut Worker) {
+        if !self.client.card.inbox.is_filled() {
+            return;
+        }
+        for Posted { push, lsn, .. } in self.client.card.inbox.take() {
+            self.push(worker, &push, lsn);
+        }
     }
 
     /// The bytes that may be sent now.
@@ -214,6 +290,7 @@ impl Connection {
     /// So many of them were sent.
     pub fn sent(&mut self, worker: &mut Worker, count: usize) {
         self.sent += count;
+        self.client.card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
         if self.sent == self.reply.bytes().len() {
             self.base += self.sent as u64;
             self.sent = 0;
@@ -231,7 +308,10 @@ impl Connection {
         !self.client.closing
             && !self.input_ended
             && !self.paused
-            && !self.is_waiting()
+            && match self.is_blocked() {
+                true => self.unfinished.len() < BLOCKED_BYTES_MAX,
+                false => !self.is_waiting(),
+            }
             && !self.is_output_high(worker)
     }
 
@@ -249,6 +329,11 @@ impl Connection {
             && !self.is_output_high(worker)
     }
 
+    /// Whether its client is told things without having asked, and so has nothing to say for as long as it likes.
+    pub fn is_listening(&self) -> bool {
+        self.client.is_subscriber() || self.client.listens
+    }
+
     /// Whether a reply waits for the log.
     pub fn is_parked(&self) -> bool {
         !self.parked.is_empty()
@@ -264,7 +349,8 @@ impl Connection {
         self.client.dropped
             || (!self.has_output()
                 && (self.client.closing
-                    || (self.input_ended && !self.is_waiting() && !self.can_resume(worker))))
+                    || (self.input_ended
+                        && (self.is_blocked() || (!self.is_waiting() && !self.can_resume(worker))))))
     }
 
     /// Closes it once its client has the replies to what was executed.
@@ -279,13 +365,14 @@ impl Connection {
     }
 
     /// Drops the connection if it holds more replies than `client-output-buffer-limit` allows.
-    pub fn check_output_limit(&mut self, worker: &Worker) {
+    pub fn check_output_limit(&mut self, worker: &mut Worker) {
         let held = self.reply.bytes().len() - self.sent;
-        let limit = worker.live.output_limit;
+        let limit = self.output_limit(worker);
         let over_soft = limit.soft_bytes != 0 && held > limit.soft_bytes;
         if !over_soft {
             self.over_soft_limit_since_ms = None;
         }
+        worker.over_soft_limit |= over_soft;
         let since_ms = over_soft.then(|| *self.over_soft_limit_since_ms.get_or_insert(worker.now_ms));
         let too_long =
             since_ms.is_some_and(|since_ms| worker.now_ms.saturating_sub(since_ms) > limit.soft_ms);
@@ -296,14 +383,32 @@ impl Connection {
         }
     }
 
-    fn is_output_high(&self, worker: &Worker) -> bool {
+    /// What `client-output-buffer-limit` says for its class. Who must take what it has not asked for is held to the limit of subscribers
+    /// where others have none.
+    fn output_limit(&self, worker: &Worker) -> OutputLimit {
         let limit = worker.live.output_limit;
+        let unlimited = limit.hard_bytes == 0 && limit.soft_bytes == 0;
+        if self.client.is_subscriber() || (self.client.listens && unlimited) {
+            worker.live.pubsub_output_limit
+        } else {
+            limit
+        }
+    }
+
+    fn is_output_high(&self, worker: &Worker) -> bool {
+        let limit = self.output_limit(worker);
         let high = match (limit.hard_bytes, limit.soft_bytes) {
             (0, 0) => OUTPUT_BYTES_HIGH,
             (0, soft) => OUTPUT_BYTES_HIGH.max(soft.saturating_add(1)),
             (hard, _) => hard.saturating_add(1),
         };
         self.reply.bytes().len() - self.sent >= high
+    }
+
+    /// Takes its client off every list: the connection is at its end.
+    pub fn leave(&mut self, server: &Server) {
+        self.client.stop_listening(server);
+        server.clients.leave(self.client.card.id);
     }
 
     fn execute_unfinished(&mut self, worker: &mut Worker) {
@@ -327,6 +432,7 @@ impl Connection {
             Errands::Done(errand) => Some(errand),
             _ => None,
         };
+        let mut waited = self.wait.take();
         self.paused = false;
         if self.reply.bytes_mut().capacity() == 0 {
             *self.reply.bytes_mut() = worker.take_buffer();
@@ -351,12 +457,32 @@ impl Connection {
                     if skip {
                         self.client.reply_mode = ReplyMode::On;
                     }
-                    let outcome = execute(worker, &mut self.client, &mut self.reply, &args, &mut brought);
+                    self.client.told_bytes = 0;
+                    let outcome = match waited.take() {
+                        Some(wait) => match wait.answer(&mut self.reply, worker.server.db.durable()) {
+                            Ok(lsn) => {
+                                self.client.last_lsn = self.client.last_lsn.max(lsn);
+                                Some(Outcome::Done(lsn))
+                            }
+                            Err(place) => {
+                                self.client.place = Some(place);
+                                None
+                            }
+                        },
+                        None => None,
+                    };
+                    let outcome = outcome.unwrap_or_else(|| {
+                        execute(worker, &mut self.client, &mut self.reply, &args, &mut brought)
+                    });
                     let lsn = match outcome {
                         Outcome::Done(lsn) => lsn,
                         not_done => {
                             match not_done {
                                 Outcome::Away(errand) => self.errand = Errands::Wanted(errand),
+                                Outcome::Waits(wait) => self.wait = Some(wait),
+                                Outcome::Postponed => {
+                                    self.postponed = Some(worker.server.blocked.postpone(&self.client.card));
+                                }
                                 _ => self.paused = true,
                             }
                             if skip {
@@ -369,11 +495,27 @@ impl Connection {
                     brought = None;
                     used += length;
                     if skip || self.client.reply_mode != ReplyMode::On {
-                        self.reply.truncate(begin);
+                        // What it is told in any case comes first, or is all there is.
+                        self.reply.truncate(begin + self.client.told_bytes);
                     }
                     let end = self.base + self.reply.bytes().len() as u64;
                     if lsn != Lsn::ZERO && end > self.base + begin as u64 {
-                        self.parked.push_back(Parked { begin: self.base + begin as u64, end, lsn });
+                        self.parked.push_back(Parked {
+                            begin: self.base + begin as u64,
+                            end,
+                            lsn,
+                            push: false,
+                        });
+                    }
+                    if self.client.card.tracked.has(modes::CACHING)
+                        && !args[0].eq_ignore_ascii_case(b"client")
+                    {
+                        self.client.card.tracked.end_caching();
+                    }
+                    if self.client.card.inbox.is_filled() {
+                        // What came of this command comes before what comes of the next.
+                        drop(args);
+                        self.take_pushes(worker);
                     }
                 }
                 Err(error) => {
@@ -393,6 +535,9 @@ impl Connection {
         if let Some(errand) = brought {
             // It has not come as far as to use it.
             self.errand = Errands::Done(errand);
+        }
+        if waited.is_some() {
+            self.wait = waited;
         }
         if self.paused || self.is_waiting() {
             self.parser.restart();

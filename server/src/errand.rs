@@ -9,6 +9,7 @@
 //! execute ─▶ needs a disk ─▶ errand ─▶ run, elsewhere ─▶ execute again with what it brought ─▶ reply
 //! ```
 
+use crate::command::reach::Learned;
 use crate::command::{CommandResult, KeyspaceCall, Random};
 use crate::config::Live;
 use crate::resp::Reply;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 /// See the module's page.
 #[derive(Debug)]
 pub enum Errand {
-    /// Values of the keys of one command.
-    Values(Fetch),
+    /// Values of the keys of one command, and which of these keys are beyond its arguments.
+    Values(Fetch, Learned),
     /// A command over the keyspace as a whole, for whose keys the disk may be asked.
     Walk(Walk),
     /// A checkpoint.
@@ -33,7 +34,7 @@ impl Errand {
     /// Does it, waiting for the disk.
     pub fn run(&mut self) {
         match self {
-            Errand::Values(fetch) => fetch.wait(),
+            Errand::Values(fetch, _) => fetch.wait(),
             Errand::Walk(walk) => walk.run(),
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
             #[cfg(feature = "scripting")]
@@ -52,7 +53,7 @@ impl Errand {
 
     /// Whether it may take much longer than a read of the disk.
     pub fn is_long(&self) -> bool {
-        !matches!(self, Errand::Values(_))
+        !matches!(self, Errand::Values(..))
     }
 }
 

@@ -4,20 +4,29 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
+pub mod blocked;
 pub mod client;
 pub mod command;
 pub mod command_line;
 pub mod config;
 pub mod connection;
 pub mod errand;
+pub mod hyperloglog;
 pub mod inspect;
 pub mod log;
+pub mod monitor;
 pub mod net;
 pub mod notify;
+pub mod observer;
+pub mod pause;
 pub mod process;
+pub mod pubsub;
+pub mod push;
 pub mod resp;
 #[cfg(feature = "scripting")]
 pub mod scripting;
 pub mod serve;
 pub mod server;
+pub mod tracking;
 pub mod worker;

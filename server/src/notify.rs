@@ -3,7 +3,11 @@
 //! A command notes its events while its transaction is open ([`Call::notify`](crate::command::Call::notify)); they are published after it.
 //! Nothing is noted unless `notify-keyspace-events` asks for the class.
 
-use sessile::Key;
+use crate::config::Live;
+use crate::pubsub::PubSub;
+use crate::push::Signals;
+use sessile::{ChangedKey, Key, Lsn};
+use std::io::Write;
 
 /// `K`: publish to `__keyspace@<db>__:<key>`.
 pub const KEYSPACE: u32 = 1;
@@ -29,8 +33,53 @@ pub const EVICTED: u32 = 1 << 9;
 pub const STREAM: u32 = 1 << 10;
 /// `m`: a key that is not there was read. Not part of `A`.
 pub const KEY_MISS: u32 = 1 << 11;
+/// `d`: events of modules, of which there are none.
+pub const MODULE: u32 = 1 << 13;
 /// `n`: a key was created. Not part of `A`.
 pub const NEW: u32 = 1 << 14;
+
+/// `A`: every class but `m` and `n`.
+pub const ALL: u32 = GENERIC | STRING | LIST | SET | HASH | SORTED_SET | EXPIRED | EVICTED | STREAM | MODULE;
+
+/// The classes by their letters, in the order in which Redis writes them; those of `A` first.
+const LETTERS: [(char, u32); 14] = [
+    ('g', GENERIC),
+    ('$', STRING),
+    ('l', LIST),
+    ('s', SET),
+    ('h', HASH),
+    ('z', SORTED_SET),
+    ('x', EXPIRED),
+    ('e', EVICTED),
+    ('t', STREAM),
+    ('d', MODULE),
+    ('n', NEW),
+    ('K', KEYSPACE),
+    ('E', KEYEVENT),
+    ('m', KEY_MISS),
+];
+
+/// The classes that letters stand for; `None` if one of them is none.
+pub fn parse(letters: &str) -> Option<u32> {
+    letters.chars().try_fold(0, |flags, letter| match letter {
+        'A' => Some(flags | ALL),
+        _ => LETTERS.iter().find(|(known, _)| *known == letter).map(|(_, class)| flags | class),
+    })
+}
+
+/// The letters for classes.
+pub fn letters(flags: u32) -> String {
+    let all = flags & ALL == ALL;
+    let mut letters = String::from(if all { "A" } else { "" });
+    let named = LETTERS.iter().filter(|(_, class)| flags & class != 0 && !(all && ALL & class != 0));
+    letters.extend(named.map(|(letter, _)| letter));
+    letters
+}
+
+/// The same as `CONFIG GET` has them: Redis leaves `n` out beside `A`.
+pub fn letters_shown(letters: &str) -> String {
+    letters.replace("An", "A")
+}
 
 /// What happened to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +104,94 @@ impl Events {
         self.0.push(Event { class, name, database: key.database(), key: key.bytes().to_vec() });
     }
 
+    /// Adds what happened after them.
+    pub fn append(&mut self, mut events: Events) {
+        self.0.append(&mut events.0);
+    }
+
+    /// Publishes them to whoever listens to the channels of keys or of events, as `flags` asks for, once `lsn` is acknowledged.
+    pub fn publish(&self, pubsub: &PubSub, flags: u32, lsn: Lsn, signals: &mut Signals, bytes_max: usize) {
+        if pubsub.is_silent() {
+            return;
+        }
+        let mut channel = Vec::new();
+        for Event { name, database, key, .. } in &self.0 {
+            publish(pubsub, flags, name, (*database, key), lsn, (signals, bytes_max), &mut channel);
+        }
+    }
+
+    /// As [`publish`](Self::publish), as the configuration has it.
+    pub fn publish_for(&self, pubsub: &PubSub, live: &Live, lsn: Lsn, signals: &mut Signals) {
+        self.publish(pubsub, live.settings.notify_events, lsn, signals, live.pushed_bytes_max());
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds that keys were created.
+    pub fn push_created(&mut self, keys: Vec<ChangedKey>) {
+        self.0.extend(keys.into_iter().map(|ChangedKey { database, key }| Event {
+            class: NEW,
+            name: "new",
+            database,
+            key: key.into_vec(),
+        }));
+    }
+
     /// In the order in which they happened.
     pub fn iter(&self) -> impl Iterator<Item = &Event> {
         self.0.iter()
+    }
+}
+
+/// Publishes one event of a key in a database. `channel` is scratch.
+pub fn publish(
+    pubsub: &PubSub,
+    flags: u32,
+    event: &str,
+    (database, key): (u8, &[u8]),
+    lsn: Lsn,
+    (signals, bytes_max): (&mut Signals, usize),
+    channel: &mut Vec<u8>,
+) {
+    // Writing into a Vec can't fail.
+    if flags & KEYSPACE != 0 {
+        channel.clear();
+        let _ = write!(channel, "__keyspace@{database}__:");
+        channel.extend_from_slice(key);
+        pubsub.publish(channel, event.as_bytes(), lsn, signals, bytes_max);
+    }
+    if flags & KEYEVENT != 0 {
+        channel.clear();
+        let _ = write!(channel, "__keyevent@{database}__:{event}");
+        pubsub.publish(channel, key, lsn, signals, bytes_max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_written_as_redis_writes_them() {
+        for (given, written) in [
+            ("KEA", "AKE"),
+            ("AKEn", "AKE"),
+            ("AKEnm", "AKEm"),
+            ("Kn", "nK"),
+            ("g$lshzxetd", "A"),
+            ("g$lshzxetKE", "g$lshzxetKE"),
+            ("Ex", "xE"),
+            ("mnKE", "nKEm"),
+            ("AA", "A"),
+            ("", ""),
+        ] {
+            let kept = letters(parse(given).expect("letters"));
+            assert_eq!(letters_shown(&kept), written, "{given}");
+            assert_eq!(parse(&kept), parse(given), "{given}");
+        }
+        assert_eq!(parse("K q"), None);
     }
 }

@@ -37,6 +37,9 @@ pub enum ServeError {
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The ACL file.
+    #[error("the users can't be read: {0}")]
+    Users(crate::acl::AclFileError),
     /// Nowhere to listen.
     #[error("nothing to listen on: port is 0 and there is no unixsocket")]
     Deaf,
@@ -75,6 +78,21 @@ fn remedy(error: &sessile::Error) -> &'static str {
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
     move |source| ServeError::System { what, source }
+}
+
+/// Reads the users of `aclfile`, if there is one.
+fn load_users(server: &Server) -> Result<(), ServeError> {
+    let config = server.config();
+    let path = config.get("aclfile");
+    if path.is_empty() {
+        return Ok(());
+    }
+    let all_channels = config.get("acl-pubsub-default") == "allchannels";
+    let users = crate::acl::load(&sessile_wal::RealFs, std::path::Path::new(path), all_channels)
+        .map_err(ServeError::Users)?;
+    tracing::info!(path, users = users.len(), "users are those of the ACL file");
+    server.acl.replace(users);
+    Ok(())
 }
 
 /// Serves until a signal or `SHUTDOWN` ends it.
@@ -128,17 +146,18 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         return Err(ServeError::Deaf);
     }
     let addresses: Vec<String> = listeners.iter().map(crate::net::Listener::describe).collect();
-    let protection = match (live.protected_mode, &live.password) {
-        (_, Some(_)) => "password required",
-        (true, None) => "protected mode: clients on this machine only",
-        (false, None) => "NO PASSWORD AND NO PROTECTED MODE: anybody who reaches the port can do anything",
+    let server = Server::new(db, config, config_file, control);
+    load_users(&server)?;
+    let protection = match (live.protected_mode, server.acl.lets_anybody_in()) {
+        (_, false) => "password required",
+        (true, true) => "protected mode: clients on this machine only",
+        (false, true) => "NO PASSWORD AND NO PROTECTED MODE: anybody who reaches the port can do anything",
     };
 
-    let loop_count = match config.get("io-threads").parse().unwrap_or(0) {
+    let loop_count = match server.config().get("io-threads").parse().unwrap_or(0) {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count,
     };
-    let server = Server::new(db, config, config_file, control);
     let disk = Arc::new(DiskThreads::start().map_err(system("starting the threads that wait for disks"))?);
     let mut loops = (0..loop_count)
         .map(|number| EventLoop::new(number, Arc::clone(&server), Arc::clone(&disk)))

@@ -1,14 +1,21 @@
 //! What all event loops share: the engine, the configuration, who is connected, and the way to wake a loop.
 
+use crate::acl::Acl;
+use crate::blocked::Blocked;
 use crate::client::Clients;
 use crate::config::{Config, Live};
-use crate::net::LoopHandle;
+use crate::monitor::Monitors;
+use crate::net::{LoopHandle, Loops};
+use crate::observer::KeyObserver;
+use crate::pause::Pause;
+use crate::pubsub::PubSub;
+use crate::tracking::Tracking;
 use crate::worker::Figures;
 use parking_lot::{Mutex, RwLock};
 use sessile::Db;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 /// Different error codes that are counted; more are not told apart (a script can invent them).
 const ERROR_CODES_MAX: usize = 128;
@@ -101,14 +108,22 @@ pub struct Server {
     live_version: AtomicU64,
     /// Where the configuration was read from; `None` if from nowhere.
     pub config_file: Option<String>,
+    /// Who may connect, and do what.
+    pub acl: Acl,
     /// Who is connected.
-    pub clients: Clients,
+    pub clients: Arc<Clients>,
+    /// Who waits.
+    pub blocked: Arc<Blocked>,
+    /// Who holds copies of what.
+    pub tracking: Arc<Tracking>,
+    /// Whether clients are paused.
+    pub pause: Pause,
     /// Connections accepted and on their way to a loop.
     pub arriving: AtomicUsize,
     /// Commands a second, as last sampled.
     rate: Mutex<Rate>,
     /// The loops, once they run.
-    pub loops: OnceLock<Vec<Arc<LoopHandle>>>,
+    pub loops: Arc<Loops>,
     /// How many of them carry connections.
     active_loops: AtomicUsize,
     /// The figures of each loop.
@@ -119,6 +134,12 @@ pub struct Server {
     pub errors: Mutex<BTreeMap<String, u64>>,
     /// How the process is to end.
     pub shutdown: Shutdown,
+    /// Who listens to which channel.
+    pub pubsub: Arc<PubSub>,
+    /// Who tells them of keys that go without a command.
+    observer: Arc<KeyObserver>,
+    /// Who is shown every command.
+    pub monitors: Monitors,
     /// What was asked for of checkpoints.
     pub checkpoints: Checkpoints,
     /// 40 hexadecimal digits that no other run has.
@@ -141,6 +162,10 @@ impl Server {
         log: crate::log::LogControl,
     ) -> Arc<Server> {
         let live = Arc::new(Live::from_config(&config));
+        let acl = Acl::default();
+        if !config.get("requirepass").is_empty() {
+            acl.set_default_password(config.get("requirepass"));
+        }
         live.storage.apply(&db);
         let started_ms = db.now_ms();
         let mut id = [0; 20];
@@ -148,21 +173,35 @@ impl Server {
             id[..8].copy_from_slice(&started_ms.to_le_bytes());
         }
         let run_id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (pubsub, loops) = (Arc::new(PubSub::default()), Arc::new(Loops::new()));
+        let clients: Arc<Clients> = Arc::default();
+        let tracking = Arc::new(Tracking::new(Arc::clone(&clients)));
+        let observer =
+            Arc::new(KeyObserver::new(Arc::clone(&pubsub), Arc::clone(&tracking), Arc::clone(&loops)));
+        db.set_observer(Arc::clone(&observer) as _);
+        db.set_observing(observer.follow(&live));
         Arc::new(Server {
             db,
             config: RwLock::new(config),
             live: RwLock::new(live),
             live_version: AtomicU64::new(0),
             config_file,
-            clients: Clients::default(),
+            clients,
+            tracking,
+            blocked: Arc::default(),
+            pause: Pause::default(),
+            acl,
             arriving: AtomicUsize::new(0),
             rate: Mutex::default(),
-            loops: OnceLock::new(),
+            loops,
             active_loops: AtomicUsize::new(1),
             figures: Mutex::default(),
             shared: SharedFigures::default(),
             errors: Mutex::default(),
             shutdown: Shutdown::default(),
+            pubsub,
+            observer,
+            monitors: Monitors::default(),
             checkpoints: Checkpoints::default(),
             run_id,
             started_ms,
@@ -170,6 +209,11 @@ impl Server {
             scripting: crate::scripting::Scripting::default(),
             log,
         })
+    }
+
+    /// Has the engine tell of keys that expire or are evicted, if anybody wants to know.
+    pub fn update_observing(&self) {
+        self.db.set_observing(self.observer.follow(&self.live.read()));
     }
 
     /// The configuration as it is now, and its version.
@@ -198,6 +242,9 @@ impl Server {
         let mut changed = config.clone();
         change(&mut changed)?;
         let live = Arc::new(Live::from_config(&changed));
+        if config.get("requirepass") != changed.get("requirepass") {
+            self.acl.set_default_password(changed.get("requirepass"));
+        }
         *config = changed;
         let mut current = self.live.write();
         if current.durability != live.durability {
@@ -212,6 +259,7 @@ impl Server {
         *current = live;
         self.live_version.fetch_add(1, Ordering::Release);
         drop(current);
+        self.update_observing();
         // A loop that sleeps without a limit may have to look at the time from now on.
         for handle in self.loops.get().into_iter().flatten() {
             handle.wake();
@@ -301,6 +349,14 @@ impl Server {
     /// Whether the process is about to end.
     pub fn is_shutting_down(&self) -> bool {
         self.shutdown.requested.load(Ordering::Relaxed)
+    }
+
+    /// Ends a pause: clients go on.
+    pub fn end_pause(&self) {
+        self.pause.end();
+        for handle in self.loops.get().into_iter().flatten() {
+            handle.wake();
+        }
     }
 
     /// Ends a client, on whichever loop it lives.

@@ -6,7 +6,9 @@
 use crate::command::Random;
 use crate::command::table::table;
 use crate::config::Live;
+use crate::push::Signals;
 use crate::server::Server;
+use crate::tracking::Broadcasts;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -127,6 +129,12 @@ pub struct Worker {
     pub now_ms: u64,
     /// Whether something was appended to the log since it was last pushed.
     pub wrote: bool,
+    /// Clients that were told something in this turn.
+    pub signals: Signals,
+    /// Keys changed in this turn that are to be broadcast to those who track them.
+    pub broadcasts: Broadcasts,
+    /// A connection was found over its soft limit of output: time may end it.
+    pub over_soft_limit: bool,
     spare_buffers: Vec<Vec<u8>>,
 }
 
@@ -151,6 +159,9 @@ impl Worker {
             figures,
             now_ms,
             wrote: false,
+            signals: Signals::default(),
+            broadcasts: Broadcasts::default(),
+            over_soft_limit: false,
             spare_buffers: Vec::new(),
         }
     }
@@ -161,6 +172,15 @@ impl Worker {
         if self.server.live_version() != self.live_version {
             (self.live, self.live_version) = self.server.live();
         }
+    }
+
+    /// Tells the loops of what was posted, from a thread that is none.
+    pub fn send_signals(&mut self) {
+        if !self.broadcasts.is_empty() {
+            let bytes_max = self.live.pushed_bytes_max();
+            self.server.tracking.broadcast(&mut self.broadcasts, &mut self.signals, bytes_max);
+        }
+        self.signals.send(&self.server.loops);
     }
 
     /// A buffer for replies.

@@ -23,6 +23,39 @@ fn converse(protocol: Protocol, lines: &str) {
     }
 }
 
+/// As Redis 8.4 and Valkey 8.1 have it, which agree on this and on no other comparison.
+#[test]
+fn a_string_is_set_if_it_is_what_the_client_takes_it_for() {
+    converse(
+        Protocol::Resp2,
+        "SET k new IFEQ old => $-1
+        EXISTS k => :0
+        SET k old => +OK
+        SET k new IFEQ other => $-1
+        SET k new IFEQ other GET => $3|old
+        SET k new IFEQ old EX 100 => +OK
+        TTL k => :100
+        SET k newer GET KEEPTTL IFEQ new => $3|new
+        TTL k => :100
+        SET k 10 IFEQ newer => +OK
+        TTL k => :-1
+        SET k 11 IFEQ 10 GET => $2|10
+        SET k 12 IFEQ 011 => $-1
+        SET missing v IFEQ v GET => $-1
+        EXISTS missing => :0
+        SET k v IFEQ => -ERR syntax error
+        SET k v NX IFEQ 11 => -ERR syntax error
+        SET k v IFEQ 11 XX => -ERR syntax error
+        SET k v IFEQ 11 IFEQ 11 => -ERR syntax error
+        SET k v IFEQ 11 EX 0 => -ERR invalid expire time in 'set' command
+        HSET h f v => :1
+        SET h v IFEQ v => -WRONGTYPE Operation against a key holding the wrong kind of value
+        SET h v IFEQ v GET => -WRONGTYPE Operation against a key holding the wrong kind of value
+        GETEX k IFEQ 11 => -ERR syntax error
+        GET k => $2|11",
+    );
+}
+
 #[test]
 fn strings() {
     converse(

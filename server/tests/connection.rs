@@ -32,7 +32,7 @@ impl Bench {
         let server = Server::new(db, config, None, LogControl::default());
         let worker = Worker::new(server);
         let card = worker.server.clients.join(Origin::none(), worker.now_ms);
-        let client = Client::new(card, worker.live.password.is_none());
+        let client = Client::new(card, &worker.server.acl);
         Bench { worker, connection: Connection::new(client), _dir: dir }
     }
 
@@ -206,7 +206,7 @@ fn too_many_bytes_of_replies_end_the_connection() {
     let mut bench = Bench::new(&[]);
     assert_eq!(bench.ask(b"CONFIG SET client-output-buffer-limit \"normal 1000 0 0\"\r\n"), "+OK\r\n");
     bench.feed(format!("ECHO {}\r\n", "x".repeat(2000)).as_bytes());
-    bench.connection.check_output_limit(&bench.worker);
+    bench.connection.check_output_limit(&mut bench.worker);
     assert!(bench.connection.is_finished(&bench.worker));
 }
 

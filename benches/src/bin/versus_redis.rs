@@ -47,7 +47,31 @@ const fn always(
     Case { name, says, workload, connections, depth: 1, appendfsync: "always", cpu_aim: None, throughput_aim }
 }
 
-const CASES: [Case; 7] = [
+/// Sessions that are kept in hashes, and bytes of each field.
+const HASHES: u64 = 50_000;
+const FIELD_BYTES: usize = 120;
+
+/// Conversations that exist when the chat mix starts, and bytes of a message.
+const CHATS: u64 = 4_000;
+const MESSAGE_BYTES: usize = 200;
+
+const HASH: Workload = Workload::Hash { sessions: HASHES, value_bytes: FIELD_BYTES };
+const CHAT: Workload = Workload::Chat { chats: CHATS, message_bytes: MESSAGE_BYTES };
+
+const fn mix(name: &'static str, says: &'static str, workload: Workload, depth: usize, cpu_aim: f64) -> Case {
+    Case {
+        name,
+        says,
+        workload,
+        connections: 64,
+        depth,
+        appendfsync: "everysec",
+        cpu_aim: Some(cpu_aim),
+        throughput_aim: None,
+    }
+}
+
+const CASES: [Case; 11] = [
     Case {
         name: "web",
         says: "GET+EXPIRE, 64 connections",
@@ -78,6 +102,10 @@ const CASES: [Case; 7] = [
         cpu_aim: Some(0.6),
         throughput_aim: Some(2.0),
     },
+    mix("hash", "HSET 2+HGETALL+EXPIRE, 64 connections", HASH, 1, 0.85),
+    mix("hash16", "HSET 2+HGETALL+EXPIRE 16 deep, 64 connections", HASH, 16, 0.5),
+    mix("chat", "RPUSH+LTRIM+LRANGE 50+EXPIRE, 64 connections", CHAT, 1, 0.85),
+    mix("chat16", "RPUSH+LTRIM+LRANGE 50+EXPIRE 16 deep, 64 connections", CHAT, 16, 0.5),
     always("always1", "durable SET, 1 connection", 1, Some(1.6)),
     always("always16", "durable SET, 16 connections", 16, None),
     always("always64", "durable SET, 64 connections", 64, Some(2.0)),
@@ -158,8 +186,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut servers = Vec::new();
         for program in programs {
             let server = Server::start(program, &arguments.directory, case.appendfsync)?;
-            if matches!(case.workload, Workload::Web { .. }) {
-                load::fill(&server, SESSIONS, VALUE_BYTES)?;
+            match case.workload {
+                Workload::Web { .. } => load::fill(&server, SESSIONS, VALUE_BYTES)?,
+                Workload::Chat { chats, message_bytes } => load::fill_chats(&server, chats, message_bytes)?,
+                Workload::Hash { .. } | Workload::Create { .. } | Workload::Set { .. } => {}
             }
             servers.push(server);
         }

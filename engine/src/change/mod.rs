@@ -6,13 +6,19 @@
 //! the input could be read differently later. It never removes the last element: that is a deletion of the key.
 
 pub(crate) mod hash;
+pub(crate) mod list;
+pub(crate) mod set;
+pub(crate) mod sorted_set;
 pub(crate) mod string;
 
 use crate::key::KeyHasher;
-use crate::object::{Kind, Object, Structured};
+use crate::object::{Kind, Object, Structured, packed_set};
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
+pub(crate) use hash::TimedChange;
+pub(crate) use list::ListChange;
+pub(crate) use sorted_set::SortedSetChange;
 
 /// A change of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +27,37 @@ pub(crate) enum Change<'a> {
     SetField { field: &'a [u8], value: &'a [u8] },
     /// A field is gone; it was not the last.
     RemoveField { field: &'a [u8] },
+    /// What has to do with deadlines of a hash's fields.
+    Timed(TimedChange<'a>),
+    /// Members of a set, as the payload of a flat one; some may be there.
+    AddMembers { members: &'a [u8] },
+    /// Members are gone, some of which may not have been there; it were not all.
+    RemoveMembers { members: &'a [u8] },
     /// Bytes inside or behind a string.
     WriteAt { offset: u64, bytes: &'a [u8] },
     /// A string loses what is behind this length.
     Truncate { length: u64 },
+    /// Elements of a list.
+    List(ListChange<'a>),
+    /// Members of a sorted set.
+    SortedSet(SortedSetChange<'a>),
 }
 
-/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole: see [`record`](crate::record). 15 is the map of databases. 9 to 13 are to come.)
+/// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole, 15 is the map of databases: see
+/// [`record`](crate::record).)
 const SET_FIELD: u8 = 4;
 const REMOVE_FIELD: u8 = 5;
 const WRITE_AT: u8 = 6;
+const LIST: u8 = 9;
+const SORTED_SET: u8 = 11;
+const TIMED: u8 = 12;
 const TRUNCATE: u8 = 14;
+/// Followed by which of the changes of sets it is.
+const SET: u8 = 10;
+/// See [`SET`].
+const SET_ADD: u8 = 0;
+/// See [`SET`].
+const SET_REMOVE: u8 = 1;
 
 /// What applying a change did.
 pub(crate) struct Applied {
@@ -45,8 +71,11 @@ impl<'a> Change<'a> {
     /// The kind of value that it is for.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Change::SetField { .. } | Change::RemoveField { .. } => Kind::Hash,
+            Change::SetField { .. } | Change::RemoveField { .. } | Change::Timed(_) => Kind::Hash,
+            Change::AddMembers { .. } | Change::RemoveMembers { .. } => Kind::Set,
             Change::WriteAt { .. } | Change::Truncate { .. } => Kind::String,
+            Change::List(_) => Kind::List,
+            Change::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -55,8 +84,12 @@ impl<'a> Change<'a> {
         match self {
             Change::SetField { .. } => SET_FIELD,
             Change::RemoveField { .. } => REMOVE_FIELD,
+            Change::Timed(_) => TIMED,
+            Change::AddMembers { .. } | Change::RemoveMembers { .. } => SET,
             Change::WriteAt { .. } => WRITE_AT,
             Change::Truncate { .. } => TRUNCATE,
+            Change::List(_) => LIST,
+            Change::SortedSet(_) => SORTED_SET,
         }
     }
 
@@ -68,11 +101,22 @@ impl<'a> Change<'a> {
                 varint::put_slice(out, value);
             }
             Change::RemoveField { field } => varint::put_slice(out, field),
+            Change::Timed(change) => change.encode(out),
+            Change::AddMembers { members } => {
+                out.push(SET_ADD);
+                varint::put_slice(out, members);
+            }
+            Change::RemoveMembers { members } => {
+                out.push(SET_REMOVE);
+                varint::put_slice(out, members);
+            }
             Change::WriteAt { offset, bytes } => {
                 varint::put(out, offset);
                 varint::put_slice(out, bytes);
             }
             Change::Truncate { length } => varint::put(out, length),
+            Change::List(change) => change.encode(out),
+            Change::SortedSet(change) => change.encode(out),
         }
     }
 
@@ -83,8 +127,21 @@ impl<'a> Change<'a> {
                 Change::SetField { field: varint::take_slice(rest)?, value: varint::take_slice(rest)? }
             }
             REMOVE_FIELD => Change::RemoveField { field: varint::take_slice(rest)? },
+            TIMED => Change::Timed(TimedChange::take(rest)?),
+            SET => {
+                let (&which, after) = rest.split_first()?;
+                *rest = after;
+                let members = varint::take_slice(rest).filter(|members| packed_set::check(members))?;
+                match which {
+                    SET_ADD => Change::AddMembers { members },
+                    SET_REMOVE => Change::RemoveMembers { members },
+                    _ => return None,
+                }
+            }
             WRITE_AT => Change::WriteAt { offset: varint::take(rest)?, bytes: varint::take_slice(rest)? },
             TRUNCATE => Change::Truncate { length: varint::take(rest)? },
+            LIST => Change::List(ListChange::take(rest)?),
+            SORTED_SET => Change::SortedSet(SortedSetChange::take(rest)?),
             _ => return None,
         })
     }
@@ -106,8 +163,13 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
     match *change {
         Change::SetField { field, value } => hash::apply_set(shard, place, hasher, field, value),
         Change::RemoveField { field } => hash::apply_remove(shard, place, hasher, field),
+        Change::Timed(change) => hash::apply_timed(shard, place, hasher, change),
+        Change::AddMembers { members } => set::apply_add(shard, place, hasher, members),
+        Change::RemoveMembers { members } => set::apply_remove(shard, place, hasher, members),
         Change::WriteAt { offset, bytes } => string::apply_write_at(shard, place, offset as usize, bytes),
         Change::Truncate { length } => string::apply_truncate(shard, place, length as usize),
+        Change::List(change) => list::apply(shard, place, change),
+        Change::SortedSet(change) => sorted_set::apply(shard, place, hasher, change),
     }
 }
 
@@ -118,8 +180,13 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
         Change::SetField { field, .. } | Change::RemoveField { field } => {
             hash::invert(object, hasher, field, inverse);
         }
+        Change::Timed(change) => hash::invert_timed(object, hasher, change, inverse),
+        Change::AddMembers { members } => set::invert_add(object, hasher, members, inverse),
+        Change::RemoveMembers { members } => set::invert_remove(object, hasher, members, inverse),
         Change::WriteAt { offset, bytes } => string::invert_write_at(object, offset as usize, bytes, inverse),
         Change::Truncate { length } => string::invert_truncate(object, length as usize, inverse),
+        Change::List(change) => list::invert(object, change, inverse),
+        Change::SortedSet(change) => sorted_set::invert(object, hasher, change, inverse),
     }
 }
 

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! tag u8 │ database u8 │ key length varint │ key │ [idle ms u64 │ absolute ms u64] │ payload
-//!   tag: kind in the low four bits, 0x10 if there is a policy
+//!   tag: kind in the low four bits, 0x10 if there is a policy, 0x40 if fields of a hash have deadlines
 //! ```
 //!
 //! [`check`] is for bytes from outside and never panics; everything else is for bytes that were checked once or made here.
 
-use super::{Kind, packed_hash};
+use super::{Kind, packed_hash, packed_list, packed_set, packed_sorted_set};
 use crate::key::DATABASES;
 use crate::varint;
 
 const POLICY: u8 = 0x10;
+/// In the tag of a hash: its payload has deadlines of fields. (0x20 is [`idle`](crate::idle)'s, in memory only.)
+pub(crate) const FIELD_DEADLINES: u8 = 0x40;
 const KIND_MASK: u8 = 0x0F;
 
 /// How a key's deadline moves: the limits that came with it when it was written.
@@ -90,8 +92,10 @@ pub(crate) fn check(bytes: &[u8]) -> Option<(Kind, u8, Parts<'_>)> {
     let parts = split(tag, rest)?;
     let sound = match kind {
         Kind::String => true,
-        Kind::Hash => packed_hash::check(parts.payload),
-        Kind::List | Kind::Set | Kind::SortedSet => false,
+        Kind::Hash => packed_hash::check(parts.payload, tag & FIELD_DEADLINES != 0),
+        Kind::Set => packed_set::check(parts.payload),
+        Kind::List => packed_list::check_payload(parts.payload),
+        Kind::SortedSet => packed_sorted_set::check(parts.payload),
     };
     sound.then_some((kind, database, parts))
 }
@@ -99,7 +103,9 @@ pub(crate) fn check(bytes: &[u8]) -> Option<(Kind, u8, Parts<'_>)> {
 /// Whether an object may begin with these bytes: a cheap look at no more than they are. It promises nothing.
 pub(crate) fn may_begin_with(bytes: &[u8]) -> bool {
     bytes.first_chunk::<2>().is_some_and(|&[tag, database]| {
-        tag & !(KIND_MASK | POLICY) == 0 && kind_of(tag).is_some() && database < DATABASES
+        let kind = kind_of(tag);
+        let flags = if kind == Some(Kind::Hash) { POLICY | FIELD_DEADLINES } else { POLICY };
+        tag & !(KIND_MASK | flags) == 0 && kind.is_some() && database < DATABASES
     })
 }
 
@@ -138,6 +144,12 @@ pub(crate) fn kind(bytes: &[u8]) -> Kind {
     }
 }
 
+/// Whether this is a hash whose payload has deadlines of fields.
+#[inline]
+pub(crate) fn has_field_deadlines(bytes: &[u8]) -> bool {
+    bytes[0] & FIELD_DEADLINES != 0
+}
+
 pub(crate) fn database(bytes: &[u8]) -> u8 {
     bytes[1]
 }
@@ -170,7 +182,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_checked_without_a_panic(mut bytes: Vec<u8>, tag in 0u8..32) {
+        fn any_bytes_are_checked_without_a_panic(mut bytes: Vec<u8>, tag in 0u8..128) {
             let _ = check(&bytes);
             if let Some(first) = bytes.first_mut() { *first = tag; }
             let _ = check(&bytes);

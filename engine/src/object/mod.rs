@@ -4,21 +4,35 @@
 //! on disk and in the log. What outgrows that, or is changed in place at length, becomes [`Structured`] and is flattened again
 //! when written out.
 
+mod field_table;
 mod handle;
 pub(crate) mod layout;
+mod list;
+mod member_table;
 mod packed;
 pub(crate) mod packed_hash;
+pub(crate) mod packed_list;
+pub(crate) mod packed_set;
+pub(crate) mod packed_sorted_set;
+mod rank_tree;
 mod slab;
+pub(crate) mod sorted_run;
+mod sorted_set;
 mod structured;
 
+use crate::expiry::NEVER;
 use crate::key::KeyHasher;
 use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::location::Location;
+pub(crate) use field_table::FieldTable;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
+pub(crate) use list::List;
+pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
-pub(crate) use structured::{Body, FieldTable, Structured};
+pub(crate) use sorted_set::SortedSet;
+pub(crate) use structured::{Body, Structured};
 
 /// What kind of value a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +47,19 @@ pub enum Kind {
     SortedSet,
     /// A hash: fields and values.
     Hash,
+}
+
+/// When fields of a hash die, of which at least one may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deaths {
+    /// When the first one does, in ms since the epoch.
+    pub(crate) first_ms: u64,
+    /// When the last one does, and the key with it; [`NEVER`](crate::expiry::NEVER) if some have no deadline.
+    pub(crate) last_ms: u64,
+    /// The key's own deadline, if it is not before `last_ms`: an entry's deadline is the earlier of the two, so that it says of itself when
+    /// it is dead. If the entry's is earlier than `last_ms`, or the fields don't all die, the
+    /// entry's is the key's own, and this is out of date.
+    pub(crate) key_deadline_ms: u64,
 }
 
 /// An object in either form, owned.
@@ -79,15 +106,28 @@ pub(crate) fn from_packed(flat: Packed, hasher: &KeyHasher) -> Object {
 }
 
 fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
-    if kind != Kind::Hash {
-        return None;
-    }
     let parts = layout::parts(flat);
-    if flat.len() <= PACKED_BYTES_MAX && packed_hash::len(parts.payload) <= PACKED_FIELDS_MAX {
+    let elements = match kind {
+        Kind::List => packed_list::len(parts.payload),
+        Kind::Set => packed_set::len(parts.payload),
+        Kind::SortedSet => packed_sorted_set::len(parts.payload),
+        Kind::String => return None,
+        Kind::Hash => packed_hash::Fields::of(flat).len(),
+    };
+    if flat.len() <= PACKED_BYTES_MAX && elements <= PACKED_FIELDS_MAX {
         return None;
     }
-    let fields = FieldTable::of(parts.payload, hasher);
-    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, Body::Hash(fields));
+    let body = match kind {
+        Kind::List => Body::List(List::of(parts.payload)),
+        Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
+        Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
+        _ => {
+            let fields = packed_hash::Fields::of(flat);
+            let key_deadline_ms = fields.deaths().map_or(NEVER, |deaths| deaths.key_deadline_ms);
+            Body::Hash(FieldTable::of(fields.iter(), key_deadline_ms, hasher))
+        }
+    };
+    let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
     Some(Object::Structured(Box::new(grown)))
 }
 
@@ -103,6 +143,7 @@ fn with_key(flat: &[u8], database: u8, key: &[u8]) -> Packed {
     let parts = layout::parts(flat);
     let mut head = Vec::with_capacity(key.len() + 24);
     layout::put_head(&mut head, layout::kind(flat), database, key, parts.policy);
+    head[0] |= flat[0] & layout::FIELD_DEADLINES;
     Packed::concat(&[&head, parts.payload])
 }
 
@@ -134,6 +175,18 @@ impl<'a> View<'a> {
         match self {
             View::Packed(bytes) => layout::kind(bytes),
             View::Structured(structured) => structured.kind(),
+        }
+    }
+
+    /// When fields of a hash die, if any may.
+    #[inline]
+    pub(crate) fn deaths(&self) -> Option<Deaths> {
+        match self {
+            View::Packed(bytes) if layout::has_field_deadlines(bytes) => {
+                packed_hash::Fields::of(bytes).deaths()
+            }
+            View::Packed(_) => None,
+            View::Structured(structured) => structured.deaths(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Entry, Shard, Weight};
 use crate::expiry::NEVER;
 use crate::object::{Form, Object, Packed, layout};
+use crate::observer::Witness;
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place};
 
@@ -77,6 +78,7 @@ impl Shard {
         volatile: bool,
         limit: usize,
         record: &mut Vec<u8>,
+        witness: &mut Witness<'_>,
         victims: &mut Vec<Object>,
     ) -> u64 {
         let mut visit = self.table.visit(from);
@@ -92,7 +94,7 @@ impl Shard {
         for hash in unread.into_iter().take(limit) {
             // Of entries that share a hash, whichever: they were drawn by lot anyway.
             if let Some(place) = self.table.find(hash, |entry| !volatile || entry.deadline_ms != NEVER) {
-                victims.push(self.delete(place, record));
+                victims.push(self.delete(place, record, witness));
             }
         }
         to
@@ -105,6 +107,7 @@ impl Shard {
         volatile: bool,
         samples: usize,
         record: &mut Vec<u8>,
+        witness: &mut Witness<'_>,
         victims: &mut Vec<Object>,
     ) {
         let mut first: Option<(u64, u64)> = None;
@@ -119,13 +122,16 @@ impl Shard {
         if let Some((deadline_ms, hash)) = first
             && let Some(place) = self.table.find(hash, |entry| entry.deadline_ms == deadline_ms)
         {
-            victims.push(self.delete(place, record));
+            victims.push(self.delete(place, record, witness));
         }
     }
 
     /// Deletes an entry, and adds that to the record.
-    fn delete(&mut self, place: Place, record: &mut Vec<u8>) -> Object {
+    fn delete(&mut self, place: Place, record: &mut Vec<u8>, witness: &mut Witness<'_>) -> Object {
         let entry = self.table.get(place);
+        if witness.is_wanted() {
+            witness.tell_evicted(entry);
+        }
         let name = match (entry.handle.view(), entry.handle.idle()) {
             (Some(view), _) => self.name(place, view.database(), view.key()),
             (None, Some(flat)) => self.name(place, layout::database(flat), layout::parts(flat).key),

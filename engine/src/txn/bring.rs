@@ -9,6 +9,7 @@ use crate::fetch::{Fetch, Source};
 use crate::key::Key;
 use crate::location::Location;
 use crate::object::{self, Form, Object, Packed, layout};
+use crate::observer::Occurrence;
 use crate::record::{Name, Operation};
 use crate::segments::Segment;
 use crate::shard::Shard;
@@ -80,6 +81,10 @@ impl Txn<'_> {
                     break;
                 }
                 // A dead entry whose key is not known must not stay beside a new one.
+                if self.inner.observed.is_on() {
+                    self.inner.witness().tell_key(Occurrence::Expired, key.database, key.bytes);
+                    self.told = true;
+                }
                 let object = shard.bury(place, now_ms, &mut self.record);
                 self.discard(object);
                 continue;

@@ -1,19 +1,23 @@
-//! Hashes: flat up to a size, then a table of fields.
+//! Hashes: flat up to a size, then a table of fields. What is dead is nowhere to be seen here, whether it was taken out already or not.
 
 use super::{Txn, WrongKind};
-use crate::change::{Change, hash::set_flat};
+use crate::change::{Change, TimedChange, hash::made_of};
 use crate::expiry::NEVER;
 use crate::key::Key;
 use crate::limits::SCAN_IGNORED_BITS;
-use crate::object::{Body, Kind, Structured, View, layout, packed_hash};
+use crate::object::packed_hash::{Field, Fields, Head};
+use crate::object::{Body, Kind, Structured, View};
+use smallvec::SmallVec;
 
-/// How many fields a hash has.
-pub(crate) fn len(view: View<'_>) -> usize {
-    match view {
-        View::Packed(flat) => packed_hash::len(layout::parts(flat).payload),
-        View::Structured(Structured { body: Body::Hash(fields), .. }) => fields.len(),
-        View::Structured(_) => 0,
-    }
+/// A field of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashField<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
+    /// When it dies, in ms since the epoch; `None`: with the key.
+    pub deadline_ms: Option<u64>,
 }
 
 impl Txn<'_> {
@@ -21,20 +25,37 @@ impl Txn<'_> {
         Ok(self.entry_of(key, Kind::Hash)?.map(|entry| entry.view()))
     }
 
+    /// A field that lives.
+    fn hash_field(&self, key: &Key<'_>, name: &[u8]) -> Result<Option<Field<'_>>, WrongKind> {
+        let field = match self.hash_view(key)? {
+            Some(View::Packed(flat)) => Fields::of(flat).find(name).map(|found| Field {
+                name: &[],
+                value: found.value,
+                deadline_ms: found.deadline_ms,
+            }),
+            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => {
+                fields.get(self.inner.hasher.field(name), name)
+            }
+            _ => None,
+        };
+        Ok(field.filter(|field| field.deadline_ms > self.now_ms))
+    }
+
     /// The value of one field; `None` if there is no such field or key.
     ///
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_get(&self, key: &Key<'_>, field: &[u8]) -> Result<Option<&[u8]>, WrongKind> {
-        Ok(match self.hash_view(key)? {
-            Some(View::Packed(flat)) => {
-                packed_hash::find(layout::parts(flat).payload, field).map(|found| found.value)
-            }
-            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => {
-                fields.get(self.inner.hasher.field(field), field)
-            }
-            _ => None,
-        })
+        Ok(self.hash_field(key, field)?.map(|field| field.value))
+    }
+
+    /// When a field dies, in ms since the epoch: `None` if there is no such field or key, `Some(None)` if it lives as long as the key.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn hash_field_deadline(&self, key: &Key<'_>, field: &[u8]) -> Result<Option<Option<u64>>, WrongKind> {
+        let field = self.hash_field(key, field)?;
+        Ok(field.map(|field| Some(field.deadline_ms).filter(|&deadline| deadline != NEVER)))
     }
 
     /// How many fields a hash has; 0 if there is no such key.
@@ -42,7 +63,13 @@ impl Txn<'_> {
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_len(&self, key: &Key<'_>) -> Result<usize, WrongKind> {
-        Ok(self.hash_view(key)?.map_or(0, len))
+        Ok(match self.hash_view(key)? {
+            Some(View::Packed(flat)) => Fields::of(flat).live(self.now_ms).count(),
+            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => {
+                fields.live_len(self.now_ms)
+            }
+            _ => 0,
+        })
     }
 
     /// Calls `each` with every field and value: in the order of insertion while the hash is flat, in none afterwards.
@@ -50,11 +77,28 @@ impl Txn<'_> {
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_for_each(&self, key: &Key<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), WrongKind> {
-        match self.hash_view(key)? {
-            Some(View::Packed(flat)) => {
-                packed_hash::iter(layout::parts(flat).payload).for_each(|(field, value)| each(field, value));
+        self.hash_for_each_field(key, &mut |field| each(field.name, field.value))
+    }
+
+    /// As [`hash_for_each`](Self::hash_for_each), with the deadlines of those fields that have one.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn hash_for_each_field(
+        &self,
+        key: &Key<'_>,
+        each: &mut dyn FnMut(HashField<'_>),
+    ) -> Result<(), WrongKind> {
+        let now_ms = self.now_ms;
+        let mut show = |field: Field<'_>| {
+            if field.deadline_ms > now_ms {
+                let deadline_ms = Some(field.deadline_ms).filter(|&deadline| deadline != NEVER);
+                each(HashField { name: field.name, value: field.value, deadline_ms });
             }
-            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => fields.for_each(each),
+        };
+        match self.hash_view(key)? {
+            Some(View::Packed(flat)) => Fields::of(flat).iter().for_each(show),
+            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => fields.for_each(&mut show),
             _ => {}
         }
         Ok(())
@@ -66,11 +110,14 @@ impl Txn<'_> {
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_nth(&self, key: &Key<'_>, index: usize) -> Result<Option<(&[u8], &[u8])>, WrongKind> {
-        Ok(match self.hash_view(key)? {
-            Some(View::Packed(flat)) => packed_hash::iter(layout::parts(flat).payload).nth(index),
-            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => fields.nth(index),
+        let field = match self.hash_view(key)? {
+            Some(View::Packed(flat)) => Fields::of(flat).live(self.now_ms).nth(index),
+            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => {
+                fields.nth_live(index, self.now_ms)
+            }
             _ => None,
-        })
+        };
+        Ok(field.map(|field| (field.name, field.value)))
     }
 
     /// A step of a scan: calls `each` for at least `count` fields from `cursor` on (all of a flat hash), if there are as many. The
@@ -87,28 +134,101 @@ impl Txn<'_> {
     ) -> Result<u64, WrongKind> {
         match self.hash_view(key)? {
             Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => {
-                let from = cursor << SCAN_IGNORED_BITS;
-                Ok(fields
-                    .scan(from, count, SCAN_IGNORED_BITS, each)
-                    .map_or(0, |next| next >> SCAN_IGNORED_BITS))
+                let (from, now_ms) = (cursor << SCAN_IGNORED_BITS, self.now_ms);
+                let next = fields.scan(from, count, SCAN_IGNORED_BITS, &mut |field| {
+                    if field.deadline_ms > now_ms {
+                        each(field.name, field.value);
+                    }
+                });
+                Ok(next.map_or(0, |next| next >> SCAN_IGNORED_BITS))
             }
             _ => self.hash_for_each(key, each).map(|()| 0),
         }
     }
 
-    /// Sets a field, creating the hash; whether the field is new. Keeps the key's deadline.
+    /// Sets a field, creating the hash; whether the field is new. Keeps the key's deadline, but not the field's.
     ///
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_set(&mut self, key: &Key<'_>, field: &[u8], value: &[u8]) -> Result<bool, WrongKind> {
-        if self.hash_view(key)?.is_none() {
-            let mut empty = Vec::with_capacity(key.bytes.len() + 8);
-            layout::put_head(&mut empty, Kind::Hash, key.database, key.bytes, None);
-            let (object, _) = set_flat(&empty, &self.inner.hasher, field, value);
-            self.put(key, object, NEVER, 0);
-            return Ok(true);
+        self.hash_set_until(key, field, value, None)
+    }
+
+    /// As [`hash_set`](Self::hash_set), with a deadline of the field's own in ms since the epoch (`None`: it lives as long as the key). A
+    /// deadline that has come removes the field; then nothing is new.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn hash_set_until(
+        &mut self,
+        key: &Key<'_>,
+        field: &[u8],
+        value: &[u8],
+        deadline_ms: Option<u64>,
+    ) -> Result<bool, WrongKind> {
+        let deadline_ms = deadline_ms.unwrap_or(NEVER);
+        if deadline_ms <= self.now_ms {
+            self.hash_remove(key, field)?;
+            return Ok(false);
         }
-        Ok(self.change(key, &Change::SetField { field, value }))
+        let Some(view) = self.hash_view(key)? else {
+            let name = Field { name: field, value, deadline_ms };
+            let head = Head { database: key.database, key: key.bytes, policy: None, key_deadline_ms: NEVER };
+            let object = made_of(head, SmallVec::from_iter([name]), &self.inner.hasher);
+            // With its only field it dies, too.
+            self.put(key, object, deadline_ms, 0);
+            return Ok(true);
+        };
+        // Where something dead is in the way, replacing it is not what the caller takes it for.
+        let was_dead = view.deaths().is_some() && self.hash_field(key, field)?.is_none();
+        let change = if deadline_ms == NEVER {
+            Change::SetField { field, value }
+        } else {
+            Change::Timed(TimedChange::SetUntil { field, value, deadline_ms })
+        };
+        Ok(self.change(key, &change) || was_dead)
+    }
+
+    /// Replaces the value of a field that is there, which keeps its deadline; else creates it as [`hash_set`](Self::hash_set) does. Whether it
+    /// is new.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn hash_update(&mut self, key: &Key<'_>, field: &[u8], value: &[u8]) -> Result<bool, WrongKind> {
+        let deadline_ms = self.hash_field_deadline(key, field)?.flatten();
+        self.hash_set_until(key, field, value, deadline_ms)
+    }
+
+    /// Sets when a field dies, in ms since the epoch (`None`: with the key); whether it is there. A deadline that has come removes it.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn hash_set_field_deadline(
+        &mut self,
+        key: &Key<'_>,
+        field: &[u8],
+        deadline_ms: Option<u64>,
+    ) -> Result<bool, WrongKind> {
+        let deadline_ms = deadline_ms.unwrap_or(NEVER);
+        if deadline_ms <= self.now_ms {
+            return self.hash_remove(key, field);
+        }
+        let there = self.hash_field(key, field)?.map(|field| field.deadline_ms);
+        if there.is_some_and(|before_ms| before_ms != deadline_ms) {
+            self.change(key, &Change::Timed(TimedChange::FieldDeadline { field, deadline_ms }));
+        }
+        Ok(there.is_some())
+    }
+
+    /// Takes out what is dead of a hash, which changes nothing for anyone, but makes [`hash_nth`](Self::hash_nth) fast again; how many fields that
+    /// were. (The database does so by itself, a little later.)
+    pub fn hash_prune(&mut self, key: &Key<'_>) -> usize {
+        let (position, now_ms) = (self.position(key), self.now_ms);
+        let shard = &mut self.shards[position].1;
+        let Some(place) = shard.live(key, now_ms) else { return 0 };
+        let (pruned, old) = shard.prune(place, now_ms, usize::MAX);
+        self.garbage.extend(old);
+        pruned
     }
 
     /// Removes a field, and the key with its last one; whether it was there.
@@ -116,7 +236,7 @@ impl Txn<'_> {
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_remove(&mut self, key: &Key<'_>, field: &[u8]) -> Result<bool, WrongKind> {
-        if self.hash_get(key, field)?.is_none() {
+        if self.hash_field(key, field)?.is_none() {
             return Ok(false);
         }
         if self.hash_len(key)? == 1 {

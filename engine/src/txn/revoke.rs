@@ -10,7 +10,7 @@
 use super::Txn;
 use crate::change::{self, Change, Inverse};
 use crate::key::Key;
-use crate::object::{Object, Packed, View};
+use crate::object::{Kind, Object, Packed, View};
 use crate::shard::Shard;
 
 /// What undoes what a transaction has done; see the module's page.
@@ -83,9 +83,14 @@ impl Journal {
         key: &Key<'_>,
         hasher: &crate::key::KeyHasher,
         (view, shared): (View<'_>, Option<Packed>),
+        (deadline_ms, grid): (u64, u16),
         change: &Change<'_>,
     ) {
         let undo = match (view, shared) {
+            // The deadline of a hash follows its fields.
+            (_, Some(flat)) if change.kind() == Kind::Hash => {
+                Undo::Put { object: Object::Packed(flat), deadline_ms, grid }
+            }
             (_, Some(flat)) => Undo::Replace(flat),
             (View::Structured(structured), None) => {
                 let first = self.inverse.len();
@@ -117,7 +122,7 @@ impl Txn<'_> {
     pub fn roll_back(mut self) {
         assert!(self.journal.is_some(), "only a revocable transaction is rolled back");
         self.undo();
-        self.finish();
+        self.finish(|_| {});
     }
 
     /// Undoes everything that the journal has.

@@ -66,7 +66,8 @@ fn expected() -> BTreeMap<Id, Seen> {
         ((0, key.as_bytes().to_vec()), Seen { content, deadline_ms, absolute_ms })
     };
     let hash = |key: &str, fields: Vec<(u8, Vec<u8>)>| {
-        let content = Content::Hash(fields.into_iter().map(|(field, value)| (vec![field], value)).collect());
+        let content =
+            Content::Hash(fields.into_iter().map(|(field, value)| (vec![field], (value, NEVER))).collect());
         ((15, key.as_bytes().to_vec()), Seen { content, deadline_ms: NEVER, absolute_ms: NEVER })
     };
     let rounded_ms = (START_MS + 1_800_000).next_multiple_of(65_536);

@@ -78,5 +78,16 @@ fn operations_on_the_wrong_kind_are_refused_and_change_nothing() {
     assert!(matches!(db.hash_set(b"string", b"f", b""), Err(Error::WrongKind(_))));
     assert!(matches!(db.hash_remove(b"string", b"f"), Err(Error::WrongKind(_))));
     assert!(matches!(db.hash_get_all(b"string"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_add(b"hash", &[b"m"]), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_remove(b"string", &[b"m"]), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_contains(b"string", b"m"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_members(b"hash"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.set_len(b"hash"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.sorted_set_add(b"hash", &[(1.0, b"m")]), Err(Error::WrongKind(_))));
+    assert!(matches!(db.sorted_set_add(b"none", &[(f64::NAN, b"m")]), Err(Error::NotANumber)));
+    assert!(matches!(db.sorted_set_remove(b"string", &[b"m"]), Err(Error::WrongKind(_))));
+    assert!(matches!(db.sorted_set_score(b"string", b"m"), Err(Error::WrongKind(_))));
+    assert!(matches!(db.sorted_set_range_by_score(b"hash", ..), Err(Error::WrongKind(_))));
+    assert!(matches!(db.sorted_set_len(b"hash"), Err(Error::WrongKind(_))));
     assert_eq!(look_at_all(&db), before);
 }

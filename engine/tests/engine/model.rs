@@ -1,8 +1,8 @@
 //! What a database should hold: a sequential model of the operations, and the sequence of commits of which a crash may keep a prefix.
 
 use super::support::{Content, Id, NEVER, Seen};
-use sessile::{Expiry, Touch};
-use std::collections::BTreeMap;
+use sessile::{Expiry, ListEnd, Touch};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,8 +47,26 @@ pub(crate) enum Operation {
     Delete(Id),
     ExpireAt(Id, Option<u64>),
     HashSet(Id, Vec<u8>, Vec<u8>),
+    HashSetUntil(Id, Vec<u8>, Vec<u8>, u64),
+    /// A new value, and the deadline that the field had.
+    HashUpdate(Id, Vec<u8>, Vec<u8>),
+    FieldDeadline(Id, Vec<u8>, Option<u64>),
     HashRemove(Id, Vec<u8>),
+    SetAdd(Id, Vec<Vec<u8>>),
+    SetRemove(Id, Vec<Vec<u8>>),
+    SortedSetAdd(Id, Vec<(f64, Vec<u8>)>),
+    SortedSetRemove(Id, Vec<Vec<u8>>),
+    /// The members with these ranks.
+    SortedSetRemoveRanks(Id, usize, usize),
     WriteAt(Id, usize, Vec<u8>),
+    ListPush(Id, ListEnd, Vec<Vec<u8>>),
+    ListPop(Id, ListEnd, usize),
+    ListSet(Id, usize, Vec<u8>),
+    ListInsert(Id, usize, Vec<u8>),
+    ListRemove(Id, Vec<u8>, usize, ListEnd),
+    /// What is kept: from where on, and how many.
+    ListTrim(Id, usize, usize),
+    ListMove(Id, ListEnd, Id, ListEnd),
     Rename(Id, Id),
     Copy(Id, Id),
     Clear(Option<u8>),
@@ -81,8 +99,17 @@ impl Operation {
             | ExpireAt(id, _) => {
                 vec![id.clone()]
             }
-            HashSet(id, ..) | HashRemove(id, _) | WriteAt(id, ..) => vec![id.clone()],
-            Rename(from, to) | Copy(from, to) => vec![from.clone(), to.clone()],
+            HashSet(id, ..)
+            | HashSetUntil(id, ..)
+            | HashUpdate(id, ..)
+            | FieldDeadline(id, ..)
+            | HashRemove(id, _)
+            | WriteAt(id, ..) => vec![id.clone()],
+            SetAdd(id, _) | SetRemove(id, _) => vec![id.clone()],
+            SortedSetAdd(id, _) | SortedSetRemove(id, _) | SortedSetRemoveRanks(id, ..) => vec![id.clone()],
+            ListPush(id, ..) | ListPop(id, ..) | ListSet(id, ..) | ListInsert(id, ..) => vec![id.clone()],
+            ListRemove(id, ..) | ListTrim(id, ..) => vec![id.clone()],
+            Rename(from, to) | Copy(from, to) | ListMove(from, _, to, _) => vec![from.clone(), to.clone()],
             Clear(_) | Swap(..) => Vec::new(),
             Transaction(all) | Extended(all) | Overlay(all) | Revoked(all) => {
                 all.iter().flat_map(Operation::ids).collect()
@@ -108,11 +135,11 @@ impl Operation {
             GetAndTouch(id, by) => match live(world, id, now_ms).map(|item| Rc::clone(&item.content)) {
                 None => Answer::Value(None),
                 Some(content) => match &*content {
-                    Content::Hash(_) => Answer::WrongKind,
                     Content::String(bytes) => {
                         touch(world, id, *by, now_ms);
                         Answer::Value(Some(bytes.clone()))
                     }
+                    _ => Answer::WrongKind,
                 },
             },
             Touch(id, by) => Answer::Bool(touch(world, id, *by, now_ms)),
@@ -130,14 +157,28 @@ impl Operation {
                 }
                 Answer::Bool(there)
             }
-            HashSet(id, field, value) => {
-                let item = live_or(world, id, now_ms, || Content::Hash(BTreeMap::new()));
-                match Rc::make_mut(&mut item.content) {
-                    Content::Hash(fields) => {
-                        Answer::Bool(fields.insert(field.clone(), value.clone()).is_none())
-                    }
-                    Content::String(_) => Answer::WrongKind,
+            HashSet(id, field, value) => hash_set(world, id, field, value, NEVER, now_ms),
+            HashSetUntil(id, field, value, until_ms) => hash_set(world, id, field, value, *until_ms, now_ms),
+            HashUpdate(id, field, value) => {
+                let until_ms = live_field(world, id, field, now_ms).unwrap_or(NEVER);
+                hash_set(world, id, field, value, until_ms, now_ms)
+            }
+            FieldDeadline(id, field, until_ms) => {
+                if live(world, id, now_ms).is_some_and(|item| !matches!(*item.content, Content::Hash(_))) {
+                    return Answer::WrongKind;
                 }
+                let there = live_field(world, id, field, now_ms).is_some();
+                let until_ms = until_ms.unwrap_or(NEVER);
+                if there && until_ms <= now_ms {
+                    return HashRemove(id.clone(), field.clone()).apply(world, now_ms);
+                }
+                if there
+                    && let Content::Hash(fields) =
+                        Rc::make_mut(&mut world.get_mut(id).expect("it lives").content)
+                {
+                    fields.get_mut(field).expect("it lives").1 = until_ms;
+                }
+                Answer::Bool(there)
             }
             HashRemove(id, field) => {
                 if live(world, id, now_ms).is_none() {
@@ -146,13 +187,17 @@ impl Operation {
                 let item = live_or(world, id, now_ms, || unreachable!("it lives"));
                 match Rc::make_mut(&mut item.content) {
                     Content::Hash(fields) => {
-                        let there = fields.remove(field).is_some();
-                        if fields.is_empty() {
+                        // A dead one stays: a crash may set time back by a little.
+                        let there = fields.get(field).is_some_and(|(_, until_ms)| *until_ms > now_ms);
+                        if there {
+                            fields.remove(field);
+                        }
+                        if !fields.values().any(|(_, until_ms)| *until_ms > now_ms) {
                             world.remove(id);
                         }
                         Answer::Bool(there)
                     }
-                    Content::String(_) => Answer::WrongKind,
+                    _ => Answer::WrongKind,
                 }
             }
             WriteAt(id, offset, bytes) => {
@@ -164,8 +209,120 @@ impl Operation {
                         value[*offset..end].copy_from_slice(bytes);
                         Answer::Length(value.len())
                     }
-                    Content::Hash(_) => Answer::WrongKind,
+                    _ => Answer::WrongKind,
                 }
+            }
+            SetAdd(id, members) => {
+                let item = live_or(world, id, now_ms, || Content::Set(BTreeSet::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.extend(members.iter().cloned());
+                        Answer::Length(all.len() - before)
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            SetRemove(id, members) => {
+                if live(world, id, now_ms).is_none() {
+                    return Answer::Length(0);
+                }
+                let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+                match Rc::make_mut(&mut item.content) {
+                    Content::Set(all) => {
+                        let before = all.len();
+                        all.retain(|member| !members.contains(member));
+                        let removed = before - all.len();
+                        if all.is_empty() {
+                            world.remove(id);
+                        }
+                        Answer::Length(removed)
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            ListPush(id, end, elements) => {
+                let item = live_or(world, id, now_ms, || Content::List(VecDeque::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::List(list) => {
+                        push(list, *end, elements);
+                        Answer::Length(list.len())
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            ListPop(id, end, count) => change_list(world, id, now_ms, |list| {
+                (0..*count).for_each(|_| drop(pop(list, *end)));
+                list.len()
+            }),
+            ListSet(id, index, element) => change_list(world, id, now_ms, |list| {
+                let place = list.get_mut(*index);
+                usize::from(place.map(|old| *old = element.clone()).is_some())
+            }),
+            ListInsert(id, index, element) => change_list(world, id, now_ms, |list| {
+                let there = *index <= list.len();
+                if there {
+                    list.insert(*index, element.clone());
+                }
+                usize::from(there)
+            }),
+            ListRemove(id, element, count, from) => change_list(world, id, now_ms, |list| {
+                let (before, mut left) = (list.len(), *count);
+                let mut kept = VecDeque::new();
+                while let Some(other) = pop(list, *from) {
+                    if left > 0 && other == *element {
+                        left -= 1;
+                    } else if *from == ListEnd::Front {
+                        kept.push_back(other);
+                    } else {
+                        kept.push_front(other);
+                    }
+                }
+                *list = kept;
+                before - list.len()
+            }),
+            ListTrim(id, start, count) => change_list(world, id, now_ms, |list| {
+                *list = list.iter().skip(*start).take(*count).cloned().collect();
+                list.len()
+            }),
+            ListMove(from, take, to, put) => {
+                let is_list =
+                    |id: &Id| live(world, id, now_ms).map(|item| matches!(&*item.content, Content::List(_)));
+                match (is_list(from), is_list(to)) {
+                    (None, _) => return Answer::Bool(false),
+                    (Some(true), None | Some(true)) => {}
+                    _ => return Answer::WrongKind,
+                }
+                let mut moved = None;
+                change_list(world, from, now_ms, |list| {
+                    moved = pop(list, *take);
+                    // Another deadline for a list that moves its only element onto itself would be another key.
+                    if from == to {
+                        push(list, *put, &moved.take().into_iter().collect::<Vec<_>>());
+                    }
+                    0
+                });
+                if let Some(element) = moved {
+                    ListPush(to.clone(), *put, vec![element]).apply(world, now_ms);
+                }
+                Answer::Bool(true)
+            }
+            SortedSetAdd(id, entries) => {
+                let item = live_or(world, id, now_ms, || Content::SortedSet(BTreeMap::new()));
+                match Rc::make_mut(&mut item.content) {
+                    Content::SortedSet(all) => {
+                        let before = all.len();
+                        all.extend(entries.iter().map(|(score, member)| (member.clone(), score.to_bits())));
+                        Answer::Length(all.len() - before)
+                    }
+                    _ => Answer::WrongKind,
+                }
+            }
+            SortedSetRemove(id, members) => {
+                remove_scored(world, id, now_ms, |_, member| members.iter().any(|other| other == member))
+            }
+            SortedSetRemoveRanks(id, start, end) => {
+                remove_scored(world, id, now_ms, |rank, _| (*start..*end).contains(&rank))
             }
             Rename(from, to) => {
                 let there = copy(world, from, to, now_ms);
@@ -199,9 +356,64 @@ impl Operation {
     }
 }
 
+/// Removes the members of a sorted set that are `gone`, given their rank; how many.
+fn remove_scored(world: &mut World, id: &Id, now_ms: u64, gone: impl Fn(usize, &[u8]) -> bool) -> Answer {
+    if live(world, id, now_ms).is_none() {
+        return Answer::Length(0);
+    }
+    let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+    let Content::SortedSet(all) = Rc::make_mut(&mut item.content) else { return Answer::WrongKind };
+    let mut order: Vec<_> =
+        all.iter().map(|(member, score)| (f64::from_bits(*score), member.clone())).collect();
+    order.sort_by(|left, right| left.partial_cmp(right).expect("no score is NaN"));
+    let order = order.into_iter().enumerate().filter(|(rank, (_, member))| gone(*rank, member));
+    let removed = order.filter(|(_, (_, member))| all.remove(member).is_some()).count();
+    if all.is_empty() {
+        world.remove(id);
+    }
+    Answer::Length(removed)
+}
+
 /// The item, if it lives.
 pub(crate) fn live<'a>(world: &'a World, id: &Id, now_ms: u64) -> Option<&'a Item> {
-    world.get(id).filter(|item| item.deadline_ms > now_ms)
+    world.get(id).filter(|item| item.dies_ms() > now_ms)
+}
+
+impl Item {
+    /// When it is gone: at its deadline, or with its last field.
+    pub(crate) fn dies_ms(&self) -> u64 {
+        let last_ms = match &*self.content {
+            Content::Hash(fields) => fields.values().map(|(_, until_ms)| *until_ms).max().unwrap_or(NEVER),
+            _ => NEVER,
+        };
+        self.deadline_ms.min(last_ms)
+    }
+}
+
+/// A field's deadline, if it lives.
+fn live_field(world: &World, id: &Id, field: &[u8], now_ms: u64) -> Option<u64> {
+    match &*live(world, id, now_ms)?.content {
+        Content::Hash(fields) => fields.get(field).map(|(_, until_ms)| *until_ms).filter(|&at| at > now_ms),
+        _ => None,
+    }
+}
+
+fn hash_set(world: &mut World, id: &Id, field: &[u8], value: &[u8], until_ms: u64, now_ms: u64) -> Answer {
+    if until_ms <= now_ms {
+        return match Operation::HashRemove(id.clone(), field.to_vec()).apply(world, now_ms) {
+            Answer::Bool(_) => Answer::Bool(false),
+            other => other,
+        };
+    }
+    let new = live_field(world, id, field, now_ms).is_none();
+    let item = live_or(world, id, now_ms, || Content::Hash(BTreeMap::new()));
+    match Rc::make_mut(&mut item.content) {
+        Content::Hash(fields) => {
+            fields.insert(field.to_vec(), (value.to_vec(), until_ms));
+            Answer::Bool(new)
+        }
+        _ => Answer::WrongKind,
+    }
 }
 
 fn live_or<'a>(
@@ -222,6 +434,41 @@ fn live_or<'a>(
         world.insert(id.clone(), item);
     }
     world.get_mut(id).expect("just looked or inserted")
+}
+
+fn push(list: &mut VecDeque<Vec<u8>>, end: ListEnd, elements: &[Vec<u8>]) {
+    for element in elements {
+        match end {
+            ListEnd::Front => list.push_front(element.clone()),
+            ListEnd::Back => list.push_back(element.clone()),
+        }
+    }
+}
+
+fn pop(list: &mut VecDeque<Vec<u8>>, end: ListEnd) -> Option<Vec<u8>> {
+    match end {
+        ListEnd::Front => list.pop_front(),
+        ListEnd::Back => list.pop_back(),
+    }
+}
+
+/// Changes a list; what that answers, or 0 if there is none. A list without elements is no key.
+fn change_list(
+    world: &mut World,
+    id: &Id,
+    now_ms: u64,
+    change: impl FnOnce(&mut VecDeque<Vec<u8>>) -> usize,
+) -> Answer {
+    if live(world, id, now_ms).is_none() {
+        return Answer::Length(0);
+    }
+    let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+    let Content::List(list) = Rc::make_mut(&mut item.content) else { return Answer::WrongKind };
+    let answer = change(list);
+    if list.is_empty() {
+        world.remove(id);
+    }
+    Answer::Length(answer)
 }
 
 fn set(world: &mut World, id: &Id, bytes: &[u8], expiry: Expiry, now_ms: u64) {
@@ -277,7 +524,12 @@ fn move_deadline(world: &mut World, id: &Id, deadline_ms: u64, slack_ms: u64, no
 }
 
 fn copy(world: &mut World, from: &Id, to: &Id, now_ms: u64) -> bool {
-    let Some(item) = live(world, from, now_ms).cloned() else { return false };
+    let Some(mut item) = live(world, from, now_ms).cloned() else { return false };
+    if from != to
+        && let Content::Hash(fields) = Rc::make_mut(&mut item.content)
+    {
+        fields.retain(|_, (_, until_ms)| *until_ms > now_ms);
+    }
     world.insert(to.clone(), item);
     true
 }
@@ -468,17 +720,25 @@ pub(crate) fn matches(world: &World, seen: &BTreeMap<Id, Seen>, now_ms: u64) -> 
     for (id, item) in world {
         let name = || format!("{}:{}", id.0, id.1.escape_ascii());
         let Some(seen) = seen.get(id) else {
-            if item.deadline_ms > now_ms {
+            if item.dies_ms() > now_ms {
                 return Err(format!("{} is lost: {item:?}", name()));
             }
             continue;
         };
         let mut latest_ms =
             item.deadline_ms.saturating_add(item.slack_ms).min(item.absolute_ms.max(item.deadline_ms));
-        if item.reclaimed_ms != 0 {
+        // (What was reclaimed with its last field has the deadline that it had.)
+        if item.reclaimed_ms >= item.deadline_ms {
             latest_ms = latest_ms.min(item.reclaimed_ms);
         }
-        if *item.content != seen.content {
+        let alive = match &*item.content {
+            Content::Hash(fields) => {
+                let alive = fields.iter().filter(|(_, (_, until_ms))| *until_ms > now_ms);
+                &Content::Hash(alive.map(|(field, value)| (field.clone(), value.clone())).collect())
+            }
+            other => other,
+        };
+        if *alive != seen.content {
             return Err(format!("{} holds {:?} instead of {:?}", name(), seen.content, item.content));
         }
         if seen.deadline_ms < item.deadline_ms || seen.deadline_ms > latest_ms {

@@ -2,7 +2,7 @@
 
 use super::model::{Answer, Operation};
 use super::support::Id;
-use sessile::{Access, Begun, Committed, Db, Durability, Error, Extended, Key, Txn};
+use sessile::{Access, Begun, Committed, Db, Durability, Error, Extended, Key, ScoreRule, Txn};
 
 /// Runs an operation through the typed API where there is one, else as a transaction.
 pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
@@ -17,9 +17,26 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::Delete(id) => own(id).delete(&id.1).map(Answer::Bool),
         Operation::ExpireAt(id, at) => own(id).expire_at_ms(&id.1, *at).map(Answer::Bool),
         Operation::HashSet(id, field, value) => own(id).hash_set(&id.1, field, value).map(Answer::Bool),
+        Operation::HashSetUntil(id, field, value, until_ms) => {
+            own(id).hash_set_until(&id.1, field, value, Some(*until_ms)).map(Answer::Bool)
+        }
+        Operation::FieldDeadline(id, field, until_ms) => {
+            own(id).hash_expire_at_ms(&id.1, field, *until_ms).map(Answer::Bool)
+        }
         Operation::HashRemove(id, field) => own(id).hash_remove(&id.1, field).map(Answer::Bool),
+        Operation::SetAdd(id, members) => own(id).set_add(&id.1, &slices(members)).map(Answer::Length),
+        Operation::SetRemove(id, members) => own(id).set_remove(&id.1, &slices(members)).map(Answer::Length),
+        Operation::SortedSetAdd(id, entries) => {
+            own(id).sorted_set_add(&id.1, &scored(entries)).map(Answer::Length)
+        }
+        Operation::SortedSetRemove(id, members) => {
+            own(id).sorted_set_remove(&id.1, &slices(members)).map(Answer::Length)
+        }
         Operation::Clear(database) => {
             db.clear(*database).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
+        }
+        Operation::ListPush(id, end, elements) => {
+            own(id).list_push(&id.1, *end, elements).map(Answer::Length)
         }
         Operation::Swap(one, other) => {
             db.swap_databases(*one, *other).and_then(|_| acknowledge(db)).map(|()| Answer::Done)
@@ -27,6 +44,14 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Operation::Extended(all) => extended(db, all),
         Operation::Overlay(all) => overlay(db, all),
         Operation::WriteAt(..)
+        | Operation::SortedSetRemoveRanks(..)
+        | Operation::ListPop(..)
+        | Operation::ListSet(..)
+        | Operation::ListInsert(..)
+        | Operation::ListRemove(..)
+        | Operation::ListTrim(..)
+        | Operation::ListMove(..)
+        | Operation::HashUpdate(..)
         | Operation::Rename(..)
         | Operation::Copy(..)
         | Operation::Transaction(_)
@@ -52,6 +77,14 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         Err(Error::WrongKind(_)) => Ok(Answer::WrongKind),
         other => other,
     }
+}
+
+fn slices(all: &[Vec<u8>]) -> Vec<&[u8]> {
+    all.iter().map(Vec::as_slice).collect()
+}
+
+fn scored(all: &[(f64, Vec<u8>)]) -> Vec<(f64, &[u8])> {
+    all.iter().map(|(score, member)| (*score, &member[..])).collect()
 }
 
 /// A transaction that learns of its keys as it goes, and begins again with those that it knows of when it has to.
@@ -158,10 +191,59 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::HashSet(_, field, value) => {
             txn.hash_set(&key, field, value).map_or_else(wrong, Answer::Bool)
         }
+        Operation::HashSetUntil(_, field, value, until_ms) => {
+            txn.hash_set_until(&key, field, value, Some(*until_ms)).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::HashUpdate(_, field, value) => {
+            txn.hash_update(&key, field, value).map_or_else(wrong, Answer::Bool)
+        }
+        Operation::FieldDeadline(_, field, until_ms) => {
+            txn.hash_set_field_deadline(&key, field, *until_ms).map_or_else(wrong, Answer::Bool)
+        }
         Operation::HashRemove(_, field) => txn.hash_remove(&key, field).map_or_else(wrong, Answer::Bool),
+        Operation::SetAdd(_, members) => {
+            txn.set_add(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
+        Operation::SetRemove(_, members) => {
+            txn.set_remove(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
+        Operation::SortedSetAdd(_, entries) => {
+            match txn.sorted_set_add(&key, &scored(entries), ScoreRule::default()) {
+                Ok(set) => Answer::Length(set.added),
+                Err(_) => Answer::WrongKind,
+            }
+        }
+        Operation::SortedSetRemove(_, members) => {
+            txn.sorted_set_remove(&key, &slices(members)).map_or_else(wrong, Answer::Length)
+        }
+        Operation::SortedSetRemoveRanks(_, start, end) => {
+            txn.sorted_set_remove_ranks(&key, *start..*end).map_or_else(wrong, Answer::Length)
+        }
         Operation::WriteAt(_, offset, bytes) => {
             txn.write_string_at(&key, *offset, bytes).map_or_else(wrong, Answer::Length)
         }
+        Operation::ListPush(_, end, elements) => {
+            let elements: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+            txn.list_push(&key, *end, &elements).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListPop(_, end, count) => {
+            txn.list_pop(&key, *end, *count, &mut |_| {}).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListSet(_, index, element) => {
+            txn.list_set(&key, *index, element).map_or_else(wrong, |there| Answer::Length(usize::from(there)))
+        }
+        Operation::ListInsert(_, index, element) => txn
+            .list_insert(&key, *index, element)
+            .map_or_else(wrong, |there| Answer::Length(usize::from(there))),
+        Operation::ListRemove(_, element, count, from) => {
+            txn.list_remove(&key, element, *count, *from).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListTrim(_, start, count) => {
+            txn.list_trim(&key, *start, *count).map_or_else(wrong, Answer::Length)
+        }
+        Operation::ListMove(_, take, to, put) => txn
+            .list_move(&key, *take, &txn.key(to.0, &to.1), *put, &mut |_| {})
+            .map_or_else(wrong, Answer::Bool),
         Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
         Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
         Operation::Transaction(all) => {

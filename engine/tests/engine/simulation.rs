@@ -21,7 +21,7 @@ use super::support::{
 };
 use proptest::prelude::*;
 use sessile::check::{check, repair};
-use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, Touch};
+use sessile::{Access, Clock, Db, Durability, Error, Expiry, Fs, ListEnd, Touch};
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
 use std::collections::BTreeMap;
@@ -252,14 +252,55 @@ impl Simulation {
         if self.rng.chance(40) { Touch::Policy } else { Touch::For(self.duration()) }
     }
 
+    /// Mostly to come, and mostly soon.
+    fn moment(&mut self, now_ms: u64) -> u64 {
+        now_ms - 2 + self.duration().as_millis() as u64
+    }
+
     fn field(&mut self) -> Vec<u8> {
-        format!("field {}", self.rng.below(200)).into_bytes()
+        let fields = pick(&mut self.rng, &[2, 2, 200]);
+        format!("field {}", self.rng.below(fields)).into_bytes()
+    }
+
+    /// Integers, mostly: some, or more than a flat set has.
+    fn members(&mut self) -> Vec<Vec<u8>> {
+        let count = if self.rng.chance(15) { self.rng.below(300) } else { self.rng.below(6) };
+        let member = |rng: &mut Rng| match rng.below(4) {
+            0 => format!("member {}", rng.below(200)).into_bytes(),
+            _ => (rng.below(400) as i64 - 200).to_string().into_bytes(),
+        };
+        (0..=count).map(|_| member(&mut self.rng)).collect()
+    }
+
+    /// Scored members: some, or more than a flat sorted set has.
+    fn scored(&mut self) -> Vec<(f64, Vec<u8>)> {
+        let count = if self.rng.chance(15) { self.rng.below(300) } else { self.rng.below(6) };
+        let scored = |rng: &mut Rng| {
+            let length = if rng.chance(5) { rng.below(3000) } else { rng.below(3) } as usize;
+            let member = format!("member {}{}", rng.below(300), "x".repeat(length));
+            (rng.below(100) as f64 / 2.0 - 10.0, member.into_bytes())
+        };
+        (0..=count).map(|_| scored(&mut self.rng)).collect()
+    }
+
+    fn sorted_set_operation(&mut self, id: Id) -> Operation {
+        match self.rng.below(5) {
+            0..=1 => Operation::SortedSetAdd(id, self.scored()),
+            2 => {
+                Operation::SortedSetRemove(id, self.scored().into_iter().map(|(_, member)| member).collect())
+            }
+            _ => {
+                let start = self.rng.below(20) as usize;
+                let end = start + self.rng.below(if start < 10 { 20 } else { 300 }) as usize;
+                Operation::SortedSetRemoveRanks(id, start, end)
+            }
+        }
     }
 
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(22) {
+        match self.rng.below(45) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -275,7 +316,44 @@ impl Simulation {
             }
             19 => Operation::Rename(id, self.id()),
             20 => Operation::Copy(id, self.id()),
+            21..=22 => Operation::HashSetUntil(id, self.field(), self.bytes(), self.moment(now_ms)),
+            23 => Operation::HashUpdate(id, self.field(), self.bytes()),
+            24 => Operation::FieldDeadline(id, self.field(), Some(self.moment(now_ms))),
+            25 => Operation::FieldDeadline(id, self.field(), None),
+            26..=27 => Operation::SetAdd(id, self.members()),
+            28 => Operation::SetRemove(id, self.members()),
+            29..=38 => self.list_operation(id),
+            39..=43 => self.sorted_set_operation(id),
             _ => Operation::Delete(id),
+        }
+    }
+
+    fn list_end(&mut self) -> ListEnd {
+        pick(&mut self.rng, &[ListEnd::Front, ListEnd::Back])
+    }
+
+    /// Few different ones, and now and then one that is none of them.
+    fn element(&mut self) -> Vec<u8> {
+        if self.rng.chance(30) { self.bytes() } else { vec![b'a' + self.rng.below(4) as u8] }
+    }
+
+    fn list_operation(&mut self, id: Id) -> Operation {
+        let end = self.list_end();
+        let index = pick(&mut self.rng, &[1, 8, 150]);
+        let index = self.rng.below(index) as usize;
+        match self.rng.below(12) {
+            0..=3 => {
+                let count = pick(&mut self.rng, &[1, 1, 1, 8, 150]);
+                let count = 1 + self.rng.below(count);
+                let elements = (0..count).map(|_| self.element()).collect();
+                Operation::ListPush(id, end, elements)
+            }
+            4..=5 => Operation::ListPop(id, end, index),
+            6 => Operation::ListSet(id, index, self.element()),
+            7 => Operation::ListInsert(id, index, self.element()),
+            8 => Operation::ListRemove(id, self.element(), index, end),
+            9 => Operation::ListTrim(id, index / 4, 1 + self.rng.below(100) as usize),
+            _ => Operation::ListMove(id, end, self.id(), self.list_end()),
         }
     }
 
@@ -288,9 +366,16 @@ impl Simulation {
             2..=3 => {
                 let id = self.id();
                 let fields = self.rng.below(150);
-                let all =
-                    (0..fields).map(|n| Operation::HashSet(id.clone(), format!("{n}").into(), b"v".to_vec()));
-                Operation::Transaction(all.collect())
+                let timed = self.rng.chance(50);
+                let mut set = |n: u64| {
+                    let (id, field, value) = (id.clone(), format!("{n}").into(), b"v".to_vec());
+                    if timed {
+                        Operation::HashSetUntil(id, field, value, self.moment(now_ms))
+                    } else {
+                        Operation::HashSet(id, field, value)
+                    }
+                };
+                Operation::Transaction((0..fields).map(&mut set).collect())
             }
             4..=9 => {
                 let length = 1 + self.rng.below(5);
@@ -408,9 +493,9 @@ impl Simulation {
         let mut after = self.model.world.clone();
         let mut reclaimed = None;
         for item in after.values_mut().filter(|item| item.reclaimed_ms == 0) {
-            if item.deadline_ms.saturating_add(TICK_MS) <= now_ms {
+            if item.dies_ms().saturating_add(TICK_MS) <= now_ms {
                 item.reclaimed_ms = now_ms;
-                reclaimed = reclaimed.max(Some(item.deadline_ms));
+                reclaimed = reclaimed.max(Some(item.dies_ms()));
             }
         }
         let written = outcome.is_ok() && log.written >= log.appended;
@@ -425,9 +510,8 @@ impl Simulation {
         for number in (0..sessile::DATABASES).filter(|_| ticked) {
             let here = self.model.world.iter().filter(|(id, item)| id.0 == number && item.reclaimed_ms == 0);
             let here = here.map(|(_, item)| item);
-            let (alive, dying): (Vec<_>, Vec<_>) = here.partition(|item| item.deadline_ms > now_ms);
-            let with =
-                |items: &[&super::model::Item]| items.iter().filter(|i| i.deadline_ms != NEVER).count();
+            let (alive, dying): (Vec<_>, Vec<_>) = here.partition(|item| item.dies_ms() > now_ms);
+            let with = |items: &[&super::model::Item]| items.iter().filter(|i| i.dies_ms() != NEVER).count();
             let (len, len_with) = (db.len_of(number), db.len_with_deadline(number));
             assert!(
                 (alive.len()..=alive.len() + dying.len()).contains(&len),

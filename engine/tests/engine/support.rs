@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use sessile::{Access, Db, Error, Kind, Options};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -17,7 +17,12 @@ pub(crate) type Id = (u8, Vec<u8>);
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     String(Vec<u8>),
-    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// Fields with their values and deadlines, in ms since the epoch, or [`NEVER`].
+    Hash(BTreeMap<Vec<u8>, (Vec<u8>, u64)>),
+    Set(BTreeSet<Vec<u8>>),
+    /// Members, and the bits of their scores.
+    SortedSet(BTreeMap<Vec<u8>, u64>),
+    List(VecDeque<Vec<u8>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -27,6 +32,12 @@ impl std::fmt::Debug for Content {
         match self {
             Content::String(bytes) => write!(f, "string of {} ({:08x})", bytes.len(), sum(bytes)),
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
+            Content::Set(members) => write!(f, "set of {} members", members.len()),
+            Content::SortedSet(members) => write!(f, "sorted set of {} members", members.len()),
+            Content::List(elements) => {
+                let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
+                write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
+            }
         }
     }
 }
@@ -49,15 +60,45 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
             let mut fields = BTreeMap::new();
-            txn.hash_for_each(&key, &mut |field, value| {
-                let twice = fields.insert(field.to_vec(), value.to_vec());
+            txn.hash_for_each_field(&key, &mut |field| {
+                let deadline_ms = field.deadline_ms.unwrap_or(NEVER);
+                let twice = fields.insert(field.name.to_vec(), (field.value.to_vec(), deadline_ms));
                 assert!(twice.is_none(), "a field is there twice");
             })
             .expect("a hash");
             assert_eq!(txn.hash_len(&key).expect("a hash"), fields.len());
+            for (field, (value, deadline_ms)) in &fields {
+                assert_eq!(txn.hash_get(&key, field), Ok(Some(&value[..])));
+                let deadline_ms = Some(Some(*deadline_ms).filter(|&deadline| deadline != NEVER));
+                assert_eq!(txn.hash_field_deadline(&key, field), Ok(deadline_ms));
+            }
             Content::Hash(fields)
         }
-        other => panic!("nobody made a {other:?}"),
+        Kind::Set => {
+            let members = txn.set_members(&key).expect("a set").expect("there");
+            let all: BTreeSet<_> = members.iter().map(<[u8]>::to_vec).collect();
+            assert_eq!((members.len(), members.iter().count()), (all.len(), all.len()));
+            assert!(all.iter().all(|member| members.contains(member)));
+            Content::Set(all)
+        }
+        Kind::List => {
+            let mut elements = VecDeque::new();
+            txn.list_range(&key, 0, usize::MAX, &mut |element| elements.push_back(element.to_vec()))
+                .expect("a list");
+            assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
+            Content::List(elements)
+        }
+        Kind::SortedSet => {
+            let mut members = Vec::new();
+            let mut each = |member: &[u8], score: f64| members.push((score, member.to_vec()));
+            txn.sorted_set_for_each(&key, 0..usize::MAX, false, &mut each).expect("a sorted set");
+            assert!(members.is_sorted_by(|left, right| left < right), "a sorted set is in order");
+            assert_eq!(txn.sorted_set_len(&key).expect("a sorted set"), members.len());
+            for (rank, (score, member)) in members.iter().enumerate().step_by(7) {
+                assert_eq!(txn.sorted_set_rank(&key, member), Ok(Some((rank, *score))));
+            }
+            Content::SortedSet(members.into_iter().map(|(score, member)| (member, score.to_bits())).collect())
+        }
     };
     let deadline_ms = txn.deadline(&key).expect("there").unwrap_or(NEVER);
     Ok(Some(Seen { content, deadline_ms, absolute_ms: txn.absolute_limit(&key).unwrap_or(NEVER) }))

@@ -4,6 +4,7 @@ use super::args::is;
 use super::flags::{ADMIN, ALLOW_BUSY, FAST, LOADING, NO_MULTI, NOSCRIPT, STALE};
 use super::object::write_help;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const ROW: Command = Command {
@@ -51,6 +52,15 @@ pub const COMMANDS: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "monitor",
+        arity: 1,
+        flags: ADMIN | NOSCRIPT | LOADING | STALE,
+        since: "1.0.0",
+        summary: "Shows every command that the server executes, until the connection ends or RESET",
+        run: Run::Server(monitor),
+        ..ROW
+    },
+    Command {
         name: "role",
         arity: 1,
         flags: NOSCRIPT | LOADING | STALE | FAST,
@@ -86,6 +96,15 @@ fn time(call: &mut ServerCall<'_>) -> CommandResult {
     call.reply.array(2);
     for number in [now_us / 1_000_000, now_us % 1_000_000] {
         call.reply.bulk(itoa::Buffer::new().format(number).as_bytes());
+    }
+    Ok(())
+}
+
+/// A client that is shown every command already gets no second answer, as in Redis.
+fn monitor(call: &mut ServerCall<'_>) -> CommandResult {
+    let server = Arc::clone(&call.worker.server);
+    if server.monitors.join(call.client) {
+        call.reply.ok();
     }
     Ok(())
 }

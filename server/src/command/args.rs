@@ -1,7 +1,8 @@
 //! Reading arguments: what several families share. Texts of errors are Redis's.
 
-use super::CommandError;
+use super::extended::Extended;
 use super::number::parse_integer;
+use super::{CommandError, Timeout};
 
 /// The error of a wrong number of arguments that the row's arity can't express (`HSET key field`).
 #[cold]
@@ -29,6 +30,29 @@ pub(crate) fn integer_between(argument: &[u8], least: i64, most: i64) -> Result<
         return Err(CommandError::Text(text.into()));
     }
     Ok(number)
+}
+
+/// An argument as an integer that is not negative.
+pub(crate) fn positive(argument: &[u8]) -> Result<u64, CommandError> {
+    positive_or(argument, "ERR value is out of range, must be positive")
+}
+
+/// As [`positive`], with an error text of its own.
+pub(crate) fn positive_or(argument: &[u8], error: &'static str) -> Result<u64, CommandError> {
+    let number = parse_integer(argument).and_then(|number| u64::try_from(number).ok());
+    number.ok_or(CommandError::from(error))
+}
+
+/// How long a blocking command waits: an argument in seconds, with a fraction or without.
+pub(crate) fn timeout(argument: &[u8]) -> Result<Timeout, CommandError> {
+    let seconds =
+        Extended::parse(argument).ok_or(CommandError::from("ERR timeout is not a float or out of range"))?;
+    // What does not fit 64 bits wraps round in Redis, and comes out negative.
+    match seconds.thousandfold_rounded_up().and_then(|ms| u64::try_from(ms).ok()) {
+        Some(0) => Ok(Timeout::Never),
+        Some(ms) => Ok(Timeout::Ms(ms)),
+        None => Err("ERR timeout is negative".into()),
+    }
 }
 
 /// An argument as the number of a database.

@@ -4,6 +4,7 @@ use super::args::{integer, is};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::number::parse_integer;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use crate::notify::{GENERIC, STRING};
 use sessile::VALUE_BYTES_MAX;
 
 const ROW: Command = Command {
@@ -99,17 +100,23 @@ fn setbit(call: &mut Call<'_, '_>) -> CommandResult {
         _ => return Err(BAD_BIT.into()),
     };
     let index = (offset >> 3) as usize;
-    let before = call.txn.string(key)?.and_then(|bytes| bytes.get(index)).copied().unwrap_or(0);
+    let byte = call.txn.string(key)?.and_then(|bytes| bytes.get(index)).copied();
+    let before = byte.unwrap_or(0);
     let after = if on { before | mask(offset) } else { before & !mask(offset) };
-    // Also when nothing changes: the string is as long as the highest bit ever set or cleared.
-    call.txn.write_string_at(key, index, &[after])?;
+    // A string is as long as the highest bit ever set or cleared.
+    if byte != Some(after) {
+        call.txn.write_string_at(key, index, &[after])?;
+        call.notify(STRING, "setbit", 0);
+    }
     call.reply.integer(i64::from(before & mask(offset) != 0));
     Ok(())
 }
 
 fn getbit(call: &mut Call<'_, '_>) -> CommandResult {
     let offset = bit_offset(call, parse_integer(call.args[2]))?;
-    let byte = call.txn.string(&call.keys[0])?.and_then(|bytes| bytes.get((offset >> 3) as usize).copied());
+    let bytes = call.txn.string(&call.keys[0])?;
+    let (found, byte) = (bytes.is_some(), bytes.and_then(|bytes| bytes.get((offset >> 3) as usize).copied()));
+    call.looked_up(0, found);
     call.reply.integer(i64::from(byte.unwrap_or(0) & mask(offset) != 0));
     Ok(())
 }
@@ -149,9 +156,11 @@ fn byte_within(bytes: &[u8], index: u64, range: &std::ops::Range<u64>, outside: 
 
 fn bitcount(call: &mut Call<'_, '_>) -> CommandResult {
     let Some(bytes) = call.txn.string(&call.keys[0])? else {
+        call.looked_up(0, false);
         call.reply.integer(0);
         return Ok(());
     };
+    call.lookups.count(true);
     let range = match &call.args[2..] {
         [] => 0..bytes.len() as u64 * 8,
         [start, end, unit @ ..] if unit.len() <= 1 => {
@@ -191,9 +200,11 @@ fn bitpos(call: &mut Call<'_, '_>) -> CommandResult {
         _ => return Err("ERR The bit argument must be 1 or 0.".into()),
     };
     let Some(bytes) = call.txn.string(&call.keys[0])? else {
+        call.looked_up(0, false);
         call.reply.integer(if wanted { -1 } else { 0 });
         return Ok(());
     };
+    call.lookups.count(true);
     let (range, end_given) = match &call.args[3..] {
         [] => (0..bytes.len() as u64 * 8, false),
         [start] => (bit_range(integer(start)?, -1, false, bytes.len()), false),
@@ -247,8 +258,10 @@ fn bitop(call: &mut Call<'_, '_>) -> CommandResult {
         return Err("ERR BITOP NOT must be called with a single source key.".into());
     }
     let mut length = 0;
-    for source in sources {
-        length = length.max(call.txn.string(source)?.map_or(0, <[u8]>::len));
+    for (index, source) in sources.iter().enumerate() {
+        let bytes = call.txn.string(source)?.map(<[u8]>::len);
+        call.looked_up(index + 1, bytes.is_some());
+        length = length.max(bytes.unwrap_or(0));
     }
     let mut result: Vec<u8> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
@@ -264,9 +277,12 @@ fn bitop(call: &mut Call<'_, '_>) -> CommandResult {
         result.iter_mut().zip(padded).for_each(|(left, right)| *left = combine(*left, right));
     }
     if result.is_empty() {
-        call.txn.delete(target);
+        if call.txn.delete(target) {
+            call.notify(GENERIC, "del", 0);
+        }
     } else {
         call.txn.put_string(target, &result, None);
+        call.notify(STRING, "set", 0);
     }
     call.reply.integer(result.len() as i64);
     Ok(())

@@ -8,6 +8,7 @@ use super::bit::{BAD_OFFSET, bit_offset};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::number::parse_integer;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use crate::notify::STRING;
 use sessile::VALUE_BYTES_MAX;
 
 const ROW: Command = Command {
@@ -176,15 +177,22 @@ fn window(bytes: &[u8], offset: u64) -> u128 {
 
 fn run(call: &mut Call<'_, '_>, operations: &[Operation]) -> CommandResult {
     let key = &call.keys[0];
-    let length = call.txn.string(key)?.map_or(0, <[u8]>::len);
+    let length = call.txn.string(key)?.map(<[u8]>::len);
+    if operations.iter().all(|operation| matches!(operation.action, Action::Get)) {
+        call.looked_up(0, length.is_some());
+    }
+    let length = length.unwrap_or(0);
     let writes = operations.iter().filter(|operation| !matches!(operation.action, Action::Get));
     let needed = writes.map(|write| ((write.offset + u64::from(write.of.bits) - 1) >> 3) as usize + 1).max();
     // An integer may begin in the last byte that a string may have and end behind it.
     if needed.is_some_and(|needed| needed > VALUE_BYTES_MAX) {
         return Err(BAD_OFFSET.into());
     }
+    // Whether anything was made otherwise than it was: a string that has only grown is new, but was not "set".
+    let (mut grown, mut written) = (false, false);
     if let Some(needed) = needed.filter(|&needed| needed > length) {
         call.txn.write_string_at(key, needed - 1, &[0])?;
+        grown = true;
     }
     call.reply.array(operations.len());
     for &Operation { of, offset, overflow, action } in operations {
@@ -219,8 +227,14 @@ fn run(call: &mut Call<'_, '_>, operations: &[Operation]) -> CommandResult {
         let field = ((1u128 << of.bits) - 1) << shift;
         let changed = (window & !field | (after as u128) << shift & field).to_be_bytes();
         let used = ((offset & 7) + u64::from(of.bits)).div_ceil(8) as usize;
-        call.txn.write_string_at(key, (offset >> 3) as usize, &changed[..used])?;
+        if after != before {
+            call.txn.write_string_at(key, (offset >> 3) as usize, &changed[..used])?;
+        }
+        written |= grown || after != before;
         call.reply.integer(if matches!(action, Action::Set(_)) { before } else { after } as i64);
+    }
+    if written {
+        call.notify(STRING, "setbit", 0);
     }
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! `CLIENT`: who is connected, and what each connection asks for itself.
 
 use super::args::{integer, is};
+use super::client_tracking;
 use super::flags::{ADMIN, LOADING, NOSCRIPT, STALE};
 use super::object::write_help;
 use super::table::table;
+use super::waiting::timeout_ms;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
+use crate::blocked::Ended;
 use crate::client::{ClientCard, ReplyMode};
+use crate::pause::Paused;
 use crate::resp::Protocol;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,11 +41,27 @@ pub const COMMANDS: &[Command] = &[Command {
 
 const SUBCOMMANDS: &[Command] = &[
     Command {
+        name: "caching",
+        arity: 3,
+        since: "6.0.0",
+        summary: "Whether the next command's keys are tracked",
+        run: Run::Server(client_tracking::caching),
+        ..ROW
+    },
+    Command {
         name: "getname",
         arity: 2,
         since: "2.6.9",
         summary: "The name of this connection",
         run: Run::Server(getname),
+        ..ROW
+    },
+    Command {
+        name: "getredir",
+        arity: 2,
+        since: "6.0.0",
+        summary: "The client that gets this one's invalidations",
+        run: Run::Server(client_tracking::getredir),
         ..ROW
     },
     Command {
@@ -105,6 +125,15 @@ const SUBCOMMANDS: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "pause",
+        arity: -3,
+        flags: ROW.flags | ADMIN,
+        since: "3.0.0",
+        summary: "Has the commands of all clients wait for a while",
+        run: Run::Server(pause),
+        ..ROW
+    },
+    Command {
         name: "reply",
         arity: 3,
         since: "3.2.0",
@@ -126,6 +155,43 @@ const SUBCOMMANDS: &[Command] = &[
         since: "2.6.9",
         summary: "Names this connection",
         run: Run::Server(setname),
+        ..ROW
+    },
+    Command {
+        name: "tracking",
+        arity: -3,
+        since: "6.0.0",
+        summary: "Whether this connection is told when keys change that it has read",
+        complexity: "O(1). Some options may introduce additional complexity.",
+        run: Run::Server(client_tracking::tracking),
+        ..ROW
+    },
+    Command {
+        name: "trackinginfo",
+        arity: 2,
+        since: "6.2.0",
+        summary: "What this connection tracks",
+        run: Run::Server(client_tracking::trackinginfo),
+        ..ROW
+    },
+    Command {
+        name: "unblock",
+        arity: -3,
+        flags: ROW.flags | ADMIN,
+        since: "5.0.0",
+        summary: "Ends the wait of a client in a blocking command",
+        complexity: "O(log N) where N is the number of client connections",
+        run: Run::Server(unblock),
+        ..ROW
+    },
+    Command {
+        name: "unpause",
+        arity: 2,
+        flags: ROW.flags | ADMIN,
+        since: "6.2.0",
+        summary: "Ends a pause",
+        complexity: "O(N) where N is the number of paused clients",
+        run: Run::Server(unpause),
         ..ROW
     },
 ];
@@ -247,12 +313,34 @@ fn info(call: &mut ServerCall<'_>) -> CommandResult {
     Ok(())
 }
 
-/// Types of clients, of which there is one here.
-fn is_normal(name: &[u8]) -> Result<bool, CommandError> {
+/// Types of clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    /// Those of no other type; also who is shown every command.
+    Normal,
+    /// Those that listen to channels.
+    Subscriber,
+    /// Types that exist elsewhere only.
+    Replication,
+}
+
+impl Type {
+    fn has(self, card: &ClientCard) -> bool {
+        match self {
+            Type::Normal => !card.is_subscriber(),
+            Type::Subscriber => card.is_subscriber(),
+            Type::Replication => false,
+        }
+    }
+}
+
+fn type_of(name: &[u8]) -> Result<Type, CommandError> {
     if is(name, "normal") {
-        Ok(true)
-    } else if ["master", "replica", "slave", "pubsub"].iter().any(|known| is(name, known)) {
-        Ok(false)
+        Ok(Type::Normal)
+    } else if is(name, "pubsub") {
+        Ok(Type::Subscriber)
+    } else if ["master", "replica", "slave"].iter().any(|known| is(name, known)) {
+        Ok(Type::Replication)
     } else {
         Err(CommandError::of(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))))
     }
@@ -264,11 +352,8 @@ fn list(call: &mut ServerCall<'_>) -> CommandResult {
     let chosen: Vec<Arc<ClientCard>> = match &call.args[2..] {
         [] => cards,
         [option, name] if is(option, "type") => {
-            if is_normal(name)? {
-                cards
-            } else {
-                Vec::new()
-            }
+            let wanted = type_of(name)?;
+            cards.into_iter().filter(|card| wanted.has(card)).collect()
         }
         [option, ids @ ..] if is(option, "id") && !ids.is_empty() => {
             let mut wanted = Vec::with_capacity(ids.len());
@@ -296,16 +381,16 @@ struct Filter<'a> {
     id: Option<i64>,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
-    /// Of a type that exists elsewhere only.
-    nobody: bool,
+    kind: Option<Type>,
     age_seconds_min: Option<u64>,
     spares_caller: bool,
 }
 
 impl Filter<'_> {
     fn matches(&self, card: &ClientCard, caller: u64, now_ms: u64) -> bool {
-        let spared = self.nobody || (self.spares_caller && card.id == caller);
+        let spared = self.spares_caller && card.id == caller;
         !spared
+            && self.kind.is_none_or(|kind| kind.has(card))
             && self.id.is_none_or(|id| card.id as i64 == id)
             && self.address.is_none_or(|address| card.origin.address.as_bytes() == address)
             && self.local_address.is_none_or(|address| card.origin.local_address.as_bytes() == address)
@@ -327,7 +412,7 @@ fn kill(call: &mut ServerCall<'_>) -> CommandResult {
                 let id = integer(value).ok().filter(|id| *id > 0);
                 filter.id = Some(id.ok_or("ERR client-id should be greater than 0")?);
             } else if is(option, "type") {
-                filter.nobody |= !is_normal(value)?;
+                filter.kind = Some(type_of(value)?);
             } else if is(option, "addr") {
                 filter.address = Some(value);
             } else if is(option, "laddr") {
@@ -384,6 +469,51 @@ fn kill(call: &mut ServerCall<'_>) -> CommandResult {
         (true, _) => call.reply.ok(),
         (false, killed) => call.reply.integer(killed),
     }
+    Ok(())
+}
+
+fn unblock(call: &mut ServerCall<'_>) -> CommandResult {
+    let ended = match call.args[3..] {
+        [] => Ended::TimedOut,
+        [reason] if is(reason, "timeout") => Ended::TimedOut,
+        [reason] if is(reason, "error") => Ended::Unblocked,
+        [_] => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
+        _ => return Err(wrong_use("unblock")),
+    };
+    let id = integer(call.args[2])?;
+    let told = u64::try_from(id).ok().and_then(|id| call.worker.server.blocked.unblock(id, ended));
+    call.reply.integer(i64::from(told.is_some()));
+    if let Some(card) = told {
+        call.worker.signals.tell(&card);
+    }
+    Ok(())
+}
+
+/// Of a known subcommand with arguments that its arity does not exclude.
+fn wrong_use(subcommand: &str) -> CommandError {
+    CommandError::of(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try CLIENT HELP."
+    ))
+}
+
+fn pause(call: &mut ServerCall<'_>) -> CommandResult {
+    let paused = match call.args[3..] {
+        [] => Paused::Everything,
+        [mode] if is(mode, "all") => Paused::Everything,
+        [mode] if is(mode, "write") => Paused::Writes,
+        [_] => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
+        _ => return Err(wrong_use("pause")),
+    };
+    let now_ms = call.worker.server.db.now_ms();
+    let until_ms = timeout_ms(call.args[2])?.deadline_ms(now_ms).unwrap_or(now_ms);
+    call.worker.server.pause.begin(paused, until_ms, now_ms);
+    call.reply.ok();
+    Ok(())
+}
+
+fn unpause(call: &mut ServerCall<'_>) -> CommandResult {
+    call.worker.server.end_pause();
+    call.reply.ok();
     Ok(())
 }
 

@@ -114,7 +114,7 @@ const FLAG_NAMES: &[(u32, &str)] = &[
 ];
 
 /// ACL categories in Redis's order.
-const CATEGORIES: &[&str] = &[
+pub(crate) const CATEGORIES: &[&str] = &[
     "keyspace",
     "read",
     "write",
@@ -139,7 +139,7 @@ const CATEGORIES: &[&str] = &[
 ];
 
 /// Whether a command is in an ACL category: what its row says, and what its flags imply.
-pub(super) fn is_in_category(command: &Command, category: &str) -> bool {
+pub(crate) fn is_in_category(command: &Command, category: &str) -> bool {
     let has = |flag| command.flags & flag != 0;
     // A container is nothing by itself.
     let runs = !matches!(command.run, Run::Container);
@@ -195,14 +195,17 @@ fn info(call: &mut ServerCall<'_>) -> CommandResult {
 fn positions(keys: KeySpec) -> (i32, i32, i32) {
     match keys {
         KeySpec::None => (0, 0, 0),
-        KeySpec::Range { first, last, step } | KeySpec::Across { first, last, step, .. } => {
-            (first, last, step)
-        }
+        KeySpec::Range { first, last, step }
+        | KeySpec::Channels { first, last, step }
+        | KeySpec::Across { first, last, step, .. } => (first, last, step),
     }
 }
 
 /// What a command does to its keys. Rows say no more than whether it reads or writes: a write may do anything.
 fn key_flags(command: &Command) -> &'static [&'static str] {
+    if matches!(command.keys, KeySpec::Channels { .. }) {
+        return &["not_key"];
+    }
     if command.flags & WRITE == 0 { &["RO", "access"] } else { &["RW", "access", "update"] }
 }
 
@@ -337,7 +340,7 @@ fn find_keys<'a>(call: &ServerCall<'a>) -> Result<(&'static Command, Vec<&'a [u8
         Some(name) => entry.subcommand(name).unwrap_or(entry),
         None => entry,
     };
-    if matches!(entry.command.keys, KeySpec::None) {
+    if matches!(entry.command.keys, KeySpec::None | KeySpec::Channels { .. }) {
         return Err("ERR The command has no key arguments".into());
     }
     if !entry.takes(args.len()) {

@@ -5,9 +5,9 @@ use super::flags::{ADMIN, LOADING, NOSCRIPT, STALE};
 use super::glob::{Case, matches};
 use super::object::write_help;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
-use crate::config::{DIRECTIVES, find, rewrite};
-use sessile_wal::{Fs, OpenMode, RealFs};
-use std::io;
+use crate::config::{DIRECTIVES, find, read_file, replace_file, rewrite};
+use sessile_wal::RealFs;
+use std::borrow::Cow;
 use std::path::Path;
 
 const ROW: Command = Command {
@@ -83,14 +83,14 @@ fn get(call: &mut ServerCall<'_>) -> CommandResult {
     let patterns = &call.args[2..];
     let wanted =
         |name: &str| patterns.iter().any(|pattern| matches(pattern, name.as_bytes(), Case::Insensitive));
-    let found: Vec<(&str, &str)> = DIRECTIVES
+    let found: Vec<(&str, Cow<'_, str>)> = DIRECTIVES
         .iter()
         .enumerate()
         .flat_map(|(index, directive)| {
             std::iter::once(directive.name).chain(directive.alias).map(move |name| (index, name))
         })
         .filter(|(_, name)| wanted(name))
-        .map(|(index, name)| (name, config.value(index)))
+        .map(|(index, name)| (name, DIRECTIVES[index].kind.shown(config.value(index))))
         .collect();
     call.reply.map(found.len());
     for (name, value) in found {
@@ -161,44 +161,16 @@ fn resetstat(call: &mut ServerCall<'_>) -> CommandResult {
 fn write_back(call: &mut ServerCall<'_>) -> CommandResult {
     let server = &call.worker.server;
     let path = server.config_file.as_deref().ok_or("ERR The server is running without a config file")?;
-    replace_file(&RealFs, Path::new(path), &|text| rewrite(text, &server.config())).map_err(|error| {
-        tracing::warn!(%error, path, "CONFIG REWRITE failed");
-        CommandError::of(format!("ERR Rewriting config file: {error}"))
-    })?;
+    let path_of = Path::new(path);
+    read_file(&RealFs, path_of)
+        .and_then(|text| replace_file(&RealFs, path_of, rewrite(&text, &server.config()).as_bytes()))
+        .map_err(|error| {
+            tracing::warn!(%error, path, "CONFIG REWRITE failed");
+            CommandError::of(format!("ERR Rewriting config file: {error}"))
+        })?;
     tracing::info!(path, "CONFIG REWRITE done");
     call.reply.ok();
     Ok(())
-}
-
-/// Replaces a text file by what `change` makes of it: all of it, or, whatever happens, none.
-fn replace_file(fs: &dyn Fs, path: &Path, change: &dyn Fn(&str) -> String) -> io::Result<()> {
-    let old = if fs.exists(path)? {
-        let file = fs.open(path, OpenMode::Read)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-        let length = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(length);
-        String::from_utf8(bytes).map_err(io::Error::other)?
-    } else {
-        String::new()
-    };
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = Path::new(&temporary);
-    if fs.exists(temporary)? {
-        fs.remove(temporary)?;
-    }
-    let file = fs.open(temporary, OpenMode::CreateNew)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let replaced = file
-        .write_at(change(&old).as_bytes(), 0)
-        .and_then(|()| file.sync_data())
-        .and_then(|()| fs.rename(temporary, path))
-        .and_then(|()| fs.sync_dir(dir));
-    if replaced.is_err() {
-        // The error that matters is the first one.
-        let _ = fs.remove(temporary);
-    }
-    replaced
 }
 
 fn help(call: &mut ServerCall<'_>) -> CommandResult {

@@ -2,6 +2,7 @@
 
 use super::flags::{ALLOW_BUSY, FAST, LOADING, NO_AUTH, NOSCRIPT, STALE};
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
+use crate::acl::{Context, Reason};
 use crate::resp::{Protocol, parse_integer};
 
 /// The version of Redis whose commands these are: clients switch features on by it.
@@ -90,7 +91,13 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn ping(call: &mut ServerCall<'_>) -> CommandResult {
+    let subscriber = call.client.is_subscriber() && call.reply.protocol() == Protocol::Resp2;
     match call.args {
+        [_] | [_, _] if subscriber => {
+            call.reply.array(2);
+            call.reply.bulk(b"pong");
+            call.reply.bulk(call.args.get(1).copied().unwrap_or_default());
+        }
         [_] => call.reply.simple("PONG"),
         [_, text] => call.reply.bulk(text),
         _ => return Err("ERR wrong number of arguments for 'ping' command".into()),
@@ -110,7 +117,7 @@ fn quit(call: &mut ServerCall<'_>) -> CommandResult {
 }
 
 fn reset(call: &mut ServerCall<'_>) -> CommandResult {
-    call.client.reset(call.worker.live.password.is_none());
+    call.client.reset(&call.worker.server);
     call.reply.set_protocol(Protocol::Resp2);
     call.reply.simple("RESET");
     Ok(())
@@ -125,7 +132,7 @@ fn select(call: &mut ServerCall<'_>) -> CommandResult {
 fn auth(call: &mut ServerCall<'_>) -> CommandResult {
     match call.args {
         [_, password] => {
-            if call.worker.live.password.is_none() {
+            if call.worker.server.acl.default_user().rights().no_password {
                 return Err("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?".into());
             }
             authenticate(call, b"default", password)?;
@@ -137,29 +144,22 @@ fn auth(call: &mut ServerCall<'_>) -> CommandResult {
     Ok(())
 }
 
-/// Lets the connection in if user and password are right. Without a password set, the default user has any.
-fn authenticate(call: &mut ServerCall<'_>, user: &[u8], password: &[u8]) -> CommandResult {
-    let matches = match &call.worker.live.password {
-        Some(expected) => equal_in_constant_time(password, expected),
-        None => true,
-    };
-    if user == b"default" && matches {
-        call.client.authenticated = true;
+/// Lets the connection in if user and password are right.
+fn authenticate(call: &mut ServerCall<'_>, name: &[u8], password: &[u8]) -> CommandResult {
+    let (worker, client) = (&*call.worker, &mut *call.client);
+    let acl = &worker.server.acl;
+    let address = &client.card.origin.address;
+    if let Some(user) = acl.authenticate(name, password) {
+        acl.throttle.note_success(address);
+        client.become_user(user);
         return Ok(());
     }
-    call.worker.server.shared.authentication_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    Err("WRONGPASS invalid username-password pair or user is disabled.".into())
-}
-
-/// Whether they are equal, in a time that depends on the length of what was given alone.
-fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
-    let mut difference = usize::from(given.len() != expected.len());
-    for (index, &byte) in given.iter().enumerate() {
-        // Some byte of the expected one, so that the work is the same; `requirepass` is not empty.
-        let other = expected[index % expected.len()];
-        difference |= usize::from(std::hint::black_box(byte ^ other));
+    worker.server.shared.authentication_failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    if !client.card.origin.local {
+        acl.throttle.note_failure(address, worker.now_ms);
     }
-    std::hint::black_box(difference) == 0
+    super::permission::log_denial(worker, client, Reason::Auth, Context::TopLevel, b"AUTH", name);
+    Err("WRONGPASS invalid username-password pair or user is disabled.".into())
 }
 
 fn hello(call: &mut ServerCall<'_>) -> CommandResult {

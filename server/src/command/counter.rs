@@ -5,6 +5,7 @@ use super::extended::Extended;
 use super::flags::{DENYOOM, FAST, WRITE};
 use super::number::parse_integer;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use crate::notify::STRING;
 use sessile::Expiry;
 
 const ROW: Command = Command {
@@ -86,6 +87,7 @@ fn add(call: &mut Call<'_, '_>, increment: i64) -> CommandResult {
     };
     let number = before.checked_add(increment).ok_or(OVERFLOW)?;
     call.txn.set(key, itoa::Buffer::new().format(number).as_bytes(), Expiry::Keep);
+    call.notify(STRING, "incrby", 0);
     call.reply.integer(number);
     Ok(())
 }
@@ -117,6 +119,7 @@ fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
     let increment = Extended::parse(call.args[2]).ok_or(CommandError::NotAFloat)?;
     let text = before.add(increment).ok_or(NOT_FINITE)?.to_string();
     call.txn.set(key, text.as_bytes(), Expiry::Keep);
+    call.notify(STRING, "incrbyfloat", 0);
     call.reply.bulk(text.as_bytes());
     Ok(())
 }

@@ -3,16 +3,26 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error. One that
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
+use super::reach::Learned;
 use super::table::{Entry, table};
-use super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served, flags};
+use super::{
+    Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
+    Timeout, flags, permission,
+};
+use crate::acl::Context;
+use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
-use crate::notify::Events;
-use crate::resp::Reply;
+use crate::monitor::Source;
+use crate::notify::{self, Events};
+use crate::resp::{Protocol, Reply};
+use crate::tracking::Outlet;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// One command of this many is timed.
 const TIMED_EVERY: u64 = 64;
@@ -20,6 +30,20 @@ const TIMED_EVERY: u64 = 64;
 const PREVIEW_BYTES_MAX: usize = 128;
 /// How often a command reads values that are in the page cache and finds that it needs others by then, before it goes the long way.
 const CACHE_READS_MAX: usize = 8;
+/// What a subscriber may do that speaks RESP2, in which it could not tell replies from messages.
+const SUBSCRIBERS_COMMANDS: [&str; 9] = [
+    "ping",
+    "psubscribe",
+    "punsubscribe",
+    "quit",
+    "reset",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "unsubscribe",
+];
+/// How often a command is begun that finds each time that it needs keys which it did not know of.
+const BEGINNINGS_MAX: usize = 100;
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -41,6 +65,8 @@ pub struct ServerCall<'a> {
     brought: Option<Box<Errand>>,
     /// What it needs first; then nothing that it has written counts.
     wanted: Option<Box<Errand>>,
+    /// What it waits for; then nothing that it has written counts either.
+    wait: Option<Wait>,
 }
 
 impl<'a> ServerCall<'a> {
@@ -51,7 +77,17 @@ impl<'a> ServerCall<'a> {
         worker: &'a mut Worker,
         reply: &'a mut Reply,
     ) -> ServerCall<'a> {
-        ServerCall { args, client, worker, reply, lsn: Lsn::ZERO, busy: false, brought: None, wanted: None }
+        ServerCall {
+            args,
+            client,
+            worker,
+            reply,
+            lsn: Lsn::ZERO,
+            busy: false,
+            brought: None,
+            wanted: None,
+            wait: None,
+        }
     }
 }
 
@@ -59,6 +95,11 @@ impl ServerCall<'_> {
     /// What was brought for this command.
     pub fn take_brought(&mut self) -> Option<Errand> {
         self.brought.take().map(|errand| *errand)
+    }
+
+    /// Puts back what is of no use to whoever took it.
+    pub fn put_brought(&mut self, errand: Errand) {
+        self.brought = Some(Box::new(errand));
     }
 
     /// Says what the command needs before it is executed again; it must have done nothing.
@@ -87,6 +128,16 @@ impl ServerCall<'_> {
         self.wanted = Some(Box::new(Errand::Checkpoint(Checkpoint::new(&self.worker.server.db))));
         None
     }
+
+    /// Has the client wait, and nothing that the command has written count; false if it may not wait here.
+    pub fn wait_for(&mut self, awaited: Awaited, timeout: Timeout) -> bool {
+        if self.client.may_not_wait {
+            return false;
+        }
+        let deadline_ms = timeout.deadline_ms(self.worker.now_ms);
+        self.wait = Some(self.worker.server.blocked.wait(&self.client.card, awaited, deadline_ms, None));
+        true
+    }
 }
 
 /// What became of a command.
@@ -98,6 +149,10 @@ pub enum Outcome {
     Busy,
     /// It needs this first: nothing was done; run it, and execute the same request again with it.
     Away(Box<Errand>),
+    /// It waits: nothing was done. The wait says what its reply is.
+    Waits(Wait),
+    /// Clients are paused: nothing was done; try again when they are not.
+    Postponed,
 }
 
 /// Runs one request. `brought` is the errand that the same request has asked for before, done; it is taken if the request came as far as to
@@ -111,6 +166,7 @@ pub fn execute(
 ) -> Outcome {
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
+    client.told_bytes = 0;
     let Some(mut entry) = table().find(name) else {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             // A browser that was led to this port: what follows in its request must not be taken for commands.
@@ -152,11 +208,17 @@ pub fn execute(
         refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
         return Outcome::Done(Lsn::ZERO);
     }
-    let access = access_of(entry.command);
+    if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
+        refuse(worker, reply, Some(entry), denied.as_bytes());
+        return Outcome::Done(Lsn::ZERO);
+    }
+    let mut access = access_of(entry.command);
     if access != Access::Read {
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
             Ok(true) => worker.wrote = true,
+            // It answers all the same.
+            Ok(false) | Err(_) if entry.command.flags & flags::MAY_WRITE != 0 => access = Access::Read,
             Ok(false) => return Outcome::Busy,
             Err(error) => {
                 refuse(worker, reply, Some(entry), refusal(&error).as_bytes());
@@ -164,13 +226,32 @@ pub fn execute(
             }
         }
     }
+    if client.is_subscriber()
+        && reply.protocol() == Protocol::Resp2
+        && !SUBSCRIBERS_COMMANDS.contains(&entry.command.name)
+    {
+        let text = format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            entry.full_name
+        );
+        refuse(worker, reply, Some(entry), text.as_bytes());
+        return Outcome::Done(Lsn::ZERO);
+    }
+    if client.listens && client.card.monitors.load(Ordering::Relaxed) && touches_keyspace(entry.command) {
+        refuse(worker, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
+        return Outcome::Done(Lsn::ZERO);
+    }
+    if worker.server.pause.stops(entry.command, false, worker.now_ms) {
+        return Outcome::Postponed;
+    }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
     let (result, lsn) = match entry.command.run {
         Run::Data(_) | Run::Blocking(_) => {
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
-                Ran::Cold(fetch) => return Outcome::Away(Box::new(Errand::Values(fetch))),
+                Ran::Waits(wait) => return Outcome::Waits(wait),
+                Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -190,18 +271,26 @@ pub fn execute(
             } else if matches!(entry.command.run, Run::Walk(_)) && server.db.has_cold() {
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
             } else {
-                let result = run(&mut call);
-                (result, call.lsn)
+                let (result, lsn) = (run(&mut call), call.lsn);
+                if worker.server.tracking.is_on() && matches!(entry.command.name, "flushall" | "flushdb") {
+                    let bytes_max = worker.live.pushed_bytes_max();
+                    worker.server.tracking.flush(&mut worker.signals, bytes_max);
+                }
+                (result, lsn)
             }
         }
         Run::Server(run) => {
             let mut call =
                 ServerCall { brought: brought.take(), ..ServerCall::new(args, client, worker, reply) };
             let result = run(&mut call);
-            let (wanted, lsn, busy) = (call.wanted, call.lsn, call.busy);
+            let (wanted, wait, lsn, busy) = (call.wanted, call.wait, call.lsn, call.busy);
             if let Some(errand) = wanted {
                 reply.truncate(start);
                 return Outcome::Away(errand);
+            }
+            if let Some(wait) = wait {
+                reply.truncate(start);
+                return Outcome::Waits(wait);
             }
             if busy {
                 reply.truncate(start);
@@ -224,25 +313,84 @@ pub fn execute(
             figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
         }
     }
-    Outcome::Done(lsn)
+    client.place = None;
+    client.last_lsn = client.last_lsn.max(lsn);
+    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    // What is posted from here on comes after the reply.
+    if !worker.server.monitors.is_empty() {
+        worker.server.monitors.show(
+            entry.command,
+            args,
+            Source::Client(client),
+            worker.server.db.now_us(),
+            &mut worker.signals,
+            worker.live.pushed_bytes_max(),
+        );
+    }
+    Outcome::Done(lsn.max(told))
+}
+
+/// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
+/// before the reply. What must be acknowledged before it may leave.
+fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
+    let mut last = Lsn::ZERO;
+    let written = reply.bytes_mut().split_off(start);
+    for posted in client.card.inbox.take_ahead() {
+        posted.push.write(reply);
+        last = last.max(posted.lsn);
+    }
+    client.told_bytes += reply.bytes().len() - start;
+    reply.bytes_mut().extend_from_slice(&written);
+    last
 }
 
 /// What became of a data command.
 enum Ran {
     /// It ran; what must be acknowledged before its reply is sent.
     Done(CommandResult, Lsn),
-    /// It needs these values.
-    Cold(Fetch),
+    /// There is nothing for it yet.
+    Waits(Wait),
+    /// It needs these values, some perhaps of keys beyond its arguments.
+    Cold(Fetch, Learned),
 }
 
+/// Runs a command on data, as often as it takes until it has all the keys that it needs.
 fn run_data(
     worker: &mut Worker,
-    client: &Client,
+    client: &mut Client,
     reply: &mut Reply,
-    command: &Command,
+    command: &'static Command,
     access: Access,
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
+) -> Ran {
+    let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
+        Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
+        _ => (None, Learned::default()),
+    };
+    let start = reply.bytes().len();
+    for _ in 0..BEGINNINGS_MAX {
+        match run_over(worker, client, reply, command, access, args, (fetched.take(), &learned)) {
+            Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
+                reply.truncate(start);
+                learned = *more;
+            }
+            Ran::Cold(fetch, _) => return Ran::Cold(fetch, learned),
+            done => return done,
+        }
+    }
+    Ran::Done(Err(CommandError::NeedsKeys(Box::default())), Lsn::ZERO)
+}
+
+/// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
+fn run_over(
+    worker: &mut Worker,
+    client: &mut Client,
+    reply: &mut Reply,
+    command: &'static Command,
+    access: Access,
+    args: &[&[u8]],
+    (mut fetched, learned): (Option<Fetch>, &Learned),
 ) -> Ran {
     let db = &worker.server.db;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
@@ -251,10 +399,10 @@ fn run_data(
             keys.push(db.key(database, bytes));
         }
     });
-    let mut fetched = match brought.take().map(|errand| *errand) {
-        Some(Errand::Values(fetch)) => Some(fetch),
-        _ => None,
-    };
+    let named = keys.len();
+    if !learned.is_empty() {
+        keys.extend(learned.keys(db));
+    }
     let mut cache_reads = 0;
     let mut deleted = None;
     let mut txn = loop {
@@ -263,7 +411,7 @@ fn run_data(
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
                 if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
-                    return Ran::Cold(fetch);
+                    return Ran::Cold(fetch, Learned::default());
                 }
                 fetched = Some(fetch);
             }
@@ -278,24 +426,49 @@ fn run_data(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
+    if worker.live.settings.notify_events & notify::NEW != 0 {
+        txn.note_creations();
+    }
+    // To be asked while the shards are locked; see `blocked` and `tracking`.
+    let others = (&worker.server.blocked, &worker.server.tracking);
+    let concerns = access != Access::Read && (others.0.may_await(&keys) || others.1.is_on());
+    if concerns {
+        txn.note_changes();
+    }
     let mut call = Call {
         args,
-        keys: &keys,
+        keys: &keys[..named],
         txn: &mut txn,
         reply,
         random: &mut worker.random,
         settings: &worker.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
+        learned,
         damaged,
     };
     let result = match command.run {
         Run::Data(run) => run(&mut call),
         Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) => {
+            Ok(Served::NotYet) if client.may_not_wait => {
                 (blocking.expired)(call.reply);
                 Ok(())
+            }
+            // Under the locks; see `blocked`.
+            Ok(Served::NotYet) => {
+                match wait_for_element(
+                    &worker.server.blocked,
+                    worker.now_ms,
+                    client,
+                    command,
+                    blocking,
+                    args,
+                    call.reply.protocol(),
+                ) {
+                    Ok(wait) => return Ran::Waits(wait),
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error),
         },
@@ -303,6 +476,11 @@ fn run_data(
             unreachable!("only commands on keys come here")
         }
     };
+    if matches!(result, Err(CommandError::NeedsKeys(_))) {
+        return Ran::Done(result, txn.commit());
+    }
+    call.note_creations();
+    let events = std::mem::take(&mut call.events);
     let Lookups { hits, misses } = call.lookups;
     if hits > 0 {
         worker.figures.hits.add(u64::from(hits));
@@ -310,13 +488,55 @@ fn run_data(
     if misses > 0 {
         worker.figures.misses.add(u64::from(misses));
     }
+    if client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
+        let mut outlet = Outlet {
+            signals: &mut worker.signals,
+            broadcasts: &mut worker.broadcasts,
+            bytes_max: worker.live.pushed_bytes_max(),
+        };
+        let read = keys.iter().map(|key| key.bytes());
+        worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
+    }
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    Ran::Done(result, txn.commit().max(deleted))
+    let lsn = if concerns {
+        let outlet = Outlet {
+            signals: &mut worker.signals,
+            broadcasts: &mut worker.broadcasts,
+            bytes_max: worker.live.pushed_bytes_max(),
+        };
+        let changer = Some(client.card.id);
+        Service::new(&worker.server, &worker.live, &mut worker.random, outlet, changer)
+            .conclude(txn, &keys, events)
+    } else {
+        txn.commit_then(|lsn| {
+            if !events.is_empty() {
+                events.publish_for(&worker.server.pubsub, &worker.live, lsn, &mut worker.signals);
+            }
+        })
+    };
+    Ran::Done(result, lsn.max(deleted))
+}
+
+/// Has a client wait whose command has found nothing.
+fn wait_for_element(
+    blocked: &Arc<Blocked>,
+    now_ms: u64,
+    client: &mut Client,
+    command: &'static Command,
+    blocking: Blocking,
+    args: &[&[u8]],
+    protocol: Protocol,
+) -> Result<Wait, CommandError> {
+    let timeout = (blocking.timeout)(args)?;
+    let place = client.place.take();
+    let deadline_ms = place.map_or_else(|| timeout.deadline_ms(now_ms), |place| place.deadline_ms);
+    let request = Request::new(command, blocking, args, client.database, protocol);
+    Ok(blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place))
 }
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
 fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
-    let looks: [&[u8]; 4] = [b"get", b"nx", b"xx", b"keepttl"];
+    let looks: [&[u8]; 5] = [b"get", b"nx", b"xx", b"keepttl", b"ifeq"];
     match command.name {
         "del" | "unlink" | "setex" | "psetex" | "mset" => true,
         "set" => !args.iter().skip(3).any(|arg| looks.iter().any(|look| arg.eq_ignore_ascii_case(look))),
@@ -349,7 +569,7 @@ pub(crate) fn resolve(args: &[&[u8]]) -> Option<&'static Entry> {
 /// Calls `each` with the database and the argument's index of every key of a command.
 pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn FnMut(u8, usize)) {
     match keys {
-        KeySpec::None => {}
+        KeySpec::None | KeySpec::Channels { .. } => {}
         KeySpec::Range { first, last, step } => {
             let count = args.len() as i64;
             let last = if last < 0 { count + i64::from(last) } else { i64::from(last) }.min(count - 1);
@@ -363,8 +583,19 @@ pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn 
     }
 }
 
-fn access_of(command: &Command) -> Access {
-    if command.flags & flags::WRITE == 0 {
+/// Whether a command reads or writes keys, or may do so, or tells others something: what Redis refuses to replicas, which are what it takes
+/// the clients for that are shown every command.
+fn touches_keyspace(command: &Command) -> bool {
+    command.flags & (flags::WRITE | flags::READONLY) != 0
+        || matches!(
+            command.name,
+            "publish" | "spublish" | "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro"
+        )
+}
+
+/// What a command does to the data.
+pub(crate) fn access_of(command: &Command) -> Access {
+    if command.flags & (flags::WRITE | flags::MAY_WRITE) == 0 {
         Access::Read
     } else if command.flags & flags::DENYOOM == 0 {
         Access::Delete
@@ -425,6 +656,17 @@ pub(super) fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_ascii_uppercase()).as_bytes());
     text
+}
+
+/// The error text for arguments that a subcommand does not take, where Redis does not tell that from a subcommand it doesn't know.
+pub(super) fn unknown_subcommand_or_arguments(args: &[&[u8]]) -> String {
+    let word =
+        |index: usize| String::from_utf8_lossy(args.get(index).copied().unwrap_or_default()).into_owned();
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        word(1),
+        word(0).to_ascii_uppercase()
+    )
 }
 
 /// At most `room` bytes, and none from a zero byte on, as C prints strings.

@@ -1,5 +1,6 @@
 //! Why a command failed, in Redis's words.
 
+use super::reach::Learned;
 use std::borrow::Cow;
 
 /// An error reply, code first.
@@ -17,6 +18,9 @@ pub enum CommandError {
     /// An argument or value that should be a float.
     #[error("ERR value is not a valid float")]
     NotAFloat,
+    /// No reply at all: the command has to be begun anew, with these keys too. See [`reach`](super::reach).
+    #[error("ERR the keys that the command needs kept changing")]
+    NeedsKeys(Box<Learned>),
     /// Anything else; the text holds the code.
     #[error("{0}")]
     Text(Cow<'static, str>),

@@ -5,6 +5,8 @@ use super::deadline::{self, Form};
 use super::flags::{FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
 
+use crate::notify::GENERIC;
+
 const ROW: Command = Command {
     name: "",
     arity: 0,
@@ -160,7 +162,12 @@ fn set_deadline(call: &mut Call<'_, '_>, form: Form, command: &str) -> CommandRe
         true
     };
     // A deadline in the past deletes the key, and one before the epoch is in the past.
-    let done = done && call.txn.set_deadline(key, Some(u64::try_from(deadline_ms).unwrap_or(0)));
+    let deadline_ms = u64::try_from(deadline_ms).unwrap_or(0);
+    let done = done && call.txn.set_deadline(key, Some(deadline_ms));
+    if done {
+        let past = deadline_ms <= call.txn.now_ms();
+        call.notify(GENERIC, if past { "del" } else { "expire" }, 0);
+    }
     call.reply.integer(i64::from(done));
     Ok(())
 }
@@ -183,7 +190,9 @@ fn pexpireat(call: &mut Call<'_, '_>) -> CommandResult {
 
 /// Replies -2 for no key, -1 for no deadline, or what `show` makes of the deadline.
 fn show_deadline(call: &mut Call<'_, '_>, show: impl Fn(u64, u64) -> u64) -> CommandResult {
-    call.reply.integer(match call.txn.deadline(&call.keys[0]) {
+    let deadline = call.txn.deadline(&call.keys[0]);
+    call.looked_up(0, deadline.is_some());
+    call.reply.integer(match deadline {
         None => -2,
         Some(None) => -1,
         // Deadlines come from 64-bit signed integers.
@@ -211,6 +220,9 @@ fn pexpiretime(call: &mut Call<'_, '_>) -> CommandResult {
 fn persist(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let done = call.txn.deadline(key).flatten().is_some() && call.txn.set_deadline(key, None);
+    if done {
+        call.notify(GENERIC, "persist", 0);
+    }
     call.reply.integer(i64::from(done));
     Ok(())
 }

@@ -58,6 +58,25 @@ impl Extended {
         self.infinite
     }
 
+    /// A thousand times the number, rounded up to an integer; `None` if that does not fit.
+    pub(crate) fn thousandfold_rounded_up(self) -> Option<i64> {
+        if self.infinite {
+            return None;
+        }
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        let product = round(&Natural::from(u128::from(self.mantissa) * 1000), false, self.exponent)?;
+        let mantissa = i128::from(product.mantissa);
+        let signed = if self.negative { -mantissa } else { mantissa };
+        let whole = match u32::try_from(-product.exponent) {
+            // Floor of the opposite: what is shifted out rounds away from it.
+            Ok(places) => -(-signed).checked_shr(places).unwrap_or(if signed > 0 { -1 } else { 0 }),
+            Err(_) => signed.checked_mul(1i128.checked_shl(product.exponent as u32)?)?,
+        };
+        i64::try_from(whole).ok()
+    }
+
     /// The sum; `None` if it is infinite or no number.
     pub(crate) fn add(self, other: Extended) -> Option<Extended> {
         if self.infinite || other.infinite {
@@ -430,6 +449,29 @@ mod tests {
         ("18446744073709551616", "1", Some("18446744073709551616")),
         ("18446744073709551618", "1", Some("18446744073709551620")),
     ];
+
+    #[test]
+    fn seconds_are_milliseconds_rounded_up() {
+        for (text, ms) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("1", Some(1000)),
+            ("0.0001", Some(1)),
+            ("-0.0001", Some(0)),
+            ("-0.0011", Some(-1)),
+            ("1.0005", Some(1001)),
+            ("1e-4940", Some(1)),
+            ("-1e-4940", Some(0)),
+            ("9223372036854775.807", Some(i64::MAX)),
+            ("9223372036854776", None),
+            ("-9223372036854776", None),
+            ("1e4000", None),
+            ("inf", None),
+        ] {
+            let number = Extended::parse(text.as_bytes()).expect(text);
+            assert_eq!(number.thousandfold_rounded_up(), ms, "{text}");
+        }
+    }
 
     #[test]
     fn the_largest_text_takes_bounded_work() {

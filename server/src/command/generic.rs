@@ -3,7 +3,8 @@
 use super::args::{database, is};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
-use sessile::Kind;
+use crate::notify::{GENERIC, NEW};
+use sessile::{Key, Kind, Txn};
 
 const ROW: Command = Command {
     name: "",
@@ -121,21 +122,35 @@ const SAME_OBJECT: &str = "ERR source and destination objects are the same";
 const NO_SUCH_KEY: &str = "ERR no such key";
 
 fn del(call: &mut Call<'_, '_>) -> CommandResult {
-    let deleted = call.keys.iter().filter(|key| call.txn.delete(key)).count();
+    let mut deleted = 0;
+    for (index, key) in call.keys.iter().enumerate() {
+        if call.txn.delete(key) {
+            deleted += 1;
+            call.notify(GENERIC, "del", index);
+        }
+    }
     call.reply.integer((deleted + call.damaged) as i64);
     Ok(())
 }
 
 fn exists(call: &mut Call<'_, '_>) -> CommandResult {
-    let there = call.keys.iter().filter(|key| call.txn.exists(key)).count();
-    call.lookups.hits += there as u32;
-    call.lookups.misses += (call.keys.len() - there) as u32;
+    let mut there = 0;
+    for (index, key) in call.keys.iter().enumerate() {
+        let found = call.txn.exists(key);
+        there += usize::from(found);
+        call.looked_up(index, found);
+    }
     call.reply.integer(there as i64);
     Ok(())
 }
 
 fn touch(call: &mut Call<'_, '_>) -> CommandResult {
-    let there = call.keys.iter().filter(|key| call.txn.note_access(key)).count();
+    let mut there = 0;
+    for (index, key) in call.keys.iter().enumerate() {
+        let found = call.txn.note_access(key);
+        there += usize::from(found);
+        call.looked_up(index, found);
+    }
     call.reply.integer(there as i64);
     Ok(())
 }
@@ -152,7 +167,9 @@ pub(super) fn type_name(kind: Kind) -> &'static str {
 }
 
 fn type_(call: &mut Call<'_, '_>) -> CommandResult {
-    call.reply.simple(call.txn.kind(&call.keys[0]).map_or("none", type_name));
+    let kind = call.txn.kind(&call.keys[0]);
+    call.looked_up(0, kind.is_some());
+    call.reply.simple(kind.map_or("none", type_name));
     Ok(())
 }
 
@@ -161,14 +178,25 @@ fn same_key(call: &Call<'_, '_>) -> bool {
     call.keys[0].bytes() == call.keys[1].bytes() && call.keys[0].database() == call.keys[1].database()
 }
 
+/// Renames or copies the first key over the second.
+fn transfer<'db>(call: &mut Call<'_, 'db>, by: fn(&mut Txn<'db>, &Key<'_>, &Key<'_>) -> bool) -> bool {
+    // What is in the way is removed first, so that the key counts as new.
+    let replaces = call.txn.exists(&call.keys[1]);
+    let done = by(call.txn, &call.keys[0], &call.keys[1]);
+    if done && replaces {
+        call.notify(NEW, "new", 1);
+    }
+    done
+}
+
 fn rename(call: &mut Call<'_, '_>) -> CommandResult {
-    let done = if same_key(call) {
-        call.txn.exists(&call.keys[0])
-    } else {
-        call.txn.rename(&call.keys[0], &call.keys[1])
-    };
-    if !done {
+    if !call.txn.exists(&call.keys[0]) {
         return Err(NO_SUCH_KEY.into());
+    }
+    if !same_key(call) {
+        transfer(call, Txn::rename);
+        call.notify(GENERIC, "rename_from", 0);
+        call.notify(GENERIC, "rename_to", 1);
     }
     call.reply.ok();
     Ok(())
@@ -181,7 +209,9 @@ fn renamenx(call: &mut Call<'_, '_>) -> CommandResult {
     // A key in its own way counts as being there.
     let free = !call.txn.exists(&call.keys[1]);
     if free {
-        call.txn.rename(&call.keys[0], &call.keys[1]);
+        transfer(call, Txn::rename);
+        call.notify(GENERIC, "rename_from", 0);
+        call.notify(GENERIC, "rename_to", 1);
     }
     call.reply.integer(i64::from(free));
     Ok(())
@@ -217,7 +247,12 @@ fn copy(call: &mut Call<'_, '_>) -> CommandResult {
         return Err(SAME_OBJECT.into());
     }
     let (from, to) = (&call.keys[0], &call.keys[1]);
-    let done = call.txn.exists(from) && (replace || !call.txn.exists(to)) && call.txn.copy(from, to);
+    let found = call.txn.exists(from);
+    call.looked_up(0, found);
+    let done = found && (replace || !call.txn.exists(to)) && transfer(call, Txn::copy);
+    if done {
+        call.notify(GENERIC, "copy_to", 1);
+    }
     call.reply.integer(i64::from(done));
     Ok(())
 }
@@ -234,7 +269,11 @@ fn move_(call: &mut Call<'_, '_>) -> CommandResult {
         return Err(SAME_OBJECT.into());
     }
     let (from, to) = (&call.keys[0], &call.keys[1]);
-    let done = call.txn.exists(from) && !call.txn.exists(to) && call.txn.rename(from, to);
+    let done = call.txn.exists(from) && !call.txn.exists(to) && transfer(call, Txn::rename);
+    if done {
+        call.notify(GENERIC, "move_from", 0);
+        call.notify(GENERIC, "move_to", 1);
+    }
     call.reply.integer(i64::from(done));
     Ok(())
 }

@@ -7,6 +7,8 @@ use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::number::parse_integer;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
 
+use crate::notify::{GENERIC, HASH};
+
 const ROW: Command = Command {
     name: "",
     arity: 0,
@@ -168,14 +170,24 @@ fn set_pairs(call: &mut Call<'_, '_>, command: &str) -> Result<i64, CommandError
     Ok(new)
 }
 
+/// How many fields the hash has that is about to be read.
+pub(super) fn length_to_read(call: &mut Call<'_, '_>) -> Result<usize, CommandError> {
+    let fields = call.txn.hash_len(&call.keys[0])?;
+    // There is no empty hash.
+    call.looked_up(0, fields > 0);
+    Ok(fields)
+}
+
 fn hset(call: &mut Call<'_, '_>) -> CommandResult {
     let new = set_pairs(call, "hset")?;
+    call.notify(HASH, "hset", 0);
     call.reply.integer(new);
     Ok(())
 }
 
 fn hmset(call: &mut Call<'_, '_>) -> CommandResult {
     set_pairs(call, "hmset")?;
+    call.notify(HASH, "hset", 0);
     call.reply.ok();
     Ok(())
 }
@@ -185,6 +197,7 @@ fn hsetnx(call: &mut Call<'_, '_>) -> CommandResult {
     let absent = call.txn.hash_get(key, field)?.is_none();
     if absent {
         call.txn.hash_set(key, field, call.args[3])?;
+        call.notify(HASH, "hset", 0);
     }
     call.reply.integer(i64::from(absent));
     Ok(())
@@ -194,13 +207,15 @@ fn hget(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let value = call.txn.hash_get(key, call.args[2])?;
     // A field that is not there says nothing of the key.
-    call.lookups.count(value.is_some() || call.txn.exists(key));
+    let found = value.is_some() || call.txn.exists(key);
     call.reply.bulk_or_null(value);
+    call.looked_up(0, found);
     Ok(())
 }
 
 fn hmget(call: &mut Call<'_, '_>) -> CommandResult {
-    call.lookups.count(call.txn.exists(&call.keys[0]));
+    let found = call.txn.exists(&call.keys[0]);
+    call.looked_up(0, found);
     call.reply.array(call.args.len() - 2);
     for field in &call.args[2..] {
         call.reply.bulk_or_null(call.txn.hash_get(&call.keys[0], field)?);
@@ -209,10 +224,9 @@ fn hmget(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn hgetall(call: &mut Call<'_, '_>) -> CommandResult {
-    let (key, reply) = (&call.keys[0], &mut *call.reply);
-    let fields = call.txn.hash_len(key)?;
-    // There is no empty hash.
-    call.lookups.count(fields > 0);
+    let key = &call.keys[0];
+    let fields = length_to_read(call)?;
+    let reply = &mut *call.reply;
     reply.map(fields);
     call.txn.hash_for_each(key, &mut |field, value| {
         reply.bulk(field);
@@ -222,26 +236,33 @@ fn hgetall(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn hkeys(call: &mut Call<'_, '_>) -> CommandResult {
-    let (key, reply) = (&call.keys[0], &mut *call.reply);
-    reply.array(call.txn.hash_len(key)?);
+    let key = &call.keys[0];
+    let fields = length_to_read(call)?;
+    let reply = &mut *call.reply;
+    reply.array(fields);
     call.txn.hash_for_each(key, &mut |field, _| reply.bulk(field))?;
     Ok(())
 }
 
 fn hvals(call: &mut Call<'_, '_>) -> CommandResult {
-    let (key, reply) = (&call.keys[0], &mut *call.reply);
-    reply.array(call.txn.hash_len(key)?);
+    let key = &call.keys[0];
+    let fields = length_to_read(call)?;
+    let reply = &mut *call.reply;
+    reply.array(fields);
     call.txn.hash_for_each(key, &mut |_, value| reply.bulk(value))?;
     Ok(())
 }
 
 fn hlen(call: &mut Call<'_, '_>) -> CommandResult {
-    call.reply.integer(call.txn.hash_len(&call.keys[0])? as i64);
+    let fields = length_to_read(call)?;
+    call.reply.integer(fields as i64);
     Ok(())
 }
 
 fn hexists(call: &mut Call<'_, '_>) -> CommandResult {
     let there = call.txn.hash_get(&call.keys[0], call.args[2])?.is_some();
+    let found = there || call.txn.exists(&call.keys[0]);
+    call.looked_up(0, found);
     call.reply.integer(i64::from(there));
     Ok(())
 }
@@ -251,13 +272,21 @@ fn hdel(call: &mut Call<'_, '_>) -> CommandResult {
     for field in &call.args[2..] {
         removed += i64::from(call.txn.hash_remove(&call.keys[0], field)?);
     }
+    if removed > 0 {
+        call.notify(HASH, "hdel", 0);
+        if !call.txn.exists(&call.keys[0]) {
+            call.notify(GENERIC, "del", 0);
+        }
+    }
     call.reply.integer(removed);
     Ok(())
 }
 
 fn hstrlen(call: &mut Call<'_, '_>) -> CommandResult {
-    let length = call.txn.hash_get(&call.keys[0], call.args[2])?.map_or(0, <[u8]>::len);
-    call.reply.integer(length as i64);
+    let length = call.txn.hash_get(&call.keys[0], call.args[2])?.map(<[u8]>::len);
+    let found = length.is_some() || call.txn.exists(&call.keys[0]);
+    call.looked_up(0, found);
+    call.reply.integer(length.unwrap_or(0) as i64);
     Ok(())
 }
 
@@ -269,7 +298,8 @@ fn hincrby(call: &mut Call<'_, '_>) -> CommandResult {
         Some(bytes) => parse_integer(bytes).ok_or(CommandError::from("ERR hash value is not an integer"))?,
     };
     let number = before.checked_add(increment).ok_or(OVERFLOW)?;
-    call.txn.hash_set(key, field, itoa::Buffer::new().format(number).as_bytes())?;
+    call.txn.hash_update(key, field, itoa::Buffer::new().format(number).as_bytes())?;
+    call.notify(HASH, "hincrby", 0);
     call.reply.integer(number);
     Ok(())
 }
@@ -285,7 +315,8 @@ fn hincrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
         Some(bytes) => Extended::parse(bytes).ok_or(CommandError::from("ERR hash value is not a float"))?,
     };
     let text = before.add(increment).ok_or(NOT_FINITE)?.to_string();
-    call.txn.hash_set(key, field, text.as_bytes())?;
+    call.txn.hash_update(key, field, text.as_bytes())?;
+    call.notify(HASH, "hincrbyfloat", 0);
     call.reply.bulk(text.as_bytes());
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use super::args::{integer_between, is};
 use super::flags::READONLY;
+use super::hash::length_to_read;
 use super::scan::{Gathered, ScanOf, ScanOptions, cursor};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use crate::notify::HASH;
 use crate::resp::Protocol;
 use std::collections::HashSet;
 
@@ -55,8 +57,12 @@ fn below(call: &mut Call<'_, '_>, bound: usize) -> usize {
 
 fn hrandfield(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
+    // Positions are counted among what lives.
+    if call.txn.hash_prune(key) > 0 {
+        call.notify(HASH, "hexpired", 0);
+    }
     if call.args.len() == 2 {
-        let length = call.txn.hash_len(key)?;
+        let length = length_to_read(call)?;
         if length == 0 {
             call.reply.null();
         } else {
@@ -74,7 +80,7 @@ fn hrandfield(call: &mut Call<'_, '_>) -> CommandResult {
     if values && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err("ERR value is out of range".into());
     }
-    let length = call.txn.hash_len(key)?;
+    let length = length_to_read(call)?;
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     if length == 0 || wanted == 0 {
         call.reply.array(0);
@@ -153,7 +159,7 @@ fn hscan(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let mut found = Gathered::default();
     // No such key: the options are not looked at, as in Redis.
-    let next = if call.txn.hash_len(key)? == 0 {
+    let next = if length_to_read(call)? == 0 {
         0
     } else {
         let options = ScanOptions::parse(&call.args[3..], ScanOf::Fields)?;

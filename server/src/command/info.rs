@@ -6,6 +6,7 @@ use super::flags::{LOADING, STALE};
 use super::table::table;
 use super::{Command, CommandResult, KeySpec, Run, ServerCall};
 use crate::process;
+use crate::pubsub::Kind;
 use crate::server::Server;
 use crate::worker::{CommandFigures, Figures};
 use std::fmt::Write;
@@ -108,9 +109,13 @@ fn server_section(text: &mut String, server: &Server, now_ms: u64) {
 fn clients(text: &mut String, server: &Server, _: u64) {
     let _ = write!(
         text,
-        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n",
+        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:{}\r\ntracking_clients:{}\r\npubsub_clients:{}\r\nclients_in_timeout_table:{}\r\n",
         server.clients.count(),
         server.config().get("maxclients"),
+        server.blocked.count(),
+        server.tracking.count(),
+        server.clients.all().iter().filter(|card| card.is_subscriber()).count(),
+        server.blocked.count_with_deadline(),
     );
 }
 
@@ -212,6 +217,7 @@ fn stats(text: &mut String, server: &Server, _: u64) {
         rate.bytes_in_per_second as f64 / 1024.0,
         rate.bytes_out_per_second as f64 / 1024.0,
     );
+    let (tracked_keys, tracked_items, tracked_prefixes) = server.tracking.figures();
     for (name, value) in [
         ("rejected_connections", server.shared.rejected.load(Ordering::Relaxed)),
         ("expired_keys", figures.expired_keys),
@@ -219,10 +225,14 @@ fn stats(text: &mut String, server: &Server, _: u64) {
         ("keyspace_hits", sum(server, |figures| figures.hits.get())),
         ("keyspace_misses", sum(server, |figures| figures.misses.get())),
         ("evicted_clients", 0),
-        ("pubsub_channels", 0),
-        ("pubsub_patterns", 0),
+        ("pubsub_channels", server.pubsub.names_count(Kind::Channel) as u64),
+        ("pubsub_patterns", server.pubsub.names_count(Kind::Pattern) as u64),
+        ("pubsubshard_channels", server.pubsub.names_count(Kind::Shard) as u64),
         ("latest_fork_usec", 0),
         ("total_forks", 0),
+        ("tracking_total_keys", tracked_keys as u64),
+        ("tracking_total_items", tracked_items as u64),
+        ("tracking_total_prefixes", tracked_prefixes as u64),
         ("total_error_replies", sum(server, |figures| figures.errors.get())),
         ("client_query_buffer_limit_disconnections", sum(server, |figures| figures.query_overruns.get())),
         ("client_output_buffer_limit_disconnections", sum(server, |figures| figures.output_overruns.get())),

@@ -76,6 +76,10 @@ impl Options {
 }
 
 fn lcs(call: &mut Call<'_, '_>) -> CommandResult {
+    for (index, key) in call.keys.iter().enumerate() {
+        let found = call.txn.exists(key);
+        call.looked_up(index, found);
+    }
     let (Ok(left), Ok(right)) = (call.txn.string(&call.keys[0]), call.txn.string(&call.keys[1])) else {
         return Err("ERR The specified keys must contain string values".into());
     };

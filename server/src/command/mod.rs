@@ -5,11 +5,13 @@
 //! by the row's key positions, begins one transaction over them and commits it, so the same functions serve a single command, a
 //! `MULTI` block and a script.
 
+pub mod acl;
 pub mod admin;
 mod args;
 pub mod bit;
 pub mod bitfield;
 pub mod client;
+mod client_tracking;
 pub mod command_command;
 pub mod config_command;
 pub mod connection;
@@ -17,32 +19,55 @@ pub mod counter;
 mod deadline;
 pub mod debug;
 pub mod dispatch;
+mod double;
 mod error;
 pub mod expire;
 mod extended;
 pub mod generic;
 mod glob;
 pub mod hash;
+pub mod hash_expire;
 pub mod hash_pick;
+pub mod hash_until;
+pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 pub mod lcs;
+pub mod list;
+pub mod list_move;
 pub mod memory;
 mod number;
 pub mod object;
+pub mod permission;
 pub mod persistence;
+pub mod pubsub;
 pub mod range;
+pub mod reach;
 pub mod reference;
 pub mod scan;
 #[cfg(feature = "scripting")]
 pub mod scripting;
+pub mod set;
+pub mod set_algebra;
+pub mod set_pick;
+pub mod sort;
+pub mod sorted_set;
+pub mod sorted_set_algebra;
+pub mod sorted_set_pop;
+pub mod sorted_set_range;
 pub mod string;
 pub mod table;
+pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
 
-use crate::notify::Events;
+/// Whether a name matches a pattern, as `PSUBSCRIBE` has them.
+pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
+    glob::matches(pattern, name, glob::Case::Sensitive)
+}
+
+use crate::notify::{self, Events};
 use crate::resp::Reply;
 use sessile::{Db, Key, Txn};
 
@@ -101,6 +126,15 @@ pub enum KeySpec {
         /// Reports each key in the order that the handler knows.
         find: FindKeys,
     },
+    /// No keys; but shard channels, whose places `COMMAND` tells as if they were keys, since they decide on the node of a cluster.
+    Channels {
+        /// Index of the first.
+        first: i32,
+        /// Index of the last, negative from the end.
+        last: i32,
+        /// Distance.
+        step: i32,
+    },
 }
 
 /// Given the arguments and the current database, calls the last argument with each key's database and its index among the
@@ -135,6 +169,8 @@ pub mod flags {
     pub const SKIP_SLOWLOG: u32 = 1 << 13;
     pub const MOVABLEKEYS: u32 = 1 << 14;
     pub const ALLOW_BUSY: u32 = 1 << 15;
+    /// Reads, but keeps what it has computed, where it may write (`PFCOUNT`). Not shown by `COMMAND`.
+    pub const MAY_WRITE: u32 = 1 << 16;
 }
 
 /// What runs a command, and so what it may see.
@@ -183,6 +219,16 @@ pub enum Timeout {
     Ms(u64),
 }
 
+impl Timeout {
+    /// When it is up for a command that runs at `now_ms`.
+    pub fn deadline_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Timeout::Never => None,
+            Timeout::Ms(ms) => Some(now_ms.saturating_add(ms)),
+        }
+    }
+}
+
 /// How often a read found its key, and how often not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookups {
@@ -215,10 +261,12 @@ pub struct Call<'a, 'db> {
     pub random: &'a mut Random,
     /// Limits that an operator can set.
     pub settings: &'a Settings,
-    /// What commands that read values report: `GET`, `GETEX`, `MGET`, `HGET`, `HMGET`, `HGETALL`, `EXISTS`.
+    /// What commands that read report; see [`looked_up`](Self::looked_up).
     pub lookups: Lookups,
     /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
     pub events: Events,
+    /// Keys beyond the arguments that the transaction was begun with; see [`reach`](reach).
+    pub learned: &'a reach::Learned,
     /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
     pub damaged: usize,
 }
@@ -226,10 +274,45 @@ pub struct Call<'a, 'db> {
 impl Call<'_, '_> {
     /// Notes for `notify-keyspace-events` what happened to the key with this index among [`keys`](Self::keys): `event` of a `class` of
     /// [`notify`](crate::notify).
+    ///
+    /// That keys were created on the way (`new`) is noted by itself, before this event.
     #[inline]
     pub fn notify(&mut self, class: u32, event: &'static str, key: usize) {
+        if self.settings.notify_events & (class | notify::NEW) != 0 {
+            self.note(class, event, key);
+        }
+    }
+
+    #[cold]
+    fn note(&mut self, class: u32, event: &'static str, key: usize) {
+        self.note_creations();
         if self.settings.notify_events & class != 0 {
             self.events.push(class, event, &self.keys[key]);
+        }
+    }
+
+    /// Notes which keys were created that no event has told of yet.
+    pub fn note_creations(&mut self) {
+        if self.settings.notify_events & notify::NEW != 0 {
+            self.events.push_created(self.txn.take_creations());
+        }
+    }
+
+    /// Says of the key with this index among [`keys`](Self::keys), which was looked up to read it, whether it was there: for the hits and misses
+    /// of `INFO`, and for `keymiss`.
+    #[inline]
+    pub fn looked_up(&mut self, key: usize, found: bool) {
+        self.lookups.count(found);
+        if !found {
+            self.notify(notify::KEY_MISS, "keymiss", key);
+        }
+    }
+
+    /// As [`looked_up`](Self::looked_up), for a key that is not among the arguments.
+    pub(crate) fn looked_up_key(&mut self, key: &Key<'_>, found: bool) {
+        self.lookups.count(found);
+        if !found && self.settings.notify_events & notify::KEY_MISS != 0 {
+            self.events.push(notify::KEY_MISS, "keymiss", key);
         }
     }
 }
@@ -263,6 +346,14 @@ pub struct Settings {
     pub hash_max_listpack_entries: usize,
     /// `hash-max-listpack-value`.
     pub hash_max_listpack_value: usize,
+    /// `set-max-intset-entries`.
+    pub set_max_intset_entries: usize,
+    /// `hll-sparse-max-bytes`.
+    pub hll_sparse_max_bytes: usize,
+    /// `zset-max-listpack-entries`.
+    pub zset_max_listpack_entries: usize,
+    /// `zset-max-listpack-value`.
+    pub zset_max_listpack_value: usize,
     /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
     pub notify_events: u32,
 }
@@ -273,6 +364,10 @@ impl Default for Settings {
             proto_max_bulk_len: 512 << 20,
             hash_max_listpack_entries: 128,
             hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
+            hll_sparse_max_bytes: 3000,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
             notify_events: 0,
         }
     }

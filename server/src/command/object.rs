@@ -124,20 +124,42 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
             if small { "listpack" } else { "hashtable" }
         }
         Kind::List => "quicklist",
-        Kind::Set => "hashtable",
-        Kind::SortedSet => "skiplist",
+        Kind::Set => match call.txn.set_members(key) {
+            Ok(Some(members))
+                if members.len() <= call.settings.set_max_intset_entries
+                    && members.iter().all(|member| parse_integer(member).is_some()) =>
+            {
+                "intset"
+            }
+            _ => "hashtable",
+        },
+        Kind::SortedSet => {
+            let settings = call.settings;
+            let length = call.txn.sorted_set_len(key).unwrap_or(0);
+            let mut small = length <= settings.zset_max_listpack_entries;
+            if small {
+                let _ = call.txn.sorted_set_for_each(key, 0..length, false, &mut |member, _| {
+                    small &= member.len() <= settings.zset_max_listpack_value;
+                });
+            }
+            if small { "listpack" } else { "skiplist" }
+        }
     })
 }
 
 fn encoding(call: &mut Call<'_, '_>) -> CommandResult {
     let encoding = encoding_of(call);
+    call.lookups.count(encoding.is_some());
     call.reply.bulk_or_null(encoding.map(str::as_bytes));
     Ok(())
 }
 
 /// A number that is the same for every key; null if there is no such key.
 fn constant(call: &mut Call<'_, '_>, number: i64) -> CommandResult {
-    if call.txn.exists(&call.keys[0]) {
+    let found = call.txn.exists(&call.keys[0]);
+    // No `keymiss`, here alone among all that read.
+    call.lookups.count(found);
+    if found {
         call.reply.integer(number);
     } else {
         call.reply.null();
@@ -156,7 +178,9 @@ fn idletime(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn freq(call: &mut Call<'_, '_>) -> CommandResult {
-    if call.txn.exists(&call.keys[0]) {
+    let found = call.txn.exists(&call.keys[0]);
+    call.lookups.count(found);
+    if found {
         return Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.".into());
     }
     call.reply.null();
@@ -168,6 +192,10 @@ fn debug_object(call: &mut Call<'_, '_>) -> CommandResult {
     let Some(encoding) = encoding_of(call) else { return Err("ERR no such key".into()) };
     let mut length = call.txn.string(key).ok().flatten().map_or(0, <[u8]>::len);
     let _ = call.txn.hash_for_each(key, &mut |field, value| length += field.len() + value.len());
+    if let Ok(Some(members)) = call.txn.set_members(key) {
+        length += members.iter().map(<[u8]>::len).sum::<usize>();
+    }
+    let _ = call.txn.list_range(key, 0, usize::MAX, &mut |element| length += element.len());
     call.reply.simple(&format!(
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
     ));

@@ -3,6 +3,7 @@
 use super::args::integer;
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use crate::notify::STRING;
 use sessile::VALUE_BYTES_MAX;
 
 const ROW: Command = Command {
@@ -92,12 +93,15 @@ fn append(call: &mut Call<'_, '_>) -> CommandResult {
             tail.len()
         }
     };
+    call.notify(STRING, "append", 0);
     call.reply.integer(length as i64);
     Ok(())
 }
 
 fn strlen(call: &mut Call<'_, '_>) -> CommandResult {
-    call.reply.integer(call.txn.string(&call.keys[0])?.map_or(0, <[u8]>::len) as i64);
+    let length = call.txn.string(&call.keys[0])?.map(<[u8]>::len);
+    call.looked_up(0, length.is_some());
+    call.reply.integer(length.unwrap_or(0) as i64);
     Ok(())
 }
 
@@ -115,8 +119,11 @@ pub(super) fn clamp(start: i64, end: i64, length: usize) -> std::ops::Range<usiz
 
 fn getrange(call: &mut Call<'_, '_>) -> CommandResult {
     let (start, end) = (integer(call.args[2])?, integer(call.args[3])?);
-    let bytes = call.txn.string(&call.keys[0])?.unwrap_or_default();
+    let bytes = call.txn.string(&call.keys[0])?;
+    let found = bytes.is_some();
+    let bytes = bytes.unwrap_or_default();
     call.reply.bulk(&bytes[clamp(start, end, bytes.len())]);
+    call.looked_up(0, found);
     Ok(())
 }
 
@@ -129,7 +136,9 @@ fn setrange(call: &mut Call<'_, '_>) -> CommandResult {
         length
     } else {
         check_length(call, offset, bytes.len())?;
-        call.txn.write_string_at(key, offset, bytes)?
+        let length = call.txn.write_string_at(key, offset, bytes)?;
+        call.notify(STRING, "setrange", 0);
+        length
     };
     call.reply.integer(length as i64);
     Ok(())

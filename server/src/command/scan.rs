@@ -115,6 +115,7 @@ pub(crate) struct ScanOptions<'a> {
 pub(crate) enum ScanOf {
     Keys,
     Fields,
+    Members,
 }
 
 impl<'a> ScanOptions<'a> {
@@ -182,6 +183,12 @@ impl Gathered {
     /// Writes them as an array.
     pub(crate) fn write(&self, reply: &mut Reply) {
         reply.array(self.count);
+        reply.bytes_mut().extend_from_slice(self.body.bytes());
+    }
+
+    /// Writes them as a set.
+    pub(super) fn write_set(&self, reply: &mut Reply) {
+        reply.set(self.count);
         reply.bytes_mut().extend_from_slice(self.body.bytes());
     }
 

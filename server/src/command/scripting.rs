@@ -2,6 +2,7 @@
 
 use super::args::integer;
 use super::flags::{MOVABLEKEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE};
+use super::reach::Learned;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall, keys};
 use crate::errand::Errand;
 use crate::scripting::run::{self, Code, Fast, Finished, Job, Slow};
@@ -161,6 +162,9 @@ pub(super) fn split<'a>(args: &'a [&'a [u8]]) -> Result<(&'a [&'a [u8]], &'a [&'
 }
 
 fn eval(call: &mut ServerCall<'_>, read_only: bool) -> CommandResult {
+    if let Some(result) = finished(call) {
+        return result;
+    }
     let args = call.args;
     split(args)?;
     let source = args[1];
@@ -181,14 +185,18 @@ fn eval(call: &mut ServerCall<'_>, read_only: bool) -> CommandResult {
 }
 
 fn evalsha(call: &mut ServerCall<'_>, read_only: bool) -> CommandResult {
+    if let Some(result) = finished(call) {
+        return result;
+    }
     let args = call.args;
     let scripting = &call.worker.server.scripting;
-    let Some(script) = sha1::parse(args[1]).and_then(|digest| scripting.store.find(&digest)) else {
-        // What was brought for it is for nobody then: the script was forgotten meanwhile.
-        split(args).map_or_else(Err, |_| Err(NOSCRIPT_TEXT.into()))?;
-        return Ok(());
-    };
+    if args[1].len() != 2 * sha1::DIGEST_BYTES {
+        return Err(NOSCRIPT_TEXT.into());
+    }
     split(args)?;
+    let Some(script) = sha1::parse(args[1]).and_then(|digest| scripting.store.find(&digest)) else {
+        return Err(NOSCRIPT_TEXT.into());
+    };
     run_script(call, script, read_only)
 }
 
@@ -211,7 +219,7 @@ pub(super) fn run_code(
 ) -> CommandResult {
     let args = call.args;
     let (keys, arguments) = split(args)?;
-    let card = Arc::clone(&call.client.card);
+    let (card, user) = (Arc::clone(&call.client.card), Arc::clone(&call.client.user));
     let job = Job {
         code,
         keys,
@@ -220,21 +228,17 @@ pub(super) fn run_code(
         allow_growth,
         database: call.client.database,
         card: &card,
+        user: &user,
         protocol: call.reply.protocol(),
     };
     let fetched = match call.take_brought() {
-        Some(Errand::Script(slow)) => {
-            // Its client may have waited for nothing, if the server is ending.
-            let finished = slow.finish().unwrap_or_default();
-            return finish(call, finished);
-        }
-        Some(Errand::Values(fetch)) => Some(fetch),
+        Some(Errand::Values(fetch, _)) => Some(fetch),
         _ => None,
     };
     match run::fast(call.worker, &job, fetched) {
         Fast::Finished(finished) => finish(call, finished),
         Fast::Cold(fetch) => {
-            call.want(Errand::Values(fetch));
+            call.want(Errand::Values(fetch, Learned::default()));
             Ok(())
         }
         Fast::Busy => {
@@ -249,10 +253,18 @@ pub(super) fn run_code(
     }
 }
 
+/// The result of a script that was run elsewhere for this call; nothing if there was none.
+pub(super) fn finished(call: &mut ServerCall<'_>) -> Option<CommandResult> {
+    match call.take_brought()? {
+        Errand::Script(slow) => Some(finish(call, slow.finish().unwrap_or_default())),
+        other => {
+            call.put_brought(other);
+            None
+        }
+    }
+}
+
 fn finish(call: &mut ServerCall<'_>, finished: Finished) -> CommandResult {
-    let figures = &call.worker.figures;
-    figures.hits.add(u64::from(finished.lookups.hits));
-    figures.misses.add(u64::from(finished.lookups.misses));
     call.lsn = finished.lsn;
     if let Some(text) = finished.reply.strip_prefix(b"-") {
         // Counted as every error, and with what was written before it in the log.

@@ -6,6 +6,7 @@ use super::args::{is, wrong_arity};
 use super::deadline::{self, Form};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
+use crate::notify::{EXPIRED, GENERIC, KEY_MISS, NEW, STRING};
 use sessile::Expiry;
 
 const ROW: Command = Command {
@@ -133,8 +134,9 @@ pub const COMMANDS: &[Command] = &[
 
 fn get(call: &mut Call<'_, '_>) -> CommandResult {
     let value = call.txn.string(&call.keys[0])?;
-    call.lookups.count(value.is_some());
+    let found = value.is_some();
     call.reply.bulk_or_null(value);
+    call.looked_up(0, found);
     Ok(())
 }
 
@@ -143,6 +145,8 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
 struct Options<'a> {
     if_absent: bool,
     if_present: bool,
+    /// As of Redis 8.4 and Valkey 8.1: only if the key holds this string.
+    if_equal: Option<&'a [u8]>,
     get: bool,
     keep_deadline: bool,
     persist: bool,
@@ -162,10 +166,16 @@ impl<'a> Options<'a> {
         let mut index = 0;
         while let Some(&word) = args.get(index) {
             let set = of == OptionsOf::Set;
-            if set && is(word, "nx") && !options.if_present {
+            if set && is(word, "nx") && !options.if_present && options.if_equal.is_none() {
                 options.if_absent = true;
-            } else if set && is(word, "xx") && !options.if_absent {
+            } else if set && is(word, "xx") && !options.if_absent && options.if_equal.is_none() {
                 options.if_present = true;
+            } else if set
+                && is(word, "ifeq")
+                && !(options.if_absent || options.if_present || options.if_equal.is_some())
+            {
+                index += 1;
+                options.if_equal = Some(args.get(index).ok_or(CommandError::Syntax)?);
             } else if set && is(word, "get") {
                 options.get = true;
             } else if set && is(word, "keepttl") && options.deadline.is_none() {
@@ -197,6 +207,7 @@ impl<'a> Options<'a> {
 fn set(call: &mut Call<'_, '_>) -> CommandResult {
     if call.args.len() == 3 {
         call.txn.put_string(&call.keys[0], call.args[2], None);
+        call.notify(STRING, "set", 0);
         call.reply.ok();
         return Ok(());
     }
@@ -208,9 +219,13 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
     };
     let key = &call.keys[0];
     if options.get {
-        call.reply.bulk_or_null(call.txn.string(key)?);
+        get(call)?;
     }
-    if (options.if_absent || options.if_present) && call.txn.exists(key) != options.if_present {
+    let refused = match options.if_equal {
+        Some(expected) => call.txn.string(key)? != Some(expected),
+        None => (options.if_absent || options.if_present) && call.txn.exists(key) != options.if_present,
+    };
+    if refused {
         if !options.get {
             call.reply.null();
         }
@@ -218,8 +233,9 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
     }
     if options.keep_deadline {
         call.txn.set(key, call.args[2], Expiry::Keep);
+        call.notify(STRING, "set", 0);
     } else {
-        call.txn.put_string(key, call.args[2], deadline_ms);
+        put(call, call.args[2], deadline_ms);
     }
     if !options.get {
         call.reply.ok();
@@ -227,10 +243,28 @@ fn set(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
+/// Makes the first key hold a string, and says so.
+fn put(call: &mut Call<'_, '_>, value: &[u8], deadline_ms: Option<u64>) {
+    let key = &call.keys[0];
+    // Redis has a key that is born dead for a moment.
+    let stillborn = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= call.txn.now_ms());
+    if stillborn && !call.txn.exists(key) {
+        call.notify(NEW, "new", 0);
+    }
+    call.txn.put_string(key, value, deadline_ms);
+    call.notify(STRING, "set", 0);
+    if deadline_ms.is_some() {
+        call.notify(GENERIC, "expire", 0);
+    }
+    if stillborn {
+        call.notify(EXPIRED, "expired", 0);
+    }
+}
+
 fn setnx(call: &mut Call<'_, '_>) -> CommandResult {
     let absent = !call.txn.exists(&call.keys[0]);
     if absent {
-        call.txn.put_string(&call.keys[0], call.args[2], None);
+        put(call, call.args[2], None);
     }
     call.reply.integer(i64::from(absent));
     Ok(())
@@ -238,27 +272,29 @@ fn setnx(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn setex(call: &mut Call<'_, '_>) -> CommandResult {
     let deadline_ms = deadline::positive(call.args[2], Form::EX, call.txn.now_ms(), "setex")?;
-    call.txn.put_string(&call.keys[0], call.args[3], Some(deadline_ms));
+    put(call, call.args[3], Some(deadline_ms));
     call.reply.ok();
     Ok(())
 }
 
 fn psetex(call: &mut Call<'_, '_>) -> CommandResult {
     let deadline_ms = deadline::positive(call.args[2], Form::PX, call.txn.now_ms(), "psetex")?;
-    call.txn.put_string(&call.keys[0], call.args[3], Some(deadline_ms));
+    put(call, call.args[3], Some(deadline_ms));
     call.reply.ok();
     Ok(())
 }
 
 fn getset(call: &mut Call<'_, '_>) -> CommandResult {
     get(call)?;
-    call.txn.put_string(&call.keys[0], call.args[2], None);
+    put(call, call.args[2], None);
     Ok(())
 }
 
 fn getdel(call: &mut Call<'_, '_>) -> CommandResult {
     get(call)?;
-    call.txn.delete(&call.keys[0]);
+    if call.txn.delete(&call.keys[0]) {
+        call.notify(GENERIC, "del", 0);
+    }
     Ok(())
 }
 
@@ -271,6 +307,7 @@ fn getex(call: &mut Call<'_, '_>) -> CommandResult {
     call.lookups.count(value.is_some());
     let Some(value) = value else {
         call.reply.null();
+        call.notify(KEY_MISS, "keymiss", 0);
         return Ok(());
     };
     let deadline_ms = match options.deadline {
@@ -280,26 +317,31 @@ fn getex(call: &mut Call<'_, '_>) -> CommandResult {
     call.reply.bulk(value);
     if deadline_ms.is_some() {
         call.txn.set_deadline(key, deadline_ms);
+        let past = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
+        call.notify(GENERIC, if past { "del" } else { "expire" }, 0);
     } else if options.persist && call.txn.deadline(key).flatten().is_some() {
         call.txn.set_deadline(key, None);
+        call.notify(GENERIC, "persist", 0);
     }
     Ok(())
 }
 
 fn mget(call: &mut Call<'_, '_>) -> CommandResult {
     call.reply.array(call.keys.len());
-    for key in call.keys {
+    for (index, key) in call.keys.iter().enumerate() {
         // Another type is null here, not an error.
         let value = call.txn.string(key);
-        call.lookups.count(!matches!(value, Ok(None)));
+        let found = !matches!(value, Ok(None));
         call.reply.bulk_or_null(value.unwrap_or(None));
+        call.looked_up(index, found);
     }
     Ok(())
 }
 
 fn put_pairs(call: &mut Call<'_, '_>) {
-    for (key, value) in call.keys.iter().zip(call.args[2..].iter().step_by(2)) {
-        call.txn.put_string(key, value, None);
+    for (index, value) in call.args[2..].iter().step_by(2).enumerate() {
+        call.txn.put_string(&call.keys[index], value, None);
+        call.notify(STRING, "set", index);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 /// The rows of every family.
 const FAMILIES: &[&[Command]] = &[
+    super::acl::COMMANDS,
     super::admin::COMMANDS,
     super::bit::COMMANDS,
     super::bitfield::COMMANDS,
@@ -17,17 +18,33 @@ const FAMILIES: &[&[Command]] = &[
     super::expire::COMMANDS,
     super::generic::COMMANDS,
     super::hash::COMMANDS,
+    super::hash_expire::COMMANDS,
     super::hash_pick::COMMANDS,
+    super::hyperloglog::COMMANDS,
+    super::hyperloglog::SERVER_COMMANDS,
+    super::hash_until::COMMANDS,
     super::info::COMMANDS,
     super::lcs::COMMANDS,
+    super::list::COMMANDS,
+    super::list_move::COMMANDS,
     super::memory::COMMANDS,
     super::object::COMMANDS,
     super::persistence::COMMANDS,
+    super::pubsub::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
     #[cfg(feature = "scripting")]
     super::scripting::COMMANDS,
+    super::set::COMMANDS,
+    super::set_algebra::COMMANDS,
+    super::set_pick::COMMANDS,
+    super::sorted_set::COMMANDS,
+    super::sorted_set_algebra::COMMANDS,
+    super::sorted_set_pop::COMMANDS,
+    super::sorted_set_range::COMMANDS,
+    super::sort::COMMANDS,
     super::string::COMMANDS,
+    super::waiting::COMMANDS,
 ];
 
 /// Slots of the hash table; a power of two, several times the number of commands.

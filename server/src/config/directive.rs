@@ -1,5 +1,6 @@
 //! What a directive is: its name, what values it takes and how they are written. Knows nothing of what the values do.
 
+use crate::notify;
 use crate::resp::parse_integer;
 use std::borrow::Cow;
 
@@ -60,6 +61,8 @@ pub enum Kind {
     Words,
     /// Pairs of seconds and changes; may be given repeatedly.
     SavePoints,
+    /// Letters of classes of keyspace events.
+    EventClasses,
     /// Client class, hard limit, soft limit, soft seconds; may be given repeatedly.
     OutputLimits,
 }
@@ -68,6 +71,14 @@ pub enum Kind {
 pub const OUTPUT_CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
 
 impl Kind {
+    /// A canonical value as `CONFIG GET` shows it.
+    pub fn shown(self, value: &str) -> Cow<'_, str> {
+        match self {
+            Kind::EventClasses => notify::letters_shown(value).into(),
+            _ => value.into(),
+        }
+    }
+
     /// Whether a value is several words, which a file may give bare.
     pub fn takes_words(self) -> bool {
         matches!(self, Kind::Words | Kind::SavePoints | Kind::OutputLimits)
@@ -120,6 +131,9 @@ impl Kind {
                     });
                 if valid { Ok(words.join(" ")) } else { Err("Invalid save parameters".into()) }
             }
+            Kind::EventClasses => notify::parse(word)
+                .map(notify::letters)
+                .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             Kind::OutputLimits => merge_output_limits(words, current),
         }
     }

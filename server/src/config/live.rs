@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::command::Settings;
+use crate::notify;
 use sessile::{Db, Durability, Eviction, Options};
 use std::time::Duration;
 
@@ -110,6 +111,11 @@ impl StorageLimits {
     }
 }
 
+/// The classes of events that are published anywhere.
+fn published(flags: u32) -> u32 {
+    if flags & (notify::KEYSPACE | notify::KEYEVENT) == 0 { 0 } else { flags }
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -117,8 +123,10 @@ pub struct Live {
     pub settings: Settings,
     /// What the engine is told of memory and disk.
     pub storage: StorageLimits,
-    /// `requirepass`; `None` if empty.
-    pub password: Option<Vec<u8>>,
+    /// `acl-pubsub-default`: whether a new user may use all channels.
+    pub acl_all_channels: bool,
+    /// `acllog-max-len`.
+    pub acl_log_entries_max: usize,
     /// `protected-mode`.
     pub protected_mode: bool,
     /// `script-memory-limit`: what the scripts of one thread may hold at a time, in bytes.
@@ -129,10 +137,14 @@ pub struct Live {
     pub idle_ms_max: u64,
     /// `tcp-keepalive`; 0 is none.
     pub keepalive_seconds: u64,
+    /// `tracking-table-max-keys`; 0 is any number.
+    pub tracking_keys_max: usize,
     /// `client-query-buffer-limit`.
     pub query_bytes_max: usize,
     /// `client-output-buffer-limit` of ordinary clients.
     pub output_limit: OutputLimit,
+    /// `client-output-buffer-limit` of subscribers.
+    pub pubsub_output_limit: OutputLimit,
     /// `appendfsync`.
     pub durability: Durability,
     /// `loglevel`.
@@ -146,33 +158,49 @@ pub struct Live {
 }
 
 impl Live {
+    /// How many bytes a client may have been told and not taken; 0 is any number.
+    pub fn pushed_bytes_max(&self) -> usize {
+        self.pubsub_output_limit.hard_bytes
+    }
+
     /// Derives it. The values have been checked when they were set, so that what does not parse here (it can't be) counts as 0.
     pub fn from_config(config: &Config) -> Live {
         let number = |name: &str| config.get(name).parse::<u64>().unwrap_or(0);
         let size = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
         let limits: Vec<&str> = config.get("client-output-buffer-limit").split(' ').collect();
-        let limit = |place: usize| limits.get(place).and_then(|word| word.parse().ok()).unwrap_or(0);
-        let password = config.get("requirepass");
+        let word = |place: usize| limits.get(place).and_then(|word| word.parse().ok()).unwrap_or(0);
+        // In the canonical form a class is followed by its three numbers.
+        let limit = |class: &str| {
+            let place = limits.iter().position(|word| *word == class).unwrap_or(usize::MAX - 3);
+            OutputLimit {
+                hard_bytes: word(place + 1),
+                soft_bytes: word(place + 2),
+                soft_ms: word(place + 3) as u64 * 1000,
+            }
+        };
         Live {
             settings: Settings {
                 proto_max_bulk_len: size("proto-max-bulk-len"),
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),
                 hash_max_listpack_value: size("hash-max-listpack-value"),
-                notify_events: 0,
+                set_max_intset_entries: size("set-max-intset-entries"),
+                hll_sparse_max_bytes: size("hll-sparse-max-bytes"),
+                zset_max_listpack_entries: size("zset-max-listpack-entries"),
+                zset_max_listpack_value: size("zset-max-listpack-value"),
+                notify_events: published(notify::parse(config.get("notify-keyspace-events")).unwrap_or(0)),
             },
             storage: StorageLimits::from_config(config),
-            password: (!password.is_empty()).then(|| password.as_bytes().to_vec()),
+            acl_all_channels: config.get("acl-pubsub-default") == "allchannels",
+            acl_log_entries_max: size("acllog-max-len"),
             protected_mode: config.get("protected-mode") == "yes",
             script_memory_bytes_max: size("script-memory-limit"),
             clients_max: size("maxclients"),
             idle_ms_max: number("timeout") * 1000,
             keepalive_seconds: number("tcp-keepalive"),
+            tracking_keys_max: size("tracking-table-max-keys"),
             query_bytes_max: size("client-query-buffer-limit"),
-            output_limit: OutputLimit {
-                hard_bytes: limit(1),
-                soft_bytes: limit(2),
-                soft_ms: limit(3) as u64 * 1000,
-            },
+            output_limit: limit("normal"),
+            pubsub_output_limit: limit("pubsub"),
             durability: match config.get("appendfsync") {
                 "always" => Durability::Always,
                 "no" => Durability::No,

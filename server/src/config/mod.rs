@@ -6,11 +6,13 @@
 mod directive;
 mod file;
 mod live;
+mod replace;
 mod table;
 
 pub use directive::{Directive, Kind, OUTPUT_CLASSES, Role, parse_bytes};
 pub use file::{parse_file, rewrite};
 pub use live::{DebugAccess, Live, LogFormat, LogLevel, OutputLimit, StorageLimits};
+pub use replace::{read_file, replace_file};
 pub use table::DIRECTIVES;
 
 use std::borrow::Cow;

@@ -6,7 +6,9 @@
 
 mod accepting;
 mod errands;
+mod inboxes;
 mod moving;
+mod waiting;
 
 use super::balance::Balance;
 use super::disk_threads::DiskThreads;
@@ -19,10 +21,12 @@ use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
 use parking_lot::Mutex;
 use sessile_wal::{Clock, SystemClock};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+use waiting::set_timer;
 
 /// Bytes that one read takes at most. A client that sends more has its turn again after the others.
 const READ_BYTES: usize = 64 * 1024;
@@ -58,6 +62,12 @@ pub struct Slot {
     to_flush: bool,
     /// In the list of what waits for the log.
     in_parked: bool,
+    /// What the loop's list of waits has it down for, ms since the epoch.
+    timer_ms: Option<u64>,
+    /// In the list of what waits for the end of a pause.
+    in_postponed: bool,
+    /// In the list of what waits for the log to be synced.
+    in_syncing: bool,
 }
 
 /// See the module's page.
@@ -79,6 +89,12 @@ pub struct EventLoop {
     flush: Vec<usize>,
     /// Connections with replies that wait for the log.
     parked: Vec<usize>,
+    /// Connections whose clients wait for a limited time, by when it is up.
+    timers: BTreeSet<(u64, usize)>,
+    /// Connections that a pause has stopped.
+    postponed: Vec<usize>,
+    /// Connections whose clients wait for the log to be synced.
+    syncing: Vec<usize>,
     listeners: Vec<Listener>,
     /// Somebody waits to be accepted.
     accept_again: bool,
@@ -124,6 +140,9 @@ impl EventLoop {
             again: Vec::new(),
             flush: Vec::new(),
             parked: Vec::new(),
+            timers: BTreeSet::new(),
+            postponed: Vec::new(),
+            syncing: Vec::new(),
             listeners: Vec::new(),
             accept_again: false,
             accept_failed: false,
@@ -200,11 +219,13 @@ impl EventLoop {
                     }
                 }
             }
+            self.look_at_waits();
             for index in 0..self.ready.len() {
                 self.read(self.ready[index]);
             }
             self.ready.clear();
             self.push_log();
+            self.tell_others();
             for index in 0..self.flush.len() {
                 self.write(self.flush[index]);
             }
@@ -233,11 +254,20 @@ impl EventLoop {
             );
             return Some(Duration::from_millis(if all_paused { PAUSE_MS } else { 0 }));
         }
+        let beat = self.patience_between_beats();
+        match self.until_next_timer() {
+            Some(until) => Some(beat.map_or(until, |beat| beat.min(until))),
+            None => beat,
+        }
+    }
+
+    /// How long to sleep at most between looks at what only time changes.
+    fn patience_between_beats(&self) -> Option<Duration> {
         let live = &self.worker.live;
         let timed = self.number == 0
             || self.ending_since_ms.is_some()
             || live.idle_ms_max > 0
-            || live.output_limit.soft_bytes > 0;
+            || self.worker.over_soft_limit;
         let patience_ms = if self.ending_since_ms.is_some() {
             50
         } else if self.number == 0 && self.has_beat() {
@@ -273,6 +303,7 @@ impl EventLoop {
                     Message::Moved(slot) => self.take_over(slot),
                     Message::GiveAway { one_in, busy_only, to } => self.give_away(one_in, busy_only, to),
                     Message::Done { token, id, errand } => self.errand_done(token, id, errand),
+                    Message::Inboxes(clients) => self.look_into_inboxes(&clients),
                     Message::Kill { token, id } => {
                         if let Some(Some(slot)) = self.slots.get_mut(token)
                             && slot.connection.client().card.id == id
@@ -287,6 +318,9 @@ impl EventLoop {
         self.worker.begin_batch();
         if !self.parked.is_empty() {
             self.unpark();
+        }
+        if !self.syncing.is_empty() {
+            self.look_at_syncs();
         }
     }
 
@@ -358,6 +392,10 @@ impl EventLoop {
                 Err(_) => slot.connection.drop_now(),
             }
         }
+        if slot.read_closed && slot.connection.is_blocked() && !slot.connection.wants_input(&self.worker) {
+            // It is read no further; that it has gone is known anyway.
+            slot.connection.drop_now();
+        }
         self.send_errand(token);
         self.queue_flush(token);
     }
@@ -416,7 +454,7 @@ impl EventLoop {
             }
         }
         if slot.connection.has_output() {
-            slot.connection.check_output_limit(&self.worker);
+            slot.connection.check_output_limit(&mut self.worker);
         }
         if slot.connection.is_finished(&self.worker) {
             self.close(token);
@@ -438,20 +476,22 @@ impl EventLoop {
                 self.handle.wake();
             }
         }
+        self.enter_waits(token);
     }
 
     fn close(&mut self, token: usize) {
         let Some(mut slot) = self.slots.get_mut(token).and_then(Option::take) else { return };
+        set_timer(&mut self.timers, token, &mut slot.timer_ms, None);
         // The socket is closed in a moment; the kernel forgets it then anyway.
         let _ = self.poll.registry().deregister(&mut slot.stream);
-        self.worker.server.clients.leave(slot.connection.client().card.id);
+        slot.connection.leave(&self.worker.server);
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
         self.free.push(token);
     }
 
     /// What only time changes.
     fn tick(&mut self) {
-        if self.patience().is_none() && !self.worker.server.is_shutting_down() {
+        if self.patience_between_beats().is_none() && !self.worker.server.is_shutting_down() {
             return;
         }
         let now_ms = self.worker.server.db.now_ms();
@@ -482,11 +522,12 @@ impl EventLoop {
             }
         }
         let idle_ms_max = self.worker.live.idle_ms_max;
-        if idle_ms_max > 0 || self.worker.live.output_limit.soft_bytes > 0 {
+        if idle_ms_max > 0 || std::mem::take(&mut self.worker.over_soft_limit) {
             for token in 0..self.slots.len() {
                 if let Some(Some(slot)) = self.slots.get_mut(token) {
                     let active_ms = slot.connection.client().card.active_ms.load(Ordering::Relaxed);
-                    let idle = idle_ms_max > 0 && !slot.connection.is_waiting();
+                    let idle =
+                        idle_ms_max > 0 && !slot.connection.is_waiting() && !slot.connection.is_listening();
                     if idle && now_ms.saturating_sub(active_ms) > idle_ms_max {
                         tracing::debug!(client = %slot.connection.client().card.origin.address, "closing an idle client");
                         slot.connection.drop_now();

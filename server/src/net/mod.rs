@@ -20,6 +20,7 @@ use crate::client::Origin;
 use crate::errand::Errand;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What one loop tells another.
 pub enum Message {
@@ -45,6 +46,8 @@ pub enum Message {
         /// What was done.
         errand: Box<Errand>,
     },
+    /// These clients, by place and number, have something in their inboxes.
+    Inboxes(Vec<(usize, u64)>),
     /// End this client, if it is still there.
     Kill {
         /// Its place.
@@ -88,6 +91,9 @@ impl LoopHandle {
         }
     }
 }
+
+/// The loops, once they run.
+pub type Loops = OnceLock<Vec<Arc<LoopHandle>>>;
 
 /// Runs the work of a thread. A panic may leave locked data half changed, while the log on disk is whole: starting again is safe, going on is
 /// not, so that it ends the process.

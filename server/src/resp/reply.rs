@@ -191,6 +191,30 @@ impl Reply {
         }
     }
 
+    /// A double (a bulk string in RESP2), with 17 significant digits.
+    pub fn double(&mut self, number: f64) {
+        let start = self.bytes.len();
+        match self.protocol {
+            Protocol::Resp2 => {
+                // No text is as long as to need a third digit for its length; room for two of them, and the length again if it has one.
+                self.bytes.extend_from_slice(b"$00\r\n");
+                let text = self.bytes.len();
+                super::double::write(&mut self.bytes, number);
+                let length = self.bytes.len() - text;
+                self.bytes[start + 1] += (length / 10) as u8;
+                self.bytes[start + 2] += (length % 10) as u8;
+                if length < 10 {
+                    self.bytes.remove(start + 1);
+                }
+            }
+            Protocol::Resp3 => {
+                self.bytes.push(b',');
+                super::double::write(&mut self.bytes, number);
+            }
+        }
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
     /// The head of an attribute; `pairs` keys and values follow, and then the reply that they are about. RESP3 only.
     pub fn attribute(&mut self, pairs: usize) {
         self.header(b'|', pairs as i64);

@@ -4,13 +4,18 @@
 //! that it was declared with and of those that it has come to, or over *copies*, with nothing locked. Either way none of what it does has happened
 //! before it is committed, so that a script can be stopped at any moment.
 
+use super::effects::{Effects, Message, Shown};
 use super::keyspace;
 use super::vm::{Host, Stop};
+use crate::acl::{Context, Denied};
 use crate::client::Client;
 use crate::command::dispatch::{ServerCall, for_each_key, refusal, resolve};
-use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, Served, flags};
+use crate::command::reach::Learned;
+use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, Served, flags, permission};
 use crate::notify::Events;
+use crate::pubsub;
 use crate::resp::{Protocol, Reply};
+use crate::tracking::Outlet;
 use crate::worker::Worker;
 use sessile::{Access, Extended, Fetch, Key, Overlay, Txn};
 use smallvec::SmallVec;
@@ -51,8 +56,7 @@ pub(super) struct EngineHost<'r, 'db> {
     pub(super) writes_refused: Option<String>,
     /// Why it was stopped, if the host did that.
     pub(super) want: Option<Want>,
-    pub(super) lookups: Lookups,
-    pub(super) events: Vec<Events>,
+    pub(super) effects: Effects,
 }
 
 /// A script that has put so much into its record goes on over copies: what it writes is bounded there.
@@ -73,7 +77,10 @@ impl Host for EngineHost<'_, '_> {
     }
 
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool> {
-        resolve(args).map(|_| true)
+        let entry = resolve(args)?;
+        let rights =
+            self.client.user.is_unrestricted() || self.client.user.rights().check(entry, args).is_ok();
+        Some(rights)
     }
 }
 
@@ -88,6 +95,12 @@ impl EngineHost<'_, '_> {
         let command = entry.command;
         if command.flags & flags::NOSCRIPT != 0 {
             return Ok(Err("ERR This Redis command is not allowed from script".into()));
+        }
+        if !self.client.user.is_unrestricted()
+            && let Err(denied) =
+                permission::check_rights(self.worker, &self.client, entry, args, Context::Lua)
+        {
+            return Ok(Err(denial(denied).into()));
         }
         if command.flags & flags::WRITE != 0 {
             if self.read_only {
@@ -105,14 +118,23 @@ impl EngineHost<'_, '_> {
         if let Some(figures) = self.worker.figures.commands.get(usize::from(entry.number)) {
             figures.calls.add(1);
         }
+        if !self.worker.server.monitors.is_empty() {
+            let (args, database) = (args.iter().map(|arg| arg.to_vec()).collect(), self.client.database);
+            self.effects.shown.push(Shown { command, args, database });
+        }
         match command.run {
             Run::Data(_) | Run::Blocking(_) => self.data_command(command, args, reply),
             Run::Keyspace(_) | Run::Walk(_) => match &mut self.data {
                 Data::Copies(overlay) => {
+                    self.effects.flushed |= matches!(command.name, "flushdb" | "flushall");
                     Ok(keyspace::run(overlay, command.name, args, self.client.database, self.worker, reply))
                 }
                 Data::Held(_) => self.stop(Want::Copies),
             },
+            Run::Server(_) if matches!(command.name, "publish" | "spublish") => {
+                self.publish(args, command.name == "spublish", reply);
+                Ok(Ok(()))
+            }
             Run::Server(run) => {
                 let mut call = ServerCall::new(args, &mut self.client, self.worker, reply);
                 let result = run(&mut call);
@@ -130,11 +152,56 @@ impl EngineHost<'_, '_> {
         Err(Stop::Host)
     }
 
+    /// Publishes when the script is committed; the reply is how many would hear of it now.
+    fn publish(&mut self, args: &[&[u8]], shard: bool, reply: &mut Reply) {
+        let [_, channel, text, ..] = args else { return };
+        let channels = &self.worker.server.pubsub;
+        let count = match shard {
+            true => channels.listeners(pubsub::Kind::Shard, channel),
+            false => channels.receivers(channel),
+        };
+        self.effects.messages.push(Message { channel: channel.to_vec(), text: text.to_vec(), shard });
+        // Counts of what is in memory fit.
+        reply.integer(count as i64);
+    }
+
+    /// Has it remembered that the client has read these keys, of which it may keep copies.
+    fn note_read(&mut self, command: &Command, args: &[&[u8]], places: &[(u8, usize)]) {
+        if self.client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
+            let worker = &mut *self.worker;
+            let bytes_max = worker.live.pushed_bytes_max();
+            let mut outlet =
+                Outlet { signals: &mut worker.signals, broadcasts: &mut worker.broadcasts, bytes_max };
+            let read = places.iter().map(|&(_, index)| args[index]);
+            let keys_max = worker.live.tracking_keys_max;
+            worker.server.tracking.remember(&self.client.card, read, keys_max, &mut outlet);
+        }
+    }
+
     fn data_command(
         &mut self,
         command: &Command,
         args: &[&[u8]],
         reply: &mut Reply,
+    ) -> Result<CommandResult, Stop> {
+        let mut learned = Learned::default();
+        loop {
+            match self.data_command_over(command, args, reply, &learned)? {
+                Err(CommandError::NeedsKeys(more)) => {
+                    reply.truncate(0);
+                    learned = *more;
+                }
+                result => return Ok(result),
+            }
+        }
+    }
+
+    fn data_command_over(
+        &mut self,
+        command: &Command,
+        args: &[&[u8]],
+        reply: &mut Reply,
+        learned: &Learned,
     ) -> Result<CommandResult, Stop> {
         let mut places: SmallVec<[(u8, usize); 4]> = SmallVec::new();
         for_each_key(command.keys, args, self.client.database, &mut |database, index| {
@@ -142,14 +209,16 @@ impl EngineHost<'_, '_> {
                 places.push((database, index));
             }
         });
-        let owned = |places: &[(u8, usize)]| {
-            places.iter().map(|&(database, index)| (database, args[index].to_vec())).collect()
+        let owned = |places: &[(u8, usize)]| -> Vec<OwnedKey> {
+            let named = places.iter().map(|&(database, index)| (database, args[index].to_vec()));
+            named.chain(learned.owned()).collect()
         };
         let access = if command.flags & flags::WRITE == 0 { Access::Read } else { Access::Write };
         match &mut self.data {
             Data::Held(txn) => {
+                let named = places.iter().map(|&(database, index)| txn.key(database, args[index]));
                 let keys: SmallVec<[Key<'_>; 4]> =
-                    places.iter().map(|&(database, index)| txn.key(database, args[index])).collect();
+                    named.chain(learned.keys(&self.worker.server.db)).collect();
                 match txn.extend(&keys) {
                     Ok(Extended::Ready) => {}
                     Ok(Extended::Contended) => {
@@ -166,11 +235,10 @@ impl EngineHost<'_, '_> {
                     txn,
                     command,
                     args,
-                    &keys,
+                    (&keys[..places.len()], learned),
                     self.worker,
                     reply,
-                    &mut self.lookups,
-                    &mut self.events,
+                    &mut self.effects,
                 );
                 if txn.record_bytes() > HELD_BYTES_MAX {
                     return self.stop(Want::Copies);
@@ -181,8 +249,9 @@ impl EngineHost<'_, '_> {
                 if overlay.record_bytes() > crate::scripting::WRITTEN_BYTES_MAX {
                     return Ok(Err("ERR The script has changed more than one transaction can hold".into()));
                 }
+                let named = places.iter().map(|&(database, index)| overlay.key(database, args[index]));
                 let keys: SmallVec<[Key<'_>; 4]> =
-                    places.iter().map(|&(database, index)| overlay.key(database, args[index])).collect();
+                    named.chain(learned.keys(&self.worker.server.db)).collect();
                 match overlay.copy_in(&keys) {
                     Ok(()) => {}
                     Err(sessile::Error::DatabasesSwapped) => {
@@ -199,11 +268,10 @@ impl EngineHost<'_, '_> {
                     &mut txn,
                     command,
                     args,
-                    &keys,
+                    (&keys[..places.len()], learned),
                     self.worker,
                     reply,
-                    &mut self.lookups,
-                    &mut self.events,
+                    &mut self.effects,
                 );
                 // Its position means nothing before the whole is committed.
                 let _ = txn.commit();
@@ -214,16 +282,14 @@ impl EngineHost<'_, '_> {
 }
 
 /// Runs one command on keys in an open transaction.
-#[expect(clippy::too_many_arguments, reason = "they are parts of the host, apart from its data")]
 fn run_in(
     txn: &mut Txn<'_>,
     command: &Command,
     args: &[&[u8]],
-    keys: &[Key<'_>],
+    (keys, learned): (&[Key<'_>], &Learned),
     worker: &mut Worker,
     reply: &mut Reply,
-    lookups: &mut Lookups,
-    events: &mut Vec<Events>,
+    effects: &mut Effects,
 ) -> CommandResult {
     let mut call = Call {
         args,
@@ -234,6 +300,7 @@ fn run_in(
         settings: &worker.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
+        learned,
         damaged: 0,
     };
     let result = match command.run {
@@ -248,10 +315,24 @@ fn run_in(
         },
         Run::Keyspace(_) | Run::Walk(_) | Run::Server(_) | Run::Container => Ok(()),
     };
-    lookups.hits += call.lookups.hits;
-    lookups.misses += call.lookups.misses;
-    if call.events.iter().next().is_some() {
-        events.push(std::mem::take(&mut call.events));
+    call.note_creations();
+    effects.lookups.hits += call.lookups.hits;
+    effects.lookups.misses += call.lookups.misses;
+    if !call.events.is_empty() {
+        effects.events.append(std::mem::take(&mut call.events));
     }
     result
+}
+
+/// What a script is told that its user may not do.
+fn denial(denied: Denied) -> &'static str {
+    match denied {
+        Denied::Command => "ERR The user executing the script can't run this command or subcommand",
+        Denied::Key(_) => {
+            "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"
+        }
+        Denied::Channel(_) => {
+            "ERR The user executing the script can't publish to the channel mentioned in the command"
+        }
+    }
 }

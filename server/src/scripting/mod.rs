@@ -4,6 +4,7 @@
 //! them the engine to work on, and `host` is what `redis.call` does there.
 
 mod bit;
+mod effects;
 mod host;
 mod json;
 mod keyspace;

@@ -11,14 +11,15 @@
 //! all of it is one record in the log.
 
 use super::Scripting;
+use super::effects::Effects;
 use super::host::{Data, EngineHost, OwnedKey, Want};
 use super::libraries::StoredFunction;
 use super::store::Script;
 use super::vm::{Invocation, Limits, Stop, Vm};
+use crate::acl::User;
 use crate::client::{Client, ClientCard};
-use crate::command::Lookups;
 use crate::command::dispatch::refusal;
-use crate::notify::Events;
+use crate::notify;
 use crate::resp::{Protocol, Reply};
 use crate::server::Server;
 use crate::worker::Worker;
@@ -112,6 +113,8 @@ pub struct Job<'a> {
     pub database: u8,
     /// Who asks.
     pub card: &'a Arc<ClientCard>,
+    /// Whose rights it has.
+    pub user: &'a Arc<User>,
     /// The protocol of the reply.
     pub protocol: Protocol,
 }
@@ -123,10 +126,6 @@ pub struct Finished {
     pub reply: Vec<u8>,
     /// What must be acknowledged before the reply is sent.
     pub lsn: Lsn,
-    /// What happened to keys.
-    pub events: Vec<Events>,
-    /// Lookups of keys.
-    pub lookups: Lookups,
 }
 
 /// What became of a script on the event loop.
@@ -231,9 +230,7 @@ fn error_reply(protocol: Protocol, text: &str) -> Finished {
 }
 
 fn client_of(job: &Job<'_>) -> Client {
-    let mut client = Client::new(Arc::clone(job.card), true);
-    client.database = job.database;
-    client
+    Client::in_script(Arc::clone(job.card), Arc::clone(job.user), job.database)
 }
 
 /// Runs it on the event loop, if it is short.
@@ -288,6 +285,13 @@ fn held(
             Err(error) => return Fast::Finished(error_reply(job.protocol, &refusal(&error))),
         };
         txn.make_revocable();
+        if worker.live.settings.notify_events & notify::NEW != 0 {
+            txn.note_creations();
+        }
+        let noted = admission.access != Access::Read && Effects::concern_anybody(worker);
+        if noted {
+            txn.note_changes();
+        }
         let seed = worker.random.next();
         let mut host = EngineHost {
             data: Data::Held(txn),
@@ -297,8 +301,7 @@ fn held(
             growth_refused: admission.growth_refused.clone(),
             writes_refused: admission.writes_refused.clone(),
             want: None,
-            lookups: Lookups::default(),
-            events: Vec::new(),
+            effects: Effects::default(),
         };
         let mut reply = Reply::new(job.protocol);
         let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
@@ -308,19 +311,14 @@ fn held(
                 Ok(())
             }
         });
-        let EngineHost { data, want, lookups, events, .. } = host;
+        let EngineHost { data, want, effects, .. } = host;
         let Data::Held(txn) = data else { unreachable!("it was made with held keys") };
         match ran {
             Ok(Ok(())) => {
                 let wrote = txn.changed();
-                let lsn = txn.commit();
+                let lsn = effects.conclude(worker, job.card.id, txn, &keys, noted);
                 worker.wrote |= wrote;
-                return Fast::Finished(Finished {
-                    reply: std::mem::take(reply.bytes_mut()),
-                    lsn,
-                    events,
-                    lookups,
-                });
+                return Fast::Finished(Finished { reply: std::mem::take(reply.bytes_mut()), lsn });
             }
             Ok(Err(Stop::Host)) => {
                 txn.roll_back();
@@ -395,6 +393,7 @@ pub struct Slow {
     allow_growth: bool,
     database: u8,
     card: Arc<ClientCard>,
+    user: Arc<User>,
     protocol: Protocol,
     running: Arc<Running>,
     finished: Option<Finished>,
@@ -425,6 +424,7 @@ impl Slow {
             allow_growth: job.allow_growth,
             database: job.database,
             card: Arc::clone(job.card),
+            user: Arc::clone(job.user),
             protocol: job.protocol,
             running,
             finished: None,
@@ -449,9 +449,11 @@ impl Slow {
             allow_growth: self.allow_growth,
             database: self.database,
             card: &self.card,
+            user: &self.user,
             protocol: self.protocol,
         };
         let finished = slow(&mut worker, &job, &self.running.killed);
+        worker.send_signals();
         self.server.scripting.give_worker(&worker);
         self.finished = Some(finished);
     }
@@ -532,8 +534,7 @@ fn on_copies_with(
         growth_refused: admission.growth_refused,
         writes_refused: admission.writes_refused,
         want: None,
-        lookups: Lookups::default(),
-        events: Vec::new(),
+        effects: Effects::default(),
     };
     let mut reply = Reply::new(job.protocol);
     let limits = Limits { until_ns: None, killed: Arc::clone(killed) };
@@ -544,15 +545,15 @@ fn on_copies_with(
             Ok(())
         }
     });
-    let EngineHost { lookups, events, .. } = host;
+    let EngineHost { effects, .. } = host;
     match ran {
-        Ok(Ok(())) => match overlay.commit() {
+        Ok(Ok(())) => match effects.conclude_copies(worker, job.card.id, overlay) {
             Ok(Committed::At(lsn)) => {
                 if lsn != Lsn::ZERO {
                     // What goes wrong with the log is said to whoever waits for its acknowledgement.
                     let _ = server.db.push_log();
                 }
-                Some(Finished { reply: std::mem::take(reply.bytes_mut()), lsn, events, lookups })
+                Some(Finished { reply: std::mem::take(reply.bytes_mut()), lsn })
             }
             Ok(Committed::Conflict) | Err(sessile::Error::DatabasesSwapped) => None,
             Err(error) => Some(error_reply(job.protocol, &refusal(&error))),

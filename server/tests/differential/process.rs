@@ -4,14 +4,15 @@ use crate::support::resp::{Reply, request, show_command};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A connection to a server that this test started.
 pub struct Process {
-    child: Child,
+    child: Option<Child>,
     stream: UnixStream,
     unread: Vec<u8>,
-    _directory: tempfile::TempDir,
+    _directory: Rc<tempfile::TempDir>,
 }
 
 impl Process {
@@ -21,7 +22,9 @@ impl Process {
         let mut command = Command::new("redis-server");
         // The least longest string that Redis accepts: boundaries are cheap to reach.
         command.args(["--port", "0", "--save", "", "--proto-max-bulk-len", "1mb"]);
-        command.args(["--enable-debug-command", "yes"]);
+        command.args(["--enable-debug-command", "yes", "--hll-sparse-max-bytes", "400"]);
+        // As often it looks whose time to wait is up.
+        command.args(["--hz", "500"]);
         command.arg("--unixsocket").arg(directory.path().join("socket"));
         Process::start(command, directory)
     }
@@ -31,6 +34,7 @@ impl Process {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sessile"));
         command.args(["serve", "--port", "0", "--proto-max-bulk-len", "1mb", "--appendfsync", "no"]);
+        command.args(["--hll-sparse-max-bytes", "400"]);
         command.args(directives);
         command.arg("--dir").arg(directory.path().join("data"));
         command.arg("--unixsocket").arg(directory.path().join("socket"));
@@ -51,7 +55,28 @@ impl Process {
         });
         let stream = stream.expect("the server listens within five seconds");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes a timeout");
-        Some(Process { child, stream, unread: Vec::new(), _directory: directory })
+        let child = Some(child);
+        Some(Process { child, stream, unread: Vec::new(), _directory: Rc::new(directory) })
+    }
+
+    /// Another connection to the same server, which is gone with the first.
+    pub fn another(&self) -> Process {
+        let stream = UnixStream::connect(self._directory.path().join("socket")).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes a timeout");
+        Process { child: None, stream, unread: Vec::new(), _directory: Rc::clone(&self._directory) }
+    }
+
+    /// What comes next that was not asked for.
+    pub fn receive(&mut self) -> Vec<u8> {
+        let mut chunk = vec![0; 1 << 16];
+        loop {
+            if let Some((_, length)) = Reply::parse(&self.unread) {
+                return self.unread.drain(..length).collect();
+            }
+            let length = self.stream.read(&mut chunk).expect("something comes");
+            assert_ne!(length, 0, "the server closed the connection");
+            self.unread.extend_from_slice(&chunk[..length]);
+        }
     }
 
     /// Sends commands in one write; the bytes of their replies.
@@ -83,8 +108,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

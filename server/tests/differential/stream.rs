@@ -4,7 +4,7 @@ use super::grammar::{self, Part, SERVER_LINES};
 use super::values::{self, Taste};
 use crate::support::draw::Draw;
 use crate::support::in_process::rows;
-use sessile_server::command::Command;
+use sessile_server::command::{Command, flags};
 use sessile_server::resp::Protocol;
 
 /// Commands sent at once, and how long to wait after them.
@@ -57,6 +57,7 @@ struct Entry {
     name: &'static str,
     taste: Taste,
     line: Vec<Part>,
+    blocking: bool,
     weight: usize,
 }
 
@@ -70,9 +71,16 @@ pub enum What {
 }
 
 fn taste(row: &Command) -> Taste {
+    if row.name.starts_with("sort") {
+        return Taste::Collections;
+    }
     match row.group {
         "string" | "bitmap" => Taste::Strings,
         "hash" => Taste::Hashes,
+        "set" => Taste::Sets,
+        "hyperloglog" => Taste::Sketches,
+        "list" => Taste::Lists,
+        "sorted-set" => Taste::SortedSets,
         _ => Taste::Anything,
     }
 }
@@ -102,14 +110,20 @@ impl Stream {
             .filter_map(|row| {
                 let weight = match row.name {
                     "flushall" | "flushdb" => 1,
+                    "blpop" | "brpop" | "blmove" | "brpoplpush" | "blmpop" => 10,
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
+                    "sadd" | "pfadd" => 200,
+                    "pfdebug" => 10,
+                    "zadd" => 400,
+                    "bzpopmin" | "bzpopmax" | "bzmpop" => 10,
                     _ => 50,
                 };
                 Some(Entry {
                     name: row.name,
                     taste: taste(row),
                     line: grammar::parse(line(row.name)?),
+                    blocking: row.flags & flags::BLOCKING != 0,
                     weight,
                 })
             })
@@ -119,6 +133,7 @@ impl Stream {
                 name,
                 taste: Taste::Anything,
                 line: grammar::parse(line),
+                blocking: false,
                 weight: 20,
             }));
         }
@@ -165,18 +180,21 @@ impl Stream {
             at = at.wrapping_sub(entry.weight);
             found
         });
-        let Some(&Entry { name, taste, ref line, .. }) = entry else { return };
+        let Some(&Entry { name, taste, ref line, blocking, .. }) = entry else { return };
         let now_ms = self.now_ms;
         let mut args = vec![name.as_bytes().to_vec()];
         let mut fill = |draw: &mut Draw, place: &str| values::fill(draw, place, taste, now_ms);
         grammar::draw(line, &mut self.draw, &mut fill, &mut args);
         match self.draw.below(100) {
-            0 if args.len() > 1 => {
+            // Another argument than the last may be too long a time to wait.
+            0 if args.len() > 1 && !blocking => {
                 args.pop();
             }
             1 => args.push(values::fill(&mut self.draw, "word", taste, now_ms)),
             2 if args.len() > 1 => {
-                let at = 1 + self.draw.below(args.len() - 1);
+                // Bytes are in no order where scores differ.
+                let first = if values::is_ordered_by_bytes(&args[1]) && args.len() > 2 { 2 } else { 1 };
+                let at = first + self.draw.below(args.len() - first);
                 args[at] = values::fill(&mut self.draw, "word", taste, now_ms);
             }
             _ => {}
@@ -185,6 +203,39 @@ impl Stream {
             // Redis counts keys that are dead and not yet looked at; a scan looks at all of them.
             commands.push([&b"SCAN"[..], b"0", b"COUNT", b"100000"].map(<[u8]>::to_vec).to_vec());
         }
+        let broken = name == "pfadd" && args.len() > 1 && self.draw.once_in(10);
+        if broken {
+            // A sketch that is none, or not quite.
+            let offset = self.draw.below(40).to_string().into_bytes();
+            let length = 1 + self.draw.below(3);
+            let bytes = (0..length).map(|_| *self.draw.of(b"\x00\x01\x3f\x40\x7f\x80\x84\xff")).collect();
+            commands.push(vec![b"setrange".to_vec(), args[1].clone(), offset, bytes]);
+        }
+        let get = (name == "pfadd" && args.len() > 1 && (broken || self.draw.once_in(3)))
+            .then(|| vec![b"get".to_vec(), args[1].clone()]);
+        let del = (name == "spop" && args.len() > 1).then(|| vec![b"del".to_vec(), args[1].clone()]);
+        let has = |word: &str| args.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let del = if name == "sort" && has("by") && has("alpha") {
+            // What is alike is stored in any order.
+            let stores = args.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case(b"store"));
+            let keys: Vec<Vec<u8>> = stores.map(|pair| pair[1].clone()).collect();
+            (!keys.is_empty()).then(|| [vec![b"del".to_vec()], keys].concat())
+        } else {
+            del
+        };
+        if name.starts_with("sort") {
+            // Redis takes what an earlier command has left in errno for its own: this one leaves nothing there.
+            commands.push(["sscan", "never", "0"].map(|word| word.as_bytes().to_vec()).to_vec());
+        }
         commands.push(args);
+        // What is left of it is up to chance.
+        commands.extend(del);
+        if broken && let Some(get) = &get {
+            // Not for long: Redis reads past the end of some, and goes on with what it finds there.
+            let more = [&b"pfcount"[..], b"get", b"del"].map(|word| vec![word.to_vec(), get[1].clone()]);
+            commands.extend(more);
+        } else {
+            commands.extend(get);
+        }
     }
 }

@@ -7,6 +7,11 @@ use crate::support::draw::Draw;
 pub enum Taste {
     Strings,
     Hashes,
+    Sets,
+    Sketches,
+    Lists,
+    SortedSets,
+    Collections,
     Anything,
 }
 
@@ -104,6 +109,10 @@ const FLOATS: &[&str] = &[
     "4.9999999999999999e-18",
     "1.00000000000000000500000000000000001",
 ];
+const SORT_PATTERNS: &[&str] = &[
+    "s*", "s*", "h*->f1", "h*->f0", "h*->f2", "nosort", "", "*", "#", "#\0", "h*->", "h1->f*", "h*->f*",
+    "*->f1", "s*1", "s\0*", "s*\0->f1", "h*->\0f1", "**", "t*",
+];
 const PATTERNS: &[&str] = &[
     "*",
     "**",
@@ -157,8 +166,10 @@ const WORDS: &[&str] = &[
 
 /// Fills a place for a command of the given taste. `now_ms` is the time of the test's start, so that a seed can be replayed.
 pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
-    // As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
-    if !matches!(place, "sample" | "seconds" | "milliseconds") && draw.once_in(150) {
+    // A wait without an end has none here. As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
+    if !matches!(place, "timeout" | "key-by-bytes" | "sample" | "seconds" | "milliseconds")
+        && draw.once_in(150)
+    {
         let place = *draw.of(&["integer", "float", "value", "word", "pattern", "key", "index"]);
         return exactly(draw, place, taste, now_ms);
     }
@@ -167,7 +178,8 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
-        "key" | "value" | "field" | "float" | "pattern" | "word" | "type" | "width" => false,
+        "key" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word" | "type"
+        | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -177,6 +189,16 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "key" => key(draw, taste),
         "value" => value(draw),
         "field" => field(draw),
+        "member" => member(draw),
+        "sort-pattern" => draw.of(SORT_PATTERNS).as_bytes().to_vec(),
+        "element" => element(draw),
+        "timeout" => timeout(draw),
+        "rank" => boundary(draw, 5, &["-1", "-2", "-3", "9223372036854775807", "-9223372036854775808"], 3),
+        "score" => score(draw),
+        "weight" => weight(draw),
+        "score-end" => score_end(draw),
+        "byte-end" => byte_end(draw),
+        "key-by-bytes" => format!("by-bytes{}", draw.below(4)).into_bytes(),
         "integer" => integer(draw),
         "float" => float(draw),
         "index" => number(draw, -12, 60),
@@ -300,12 +322,26 @@ fn key(draw: &mut Draw, taste: Taste) -> Vec<u8> {
     match taste {
         Taste::Strings if own => format!("s{}", draw.below(8)).into_bytes(),
         Taste::Hashes if own => format!("h{}", draw.below(6)).into_bytes(),
+        Taste::Sketches if own => format!("p{}", draw.below(4)).into_bytes(),
+        Taste::Sets if own => format!("t{}", draw.below(6)).into_bytes(),
+        Taste::Collections if own => {
+            let kind = *draw.of(&['l', 't', 'z']);
+            format!("{kind}{}", draw.below(5)).into_bytes()
+        }
+        Taste::Lists if own => format!("l{}", draw.below(6)).into_bytes(),
+        Taste::SortedSets if own => {
+            format!("{}{}", if draw.once_in(6) { 't' } else { 'z' }, draw.below(5)).into_bytes()
+        }
         _ => match draw.below(24) {
             0 => Vec::new(),
             1 => b"\0\xff\r\n".to_vec(),
             2 => vec![b'k'; 300],
             3 => b"\x81\xfe".to_vec(),
-            4..12 => format!("h{}", draw.below(6)).into_bytes(),
+            4..8 => format!("h{}", draw.below(6)).into_bytes(),
+            8..11 => format!("z{}", draw.below(5)).into_bytes(),
+            11..14 => format!("t{}", draw.below(6)).into_bytes(),
+            14..16 => format!("l{}", draw.below(6)).into_bytes(),
+            16 => format!("p{}", draw.below(4)).into_bytes(),
             _ => format!("s{}", draw.below(8)).into_bytes(),
         },
     }
@@ -320,6 +356,82 @@ fn field(draw: &mut Draw) -> Vec<u8> {
         4..8 => format!("f{}", draw.below(400)).into_bytes(),
         _ => format!("f{}", draw.below(10)).into_bytes(),
     }
+}
+
+/// Mostly integers, of which some sets consist.
+fn member(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(40) {
+        0 => Vec::new(),
+        1 => b"m\0\xff\r\n".to_vec(),
+        2 => vec![b'm'; draw.of(&[63, 64, 65, 300, 5000]).to_owned()],
+        3 => draw.of(NO_INTEGERS).as_bytes().to_vec(),
+        4 => draw.of(INTEGERS).as_bytes().to_vec(),
+        5..10 => format!("m{}", draw.below(10)).into_bytes(),
+        10..18 => decimal(draw.between(-400, 400)),
+        _ => decimal(draw.between(-5, 15)),
+    }
+}
+
+/// Of a list: few different ones, so that some are equal.
+fn element(draw: &mut Draw) -> Vec<u8> {
+    if draw.once_in(6) { value(draw) } else { format!("e{}", draw.below(8)).into_bytes() }
+}
+
+/// Of a blocking command: so short that both servers give up at once.
+fn timeout(draw: &mut Draw) -> Vec<u8> {
+    const WRONG: &[&str] = &["-1", "-0.5", "x", "", "inf", "-inf", "nan", "9223372036854776", "1e4000", " 1"];
+    if draw.once_in(6) {
+        draw.of(WRONG).as_bytes().to_vec()
+    } else {
+        draw.of(&["0.001", "1e-3", "0x1p-10"]).as_bytes().to_vec()
+    }
+}
+
+/// Few different ones mostly, so that many are equal.
+fn score(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(30) {
+        0 => float(draw),
+        1 => integer(draw),
+        2 => draw.of(&["inf", "-inf", "+inf", "4503599627370497", "9007199254740993"]).as_bytes().to_vec(),
+        3..6 => format!("{}.{}", draw.between(-9, 9), draw.below(100)).into_bytes(),
+        _ => decimal(draw.between(-5, 20)),
+    }
+}
+
+fn weight(draw: &mut Draw) -> Vec<u8> {
+    if draw.once_in(4) {
+        score(draw)
+    } else {
+        draw.of(&["1", "2", "0.5", "3", "0", "-1"]).as_bytes().to_vec()
+    }
+}
+
+fn score_end(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(12) {
+        0 => b"-inf".to_vec(),
+        1 => b"+inf".to_vec(),
+        2 => draw
+            .of(&["", "(", " 1", "1 ", "((1", "nan", "(inf", "(-inf", "1e400", "(x", "1\0x", "0x1p2"])
+            .as_bytes()
+            .to_vec(),
+        3..7 => [b"(", &score(draw)[..]].concat(),
+        _ => score(draw),
+    }
+}
+
+fn byte_end(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(12) {
+        0 | 1 => b"-".to_vec(),
+        2 | 3 => b"+".to_vec(),
+        4 => draw.of(&["", "(", "[", "1", "-1", "++", "+\0x", "-\0"]).as_bytes().to_vec(),
+        5..8 => [b"(", &member(draw)[..]].concat(),
+        _ => [b"[", &member(draw)[..]].concat(),
+    }
+}
+
+/// Whether a key, if it holds a sorted set, holds one whose members all have the score 0.
+pub fn is_ordered_by_bytes(key: &[u8]) -> bool {
+    key.starts_with(b"by-bytes")
 }
 
 fn value(draw: &mut Draw) -> Vec<u8> {

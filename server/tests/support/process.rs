@@ -38,6 +38,12 @@ impl ServerOptions {
         ServerOptions { binary: binary.into(), appendfsync: appendfsync.to_owned(), directives: Vec::new() }
     }
 
+    /// The same of another binary.
+    pub(crate) fn of(mut self, binary: &str) -> ServerOptions {
+        self.binary = binary.into();
+        self
+    }
+
     /// Adds a redis.conf directive.
     pub(crate) fn with(mut self, name: &str, value: &str) -> ServerOptions {
         self.directives.push((name.to_owned(), value.to_owned()));

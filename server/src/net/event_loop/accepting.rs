@@ -63,7 +63,7 @@ impl EventLoop {
     fn admit(&mut self, mut stream: Stream, origin: Origin) {
         let server = Arc::clone(&self.worker.server);
         let live = &self.worker.live;
-        let refusal = if live.protected_mode && live.password.is_none() && !origin.local {
+        let refusal = if live.protected_mode && server.acl.lets_anybody_in() && !origin.local {
             Some(PROTECTED_MODE)
         } else if server.clients.count() + server.arriving.load(Ordering::Relaxed) >= live.clients_max {
             Some(CLIENTS_MAX)
@@ -113,7 +113,7 @@ impl EventLoop {
         let card = server.clients.join(origin, self.worker.now_ms);
         server.shared.clients_peak.fetch_max(server.clients.count(), Ordering::Relaxed);
         *card.place.lock() = Some((self.number, token));
-        let client = Client::new(card, self.worker.live.password.is_none());
+        let client = Client::new(card, &server.acl);
         self.slots[token] = Some(Box::new(Slot {
             stream,
             connection: Connection::new(client),
@@ -123,6 +123,9 @@ impl EventLoop {
             queued: false,
             to_flush: false,
             in_parked: false,
+            timer_ms: None,
+            in_postponed: false,
+            in_syncing: false,
         }));
     }
 }

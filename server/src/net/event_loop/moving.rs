@@ -85,7 +85,7 @@ impl EventLoop {
             Interest::READABLE | Interest::WRITABLE,
         ) {
             tracing::warn!(%error, "a connection can't be watched and is closed");
-            self.worker.server.clients.leave(slot.connection.client().card.id);
+            slot.connection.leave(&self.worker.server);
             self.handle.connections.fetch_sub(1, Ordering::Relaxed);
             self.free.push(token);
             return;
@@ -96,6 +96,8 @@ impl EventLoop {
         if card.killed.load(Ordering::SeqCst) {
             slot.connection.drop_now();
         }
+        // What it was told since it left.
+        slot.connection.take_pushes(&mut self.worker);
         if self.ending_since_ms.is_some() {
             slot.connection.close_after_replies();
         }
@@ -104,6 +106,8 @@ impl EventLoop {
         slot.queued = true;
         slot.to_flush = false;
         slot.in_parked = false;
+        slot.in_postponed = false;
+        slot.in_syncing = false;
         self.slots[token] = Some(slot);
         self.ready.push(token);
     }
