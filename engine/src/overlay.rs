@@ -54,6 +54,20 @@ impl Outcome {
     }
 }
 
+/// What a step knows of the whole that it is part of.
+#[derive(Clone, Copy)]
+pub(crate) struct Private<'o> {
+    copied: &'o BTreeMap<Id, Copied>,
+    pub(crate) outcome: &'o Mutex<Outcome>,
+}
+
+impl Private<'_> {
+    /// Whether a key was copied in, or is known not to be there.
+    pub(crate) fn has(&self, key: &Key<'_>) -> bool {
+        self.copied.contains_key(&id(key))
+    }
+}
+
 /// A key that was copied in.
 struct Copied {
     /// `None` if its database had been emptied before: what the original is does not matter.
@@ -144,7 +158,8 @@ impl Overlay {
     /// [`Error::DamagedValue`], [`Error::Io`]; [`Error::DatabasesSwapped`]: the whole has to be done again.
     pub fn begin(&mut self, keys: &[Key<'_>], access: Access) -> Result<Txn<'_>, Error> {
         self.copy_in(keys)?;
-        let mut txn = Txn::begin_private(&self.db.inner, &self.copies, &self.outcome, access, self.now_ms);
+        let private = Private { copied: &self.copied, outcome: &self.outcome };
+        let mut txn = Txn::begin_private(&self.db.inner, &self.copies, private, access, self.now_ms);
         txn.note_changes();
         Ok(txn)
     }

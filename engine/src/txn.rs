@@ -25,7 +25,7 @@ use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
 use crate::fetch::{Fetch, Source};
 use crate::key::{DATABASES, Key};
 use crate::object::{self, Kind, Object, Policy, View};
-use crate::overlay::Outcome;
+use crate::overlay::Private;
 use crate::record::{self, Operation, put_object};
 use crate::shard::{Entry, Shard};
 use crate::table::Place;
@@ -113,8 +113,8 @@ pub struct Txn<'db> {
     created: Option<Vec<ChangedKey>>,
     /// How to take back what was done, if that is asked for.
     journal: Option<Box<Journal>>,
-    /// Of a transaction on copies: where its record goes instead of the log.
-    outcome: Option<&'db Mutex<Outcome>>,
+    /// Of a transaction on copies: where its record goes instead of the log, and what was copied.
+    private: Option<Private<'db>>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -173,14 +173,14 @@ impl<'db> Txn<'db> {
     pub(crate) fn begin_private(
         inner: &'db Inner,
         copies: &'db Mutex<Shard>,
-        outcome: &'db Mutex<Outcome>,
+        private: Private<'db>,
         access: Access,
         now_ms: u64,
     ) -> Txn<'db> {
         let mut shards = SmallVec::new();
         shards.push((PRIVATE, copies.lock()));
         let mut txn = Txn::over(inner, shards, access, now_ms);
-        txn.outcome = Some(outcome);
+        txn.private = Some(private);
         txn
     }
 
@@ -206,7 +206,7 @@ impl<'db> Txn<'db> {
             told: false,
             created: None,
             journal: None,
-            outcome: None,
+            private: None,
         }
     }
 
@@ -250,7 +250,7 @@ impl<'db> Txn<'db> {
 
     /// Whether it works on copies.
     fn is_private(&self) -> bool {
-        self.outcome.is_some()
+        self.private.is_some()
     }
 
     /// Asks the processor for what lookups of `keys` will read, a stage for all of them at a time.
@@ -283,10 +283,10 @@ impl<'db> Txn<'db> {
     /// # Panics
     /// If `database` is not below [`DATABASES`](crate::DATABASES).
     pub fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
-        match self.outcome {
+        match self.private {
             None => self.inner.key(database, bytes),
-            Some(outcome) => {
-                let own = outcome.lock().map().inner(database);
+            Some(private) => {
+                let own = private.outcome.lock().map().inner(database);
                 Key { logical: database, ..self.inner.hasher.key(own, bytes) }
             }
         }
@@ -728,8 +728,8 @@ impl<'db> Txn<'db> {
             // Under the locks, so that the log has the changes of each key in the order in which they happened.
             self.append()
         };
-        if let Some(outcome) = self.outcome {
-            outcome.lock().take(&self.record, self.changed.as_mut());
+        if let Some(private) = self.private {
+            private.outcome.lock().take(&self.record, self.changed.as_mut());
         }
         if !self.visitors.is_empty() {
             self.see_off();

@@ -102,6 +102,31 @@ impl Client {
         }
     }
 
+    /// The client as a script has it that it runs: what the script selects is the script's own.
+    pub fn in_script(card: Arc<ClientCard>, user: Arc<User>, database: u8) -> Client {
+        Client {
+            card,
+            database,
+            authenticated: true,
+            user,
+            reply_mode: ReplyMode::On,
+            closing: false,
+            dropped: false,
+            no_evict: false,
+            no_touch: false,
+            transaction: Transaction::default(),
+            last_command: ClientCard::NO_COMMAND,
+            may_not_wait: true,
+            place: None,
+            last_lsn: Lsn::ZERO,
+            told_first: (0, Lsn::ZERO),
+            told_bytes: 0,
+            listens: false,
+            subscriptions: None,
+            prefixes: Vec::new(),
+        }
+    }
+
     /// What it listens to.
     pub fn subscriptions(&self) -> &Subscriptions {
         self.subscriptions.as_deref().unwrap_or(&NOTHING)

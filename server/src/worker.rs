@@ -174,6 +174,15 @@ impl Worker {
         }
     }
 
+    /// Tells the loops of what was posted, from a thread that is none.
+    pub fn send_signals(&mut self) {
+        if !self.broadcasts.is_empty() {
+            let bytes_max = self.live.pushed_bytes_max();
+            self.server.tracking.broadcast(&mut self.broadcasts, &mut self.signals, bytes_max);
+        }
+        self.signals.send(&self.server.loops);
+    }
+
     /// A buffer for replies.
     pub fn take_buffer(&mut self) -> Vec<u8> {
         self.spare_buffers.pop().unwrap_or_default()

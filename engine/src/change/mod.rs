@@ -219,12 +219,6 @@ impl Inverse {
         }
     }
 
-    /// All changes, last first.
-    #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Change<'_>> {
-        self.since(0)
-    }
-
     /// The changes from this number on, last first.
     pub(crate) fn since(&self, first: usize) -> impl Iterator<Item = Change<'_>> {
         self.begins.iter().skip(first).rev().filter_map(|&begin| {

@@ -157,10 +157,6 @@ fn overlay(db: &Db, all: &[Operation]) -> Result<Answer, Error> {
     }
 }
 
-fn slices(all: &[Vec<u8>]) -> Vec<&[u8]> {
-    all.iter().map(Vec::as_slice).collect()
-}
-
 fn acknowledge(db: &Db) -> Result<(), Error> {
     if db.durability() == Durability::Always { db.flush() } else { db.push_log() }
 }

@@ -99,6 +99,11 @@ impl ServerCall<'_> {
         self.brought.take().map(|errand| *errand)
     }
 
+    /// Puts back what is of no use to whoever took it.
+    pub fn put_brought(&mut self, errand: Errand) {
+        self.brought = Some(Box::new(errand));
+    }
+
     /// Says what the command needs before it is executed again; it must have done nothing.
     pub fn want(&mut self, errand: Errand) {
         self.wanted = Some(Box::new(errand));
@@ -408,7 +413,7 @@ fn run_data(
 }
 
 /// Whether a client may have a command read keys that are not among its arguments.
-pub(super) fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
+pub(crate) fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
     command.flags & flags::OTHER_KEYS == 0
         || client.user.is_unrestricted()
         || table()

@@ -37,6 +37,11 @@ impl Learned {
         self.keys.iter().map(|(database, bytes)| db.key(*database, bytes))
     }
 
+    /// The keys, as number and bytes.
+    pub fn owned(&self) -> impl Iterator<Item = (u8, Vec<u8>)> {
+        self.keys.iter().map(|(database, bytes)| (*database, bytes.to_vec()))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

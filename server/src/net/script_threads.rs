@@ -17,6 +17,8 @@ use std::time::Duration;
 const THREADS_MAX: usize = 16;
 /// Errands that wait, at most.
 const QUEUE_MAX: usize = 1024;
+/// What a thread's stack may grow to.
+const STACK_BYTES: usize = 8 << 20;
 /// How long a thread without anything to do stays.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -58,6 +60,7 @@ impl ScriptThreads {
             let shared = Arc::clone(&self.shared);
             let started = std::thread::Builder::new()
                 .name("sessile-script".to_owned())
+                .stack_size(STACK_BYTES)
                 .spawn(move || super::end_process_on_panic("a script thread", || work(&shared)));
             match started {
                 Ok(_) => queue.threads += 1,
