@@ -23,6 +23,8 @@ mod double;
 mod error;
 pub mod expire;
 mod extended;
+#[cfg(feature = "scripting")]
+pub mod function;
 pub mod generic;
 mod glob;
 pub mod hash;

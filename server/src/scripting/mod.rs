@@ -4,6 +4,8 @@
 //! them the engine to work on, and `host` is what `redis.call` does there.
 
 mod bit;
+pub mod changing;
+pub mod dump;
 mod effects;
 mod host;
 mod json;
