@@ -263,7 +263,11 @@ pub fn fast(worker: &mut Worker, job: &Job<'_>, fetched: Option<Fetch>) -> Fast 
     if !job.code.pace().is_worth_a_try() {
         return Fast::Slow;
     }
-    let limits = || Limits { until_ns: Some(SystemClock.monotonic_ns() + FAST_NS), killed: Arc::default() };
+    let limits = || Limits {
+        until_ns: Some(SystemClock.monotonic_ns() + FAST_NS),
+        hurried: true,
+        killed: Arc::default(),
+    };
     let outcome = held(worker, job, fetched, FAST_TRIES, limits);
     if let Fast::Finished(_) = outcome {
         job.code.pace().slow.store(false, Ordering::Relaxed);
@@ -555,6 +559,10 @@ fn on_copies_with(
     admission: Admission,
 ) -> Option<Finished> {
     let server = Arc::clone(&worker.server);
+    let until_ns = match worker.live.script_ms_max {
+        0 => None,
+        limit_ms => Some(began_ns.saturating_add(limit_ms.saturating_mul(1_000_000))),
+    };
     let mut overlay = server.db.overlay(worker.now_ms);
     let seed = worker.random.next();
     let mut host = EngineHost {
@@ -568,10 +576,6 @@ fn on_copies_with(
         effects: Effects::default(),
     };
     let mut reply = Reply::new(job.protocol);
-    let until_ns = match worker.live.script_ms_max {
-        0 => None,
-        limit_ms => Some(began_ns.saturating_add(limit_ms.saturating_mul(1_000_000))),
-    };
     let limits = Limits { until_ns, hurried: false, killed: Arc::clone(killed) };
     let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
         Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, &mut reply),
