@@ -56,6 +56,8 @@ pub struct Client {
     pub place: Option<Place>,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
+    /// How many bytes it was told before the reply of the command being executed, and up to where the log must hold what they tell of.
+    pub told_first: (usize, Lsn),
     /// How many bytes of what the command being executed wrote are no reply but something to be told in any case.
     pub told_bytes: usize,
     /// Whether it is told things other than messages without having asked (`MONITOR`, invalidations), and so must take them.
@@ -87,6 +89,7 @@ impl Client {
             may_not_wait: false,
             place: None,
             last_lsn: Lsn::ZERO,
+            told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,
             subscriptions: None,

@@ -498,14 +498,15 @@ impl Connection {
                         // What it is told in any case comes first, or is all there is.
                         self.reply.truncate(begin + self.client.told_bytes);
                     }
+                    let begin = self.base + begin as u64;
+                    let (told, told_lsn) = std::mem::replace(&mut self.client.told_first, (0, Lsn::ZERO));
+                    let told_end = begin + told as u64;
+                    if told_lsn > worker.server.db.acknowledged() && told_end > begin {
+                        self.parked.push_back(Parked { begin, end: told_end, lsn: told_lsn, push: true });
+                    }
                     let end = self.base + self.reply.bytes().len() as u64;
-                    if lsn != Lsn::ZERO && end > self.base + begin as u64 {
-                        self.parked.push_back(Parked {
-                            begin: self.base + begin as u64,
-                            end,
-                            lsn,
-                            push: false,
-                        });
+                    if lsn != Lsn::ZERO && end > told_end {
+                        self.parked.push_back(Parked { begin: told_end, end, lsn, push: false });
                     }
                     if self.client.card.tracked.has(modes::CACHING)
                         && !args[0].eq_ignore_ascii_case(b"client")

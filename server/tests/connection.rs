@@ -86,6 +86,58 @@ fn when_the_log_fails_each_unacknowledged_write_gets_an_error_of_its_own() {
     assert!(!bench.connection.is_parked());
 }
 
+/// A second connection to the same server.
+fn join(bench: &Bench) -> Connection {
+    let card = bench.worker.server.clients.join(Origin::none(), bench.worker.now_ms);
+    Connection::new(Client::new(card, &bench.worker.server.acl))
+}
+
+/// What a connection may send now, and does.
+fn take_from(connection: &mut Connection, bench: &mut Bench) -> String {
+    connection.take_pushes(&mut bench.worker);
+    connection.settle(bench.worker.server.db.acknowledged());
+    let output = connection.output().to_vec();
+    connection.sent(&mut bench.worker, output.len());
+    String::from_utf8_lossy(&output).into_owned()
+}
+
+#[test]
+fn nobody_hears_of_a_write_before_the_log_has_it() {
+    let mut bench = Bench::new(&[("appendfsync", "always"), ("notify-keyspace-events", "E$")]);
+    let mut listener = join(&bench);
+    listener.receive(&mut bench.worker, b"SUBSCRIBE __keyevent@0__:set a\r\n");
+    assert!(take_from(&mut listener, &mut bench).ends_with("$1\r\na\r\n:2\r\n"));
+    bench.feed(b"PUBLISH a first\r\nSET k 1\r\nPUBLISH a second\r\n");
+    let first = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nfirst\r\n";
+    assert_eq!(take_from(&mut listener, &mut bench), first, "nothing was written before it");
+    assert_eq!(take_from(&mut listener, &mut bench), "");
+    assert!(listener.is_parked() && listener.has_output());
+    // What comes later waits behind it.
+    listener.receive(&mut bench.worker, b"PING\r\n");
+    assert_eq!(take_from(&mut listener, &mut bench), "");
+    bench.worker.server.db.flush().expect("the log is synced");
+    assert_eq!(
+        take_from(&mut listener, &mut bench),
+        "*3\r\n$7\r\nmessage\r\n$18\r\n__keyevent@0__:set\r\n$1\r\nk\r\n\
+         *3\r\n$7\r\nmessage\r\n$1\r\na\r\n$6\r\nsecond\r\n\
+         *2\r\n$4\r\npong\r\n$0\r\n\r\n"
+    );
+    assert!(!listener.is_parked());
+}
+
+#[test]
+fn who_was_told_of_a_write_that_the_log_has_lost_hears_nothing_of_it() {
+    let mut bench = Bench::new(&[("notify-keyspace-events", "E$")]);
+    let mut listener = join(&bench);
+    listener.receive(&mut bench.worker, b"HELLO 3\r\nSUBSCRIBE __keyevent@0__:set\r\n");
+    take_from(&mut listener, &mut bench);
+    bench.feed(b"SET k 1\r\n");
+    listener.receive(&mut bench.worker, b"ECHO x\r\nSET n 1\r\n");
+    listener.take_pushes(&mut bench.worker);
+    listener.settle_failed(Lsn::ZERO, b"IOERR lost");
+    assert_eq!(take_from(&mut listener, &mut bench), "$1\r\nx\r\n-IOERR lost\r\n");
+}
+
 #[test]
 fn an_unknown_command_is_an_error_in_order_and_nothing_worse() {
     let mut bench = Bench::new(&[]);

@@ -9,7 +9,6 @@ use crate::fetch::{Fetch, Source};
 use crate::key::Key;
 use crate::location::Location;
 use crate::object::{self, Form, Object, Packed, layout};
-use crate::observer::Occurrence;
 use crate::record::{Name, Operation};
 use crate::segments::Segment;
 use crate::shard::Shard;
@@ -53,7 +52,29 @@ impl Txn<'_> {
         if let Some(fetched) = fetched {
             wanted.join(fetched);
         }
+        // Nor what was brought in and now goes back: two keys could undo each other's reads for ever.
+        for Visitor { brought, back, .. } in &self.visitors {
+            if let Some(source) = self.source_of(back) {
+                wanted.has_read(source, brought.clone());
+            }
+        }
         Ok(Some(wanted))
+    }
+
+    /// Where an object is read from.
+    fn source_of(&self, object: &Object) -> Option<Source> {
+        match object {
+            Object::Idle(packed) => {
+                let dictionary = crate::idle::dictionary_id(packed.bytes())
+                    .and_then(|id| self.inner.segments.dictionary(id));
+                Some(Source::Idle { packed: packed.clone(), dictionary })
+            }
+            Object::Cold { location, .. } => {
+                let segment = self.inner.segments.at(*location)?;
+                Some(Source::Cold { location: *location, segment })
+            }
+            Object::Packed(_) | Object::Structured(_) => None,
+        }
     }
 
     fn bring_key(
@@ -76,15 +97,12 @@ impl Txn<'_> {
                 break;
             };
             let entry = shard.entry(place);
-            if entry.deadline_ms() <= now_ms {
-                if self.access == Access::Read {
-                    break;
-                }
+            let dead = entry.deadline_ms() <= now_ms;
+            if dead && self.access == Access::Read {
+                break;
+            }
+            if dead && !self.inner.observed.is_on() {
                 // A dead entry whose key is not known must not stay beside a new one.
-                if self.inner.observed.is_on() {
-                    self.inner.witness().tell_key(Occurrence::Expired, key.database, key.bytes);
-                    self.told = true;
-                }
                 let object = shard.bury(place, now_ms, &mut self.record);
                 self.discard(object);
                 continue;
@@ -106,6 +124,11 @@ impl Txn<'_> {
                 wanted.want(source);
                 break;
             };
+            if dead {
+                // The key was read for this.
+                self.bury_read(position, place, read.ok());
+                continue;
+            }
             let flat = read?;
             self.install(position, place, key.hash, flat);
         }

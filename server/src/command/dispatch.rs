@@ -167,6 +167,7 @@ pub fn execute(
     let Some(name) = args.first() else { return Outcome::Done(Lsn::ZERO) };
     let start = reply.bytes().len();
     client.told_bytes = 0;
+    client.told_first = (0, Lsn::ZERO);
     let Some(mut entry) = table().find(name) else {
         if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
             // A browser that was led to this port: what follows in its request must not be taken for commands.
@@ -246,11 +247,17 @@ pub fn execute(
     }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
+    // One that waited and tries again was counted, and shown, when it began.
+    let again = client.place.is_some();
+    let mut waits = None;
     let (result, lsn) = match entry.command.run {
         Run::Data(_) | Run::Blocking(_) => {
             match run_data(worker, client, reply, entry.command, access, args, brought) {
                 Ran::Done(result, lsn) => (result, lsn),
-                Ran::Waits(wait) => return Outcome::Waits(wait),
+                Ran::Waits(wait) => {
+                    waits = Some(wait);
+                    (Ok(()), Lsn::ZERO)
+                }
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
             }
         }
@@ -288,10 +295,7 @@ pub fn execute(
                 reply.truncate(start);
                 return Outcome::Away(errand);
             }
-            if let Some(wait) = wait {
-                reply.truncate(start);
-                return Outcome::Waits(wait);
-            }
+            waits = wait;
             if busy {
                 reply.truncate(start);
                 return Outcome::Busy;
@@ -300,14 +304,14 @@ pub fn execute(
         }
         Run::Container => (Ok(()), Lsn::ZERO), // refused above
     };
-    worker.figures.processed.add(1);
+    worker.figures.processed.add(u64::from(!again));
     let failed = result.is_err();
     if let Err(error) = result {
         reply.truncate(start);
         write_error(worker, reply, &error.text());
     }
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
-        figures.calls.add(1);
+        figures.calls.add(u64::from(!again));
         figures.failed.add(u64::from(failed));
         if timed {
             figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
@@ -315,9 +319,11 @@ pub fn execute(
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
-    let told = if client.card.inbox.is_filled() { tell_first(client, reply, start) } else { Lsn::ZERO };
+    if waits.is_none() && client.card.inbox.is_filled() {
+        tell_first(client, reply, start);
+    }
     // What is posted from here on comes after the reply.
-    if !worker.server.monitors.is_empty() {
+    if !worker.server.monitors.is_empty() && !again {
         worker.server.monitors.show(
             entry.command,
             args,
@@ -327,21 +333,28 @@ pub fn execute(
             worker.live.pushed_bytes_max(),
         );
     }
-    Outcome::Done(lsn.max(told))
+    match waits {
+        Some(wait) => {
+            reply.truncate(start);
+            Outcome::Waits(wait)
+        }
+        None => Outcome::Done(lsn),
+    }
 }
 
 /// Puts what a client was told before the reply that begins at `start`: who listens to a channel that it publishes to hears of the message
-/// before the reply. What must be acknowledged before it may leave.
-fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) -> Lsn {
+/// before the reply.
+fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
     let mut last = Lsn::ZERO;
     let written = reply.bytes_mut().split_off(start);
     for posted in client.card.inbox.take_ahead() {
         posted.push.write(reply);
         last = last.max(posted.lsn);
     }
-    client.told_bytes += reply.bytes().len() - start;
+    let told = reply.bytes().len() - start;
+    client.told_bytes += told;
+    client.told_first = (told, last);
     reply.bytes_mut().extend_from_slice(&written);
-    last
 }
 
 /// What became of a data command.
@@ -366,7 +379,7 @@ fn run_data(
 ) -> Ran {
     let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
-        _ => (None, Learned::default()),
+        _ => (None, Learned::new(may_learn(client, command, args))),
     };
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
@@ -379,7 +392,16 @@ fn run_data(
             done => return done,
         }
     }
-    Ran::Done(Err(CommandError::NeedsKeys(Box::default())), Lsn::ZERO)
+    Ran::Done(Err(CommandError::NeedsKeys(Box::new(learned))), Lsn::ZERO)
+}
+
+/// Whether a client may have a command read keys that are not among its arguments.
+fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
+    command.flags & flags::OTHER_KEYS == 0
+        || client.user.is_unrestricted()
+        || table()
+            .find(command.name.as_bytes())
+            .is_some_and(|entry| client.user.rights().reads_any_key(entry, args))
 }
 
 /// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
@@ -393,6 +415,7 @@ fn run_over(
     (mut fetched, learned): (Option<Fetch>, &Learned),
 ) -> Ran {
     let db = &worker.server.db;
+    let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     for_each_key(command.keys, args, client.database, &mut |database, index| {
         if let Some(bytes) = args.get(index) {
@@ -403,6 +426,12 @@ fn run_over(
     if !learned.is_empty() {
         keys.extend(learned.keys(db));
     }
+    let own = keys.len();
+    if access != Access::Read && worker.server.blocked.may_await(&keys) {
+        // With them, those who wait can be served in the same transaction.
+        company = worker.server.blocked.company(&keys);
+        keys.extend(company.iter().map(|(database, key)| db.key(*database, key)));
+    }
     let mut cache_reads = 0;
     let mut deleted = None;
     let mut txn = loop {
@@ -411,10 +440,12 @@ fn run_over(
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
                 if cache_reads > CACHE_READS_MAX || !fetch.try_now() {
-                    return Ran::Cold(fetch, Learned::default());
+                    return Ran::Cold(fetch, Learned::new(true));
                 }
                 fetched = Some(fetch);
             }
+            // What others wait for besides is no business of this command.
+            Err(_) if keys.len() > own => keys.truncate(own),
             // Once: each key is damaged no more then.
             Err(sessile::Error::DamagedValue { .. }) if deleted.is_none() && replaces_keys(command, args) => {
                 match delete_damaged(db, &keys) {
@@ -494,7 +525,7 @@ fn run_over(
             broadcasts: &mut worker.broadcasts,
             bytes_max: worker.live.pushed_bytes_max(),
         };
-        let read = keys.iter().map(|key| key.bytes());
+        let read = keys[..named].iter().map(|key| key.bytes());
         worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
     }
     // Also when it failed: what it changed before that is in memory and must be in the log.

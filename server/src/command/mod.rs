@@ -20,6 +20,7 @@ mod deadline;
 pub mod debug;
 pub mod dispatch;
 mod double;
+pub mod dump;
 mod error;
 pub mod expire;
 mod extended;
@@ -173,6 +174,8 @@ pub mod flags {
     pub const ALLOW_BUSY: u32 = 1 << 15;
     /// Reads, but keeps what it has computed, where it may write (`PFCOUNT`). Not shown by `COMMAND`.
     pub const MAY_WRITE: u32 = 1 << 16;
+    /// Reads keys that are not among its arguments (`SORT … BY`). Not shown by `COMMAND`.
+    pub const OTHER_KEYS: u32 = 1 << 17;
 }
 
 /// What runs a command, and so what it may see.

@@ -15,6 +15,7 @@ const FAMILIES: &[&[Command]] = &[
     super::connection::COMMANDS,
     super::counter::COMMANDS,
     super::debug::COMMANDS,
+    super::dump::COMMANDS,
     super::expire::COMMANDS,
     super::generic::COMMANDS,
     super::hash::COMMANDS,

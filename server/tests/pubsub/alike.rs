@@ -99,7 +99,8 @@ fn draw_command(draw: &mut Draw) -> (Vec<Vec<u8>>, bool) {
         17 => vec!["SET".into(), (*draw.of(&["a", "b"])).to_owned(), "1".into()],
         18 => vec!["DEL".into(), (*draw.of(&["a", "b"])).to_owned()],
         19 => {
-            let letters = ["KEA", "K$", "E$g", "KEg", "", "q", "Em", "KEAn"];
+            // Not `A` with `n`: of that Redis forgets the `n` when the next value is refused.
+            let letters = ["KEA", "K$", "E$g", "KEg", "", "q", "Em", "KE$gn"];
             vec![
                 "CONFIG".into(),
                 "SET".into(),

@@ -134,7 +134,8 @@ fn messages_come_in_the_order_of_replies_also_to_who_wants_no_replies() {
 /// Each writer's `SET` and `DEL` of one key alternate, because only who has set it deletes it; so must their events.
 #[test]
 fn events_of_a_key_come_in_the_order_in_which_it_changed() {
-    const CHANGES: usize = 20_000;
+    // Enough for several event loops to join in.
+    const CHANGES: usize = 400_000;
     let server = Server::start(ServerOptions::new("everysec").with("io-threads", "4"));
     let mut listener = server.client();
     assert_eq!(listener.command("CONFIG SET notify-keyspace-events K$gx"), Value::ok());
@@ -150,9 +151,10 @@ fn events_of_a_key_come_in_the_order_in_which_it_changed() {
                 {
                     encode(&mut batch, words);
                 }
+                let batch = batch.repeat(10);
                 while !over.load(Ordering::Relaxed) {
                     client.send(&batch).expect("send");
-                    (0..3).for_each(|_| drop(client.receive().expect("a reply")));
+                    (0..30).for_each(|_| drop(client.receive().expect("a reply")));
                 }
             });
         }
