@@ -25,17 +25,24 @@ use crate::watch::Watch;
 use parking_lot::Mutex;
 use sessile_wal::Lsn;
 use sessile_wal::limits::RECORD_BYTES_MAX;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the steps so far have done.
 #[derive(Default)]
 pub(crate) struct Outcome {
     record: Vec<u8>,
     changed: Vec<ChangedKey>,
+    /// Keys that were copied in.
+    known: BTreeSet<Id>,
 }
 
 impl Outcome {
+    /// Whether a key was copied in.
+    pub(crate) fn knows(&self, key: &Key<'_>) -> bool {
+        self.known.contains(&id(key))
+    }
+
     /// Takes a step's record, and the keys that it has changed.
     pub(crate) fn take(&mut self, record: &[u8], changed: Option<&mut Vec<ChangedKey>>) {
         self.record.extend_from_slice(record);
@@ -167,6 +174,7 @@ impl Overlay {
                 }
                 copied.watch = Some(Watch::begin(inner, shard, key, self.now_ms));
             }
+            self.outcome.get_mut().known.insert(slot.key().clone());
             slot.insert(copied);
         }
         Ok(())

@@ -114,6 +114,7 @@ impl Client {
             place: None,
             last_lsn: Lsn::ZERO,
             told_bytes: 0,
+            told_first: (0, Lsn::ZERO),
             listens: false,
             subscriptions: None,
             prefixes: Vec::new(),

@@ -26,11 +26,14 @@ impl Txn<'_> {
     /// # Errors
     /// As [`Db::try_begin`](crate::Db::try_begin).
     pub fn extend(&mut self, keys: &[Key<'_>]) -> Result<Extended, Error> {
+        if let Some(outcome) = self.outcome {
+            // Copies are made between the steps.
+            let outcome = outcome.lock();
+            let known = keys.iter().all(|key| outcome.knows(key));
+            return Ok(if known { Extended::Ready } else { Extended::Contended });
+        }
         for key in keys {
             let number = self.inner.shard_number(key.hash);
-            if self.is_private() {
-                break;
-            }
             if let Err(at) = self.shards.binary_search_by_key(&number, |shard| shard.0) {
                 match self.inner.shards[number].try_lock() {
                     Some(shard) => self.shards.insert(at, (number, shard)),

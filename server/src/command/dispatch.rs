@@ -396,7 +396,7 @@ fn run_data(
 }
 
 /// Whether a client may have a command read keys that are not among its arguments.
-fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
+pub(crate) fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> bool {
     command.flags & flags::OTHER_KEYS == 0
         || client.user.is_unrestricted()
         || table()

@@ -39,7 +39,7 @@ impl Learned {
 
     /// The keys, as number and bytes.
     pub fn owned(&self) -> impl Iterator<Item = (u8, Vec<u8>)> {
-        self.0.iter().map(|(database, bytes)| (*database, bytes.to_vec()))
+        self.keys.iter().map(|(database, bytes)| (*database, bytes.to_vec()))
     }
 
     /// Whether there are none.

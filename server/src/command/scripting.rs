@@ -238,7 +238,7 @@ pub(super) fn run_code(
     match run::fast(call.worker, &job, fetched) {
         Fast::Finished(finished) => finish(call, finished),
         Fast::Cold(fetch) => {
-            call.want(Errand::Values(fetch, Learned::default()));
+            call.want(Errand::Values(fetch, Learned::new(true)));
             Ok(())
         }
         Fast::Busy => {

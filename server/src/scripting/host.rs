@@ -9,7 +9,7 @@ use super::keyspace;
 use super::vm::{Host, Stop};
 use crate::acl::{Context, Denied};
 use crate::client::Client;
-use crate::command::dispatch::{ServerCall, for_each_key, refusal, resolve};
+use crate::command::dispatch::{ServerCall, for_each_key, may_learn, refusal, resolve};
 use crate::command::reach::Learned;
 use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, Served, flags, permission};
 use crate::notify::Events;
@@ -184,7 +184,7 @@ impl EngineHost<'_, '_> {
         args: &[&[u8]],
         reply: &mut Reply,
     ) -> Result<CommandResult, Stop> {
-        let mut learned = Learned::default();
+        let mut learned = Learned::new(may_learn(&self.client, command, args));
         loop {
             match self.data_command_over(command, args, reply, &learned)? {
                 Err(CommandError::NeedsKeys(more)) => {
