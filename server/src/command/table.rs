@@ -34,6 +34,8 @@ const FAMILIES: &[&[Command]] = &[
     super::pubsub::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
+    #[cfg(feature = "scripting")]
+    super::scripting::COMMANDS,
     super::set::COMMANDS,
     super::set_algebra::COMMANDS,
     super::set_pick::COMMANDS,
@@ -43,6 +45,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_range::COMMANDS,
     super::sort::COMMANDS,
     super::string::COMMANDS,
+    super::transaction::COMMANDS,
     super::waiting::COMMANDS,
 ];
 
