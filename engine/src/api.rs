@@ -483,10 +483,11 @@ impl Db {
         let range = RankRange::Scores(scores.start_bound().cloned(), scores.end_bound().cloned());
         Ok(self.read(key, |txn, key| {
             let mut members = Vec::new();
-            let ranks = txn.sorted_set_ranks(key, &range)?;
-            txn.sorted_set_for_each(key, ranks, false, &mut |member, score| {
-                members.push((score, member.to_vec()));
-            })?;
+            if let Some(all) = txn.sorted_set(key)? {
+                all.for_each(all.ranks(&range), false, &mut |member, score| {
+                    members.push((score, member.to_vec()));
+                });
+            }
             Ok::<_, crate::WrongKind>(members)
         })??)
     }

@@ -537,9 +537,9 @@ impl Db {
         if self.inner.observed.is_on() {
             txn.bury_dead(keys);
         }
-        if txn.wants_bring()
-            && let Some(fetch) = txn.bring(keys, fetched)?
-        {
+        if !txn.wants_bring() {
+            txn.lend_heads(fetched);
+        } else if let Some(fetch) = txn.bring(keys, fetched)? {
             return Ok(Begun::Cold(fetch));
         }
         Ok(Begun::Ready(txn))

@@ -92,7 +92,7 @@ pub use stats::{RecoveryReport, Stats, StorageStats};
 pub use tuning::StorageTuning;
 pub use txn::hash::HashField;
 pub use txn::set::{Members, MembersIter, NewSet};
-pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet};
+pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet, SortedMembers};
 pub use txn::{Access, ChangedKey, Extended, ListEnd, Txn, WrongKind};
 pub use value::Value;
 pub use watch::Watch;

@@ -58,6 +58,15 @@ pub(crate) fn get(bytes: &[u8]) -> Option<(u64, usize)> {
     if first < 0x80 {
         return Some((u64::from(first), 1));
     }
+    let second = *bytes.get(1)?;
+    if second < 0x80 {
+        return Some((u64::from(first & 0x7F) | u64::from(second) << 7, 2));
+    }
+    get_long(bytes)
+}
+
+/// As [`get`], of any length.
+fn get_long(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut number = 0u64;
     for (at, &byte) in bytes.iter().take(10).enumerate() {
         let part = u64::from(byte & 0x7F);

@@ -25,6 +25,9 @@ pub enum Errand {
     Walk(Walk),
     /// A checkpoint.
     Checkpoint(Checkpoint),
+    /// A script that takes long.
+    #[cfg(feature = "scripting")]
+    Script(Box<crate::scripting::run::Slow>),
 }
 
 impl Errand {
@@ -34,7 +37,18 @@ impl Errand {
             Errand::Values(fetch, _) => fetch.wait(),
             Errand::Walk(walk) => walk.run(),
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
+            #[cfg(feature = "scripting")]
+            Errand::Script(script) => script.run(),
         }
+    }
+
+    /// Whether it may never end, and so needs a thread of its own.
+    pub fn is_endless(&self) -> bool {
+        #[cfg(feature = "scripting")]
+        if let Errand::Script(_) = self {
+            return true;
+        }
+        false
     }
 
     /// Whether it may take much longer than a read of the disk.
@@ -84,8 +98,10 @@ impl Walk {
 
     fn run(&mut self) {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        let mut keyspace = &self.db;
         let mut call = KeyspaceCall {
             args: &args,
+            keyspace: &mut keyspace,
             db: &self.db,
             database: self.database,
             now_ms: self.db.now_ms(),

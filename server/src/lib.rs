@@ -24,7 +24,10 @@ pub mod process;
 pub mod pubsub;
 pub mod push;
 pub mod resp;
+#[cfg(feature = "scripting")]
+pub mod scripting;
 pub mod serve;
 pub mod server;
 pub mod tracking;
+pub mod transaction;
 pub mod worker;

@@ -190,6 +190,17 @@ impl PubSub {
         self.post(&heard, lsn, signals, bytes_max)
     }
 
+    /// How many times [`publish`](Self::publish) would hand over a message for this channel now.
+    pub fn receivers(&self, channel: &[u8]) -> usize {
+        if self.is_silent() {
+            return 0;
+        }
+        let names = self.names.read();
+        let direct = names.channels.get(channel).map_or(0, BTreeMap::len);
+        let matching = names.patterns.iter().filter(|(pattern, _)| matches_name(pattern, channel));
+        direct + matching.map(|(_, listeners)| listeners.len()).sum::<usize>()
+    }
+
     /// As [`publish`](Self::publish), for a shard channel.
     pub fn publish_shard(
         &self,

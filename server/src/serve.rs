@@ -16,6 +16,8 @@ use std::time::Duration;
 /// Descriptors that the server needs beside those of its clients, as in Redis.
 const DESCRIPTORS_RESERVED: u64 = 32;
 
+/// What a loop's stack may grow to: scripts that nest deeply need more than a thread has by default.
+const LOOP_STACK_BYTES: usize = 8 << 20;
 /// How long the checkpoint at the end may take, in ms: less than a service manager's patience, which is 90 s mostly.
 const LAST_CHECKPOINT_MS_MAX: f64 = 60_000.0;
 /// How often it is looked whether a signal has come meanwhile.
@@ -185,7 +187,10 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
         .enumerate()
         .map(|(number, event_loop)| {
             let server = Arc::clone(&server);
-            std::thread::Builder::new().name(format!("loop-{number}")).spawn(move || run(event_loop, &server))
+            std::thread::Builder::new()
+                .name(format!("loop-{number}"))
+                .stack_size(LOOP_STACK_BYTES)
+                .spawn(move || run(event_loop, &server))
         })
         .collect::<io::Result<Vec<_>>>()
         .map_err(system("starting an event loop"))?;
@@ -197,6 +202,8 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
             Err(_) => unreachable!("a loop that panics ends the process"),
         }
     }
+    #[cfg(feature = "scripting")]
+    server.scripting.end();
     drop(disk);
     if !server.shutdown.no_save.load(Ordering::SeqCst) {
         last_checkpoint(&server.db, &mut signals_at_end);

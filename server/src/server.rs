@@ -146,6 +146,9 @@ pub struct Server {
     pub run_id: String,
     /// When the server started, ms since the epoch.
     pub started_ms: u64,
+    /// What is known of scripts.
+    #[cfg(feature = "scripting")]
+    pub scripting: crate::scripting::Scripting,
     /// What the log's level is changed by.
     pub log: crate::log::LogControl,
 }
@@ -202,6 +205,8 @@ impl Server {
             checkpoints: Checkpoints::default(),
             run_id,
             started_ms,
+            #[cfg(feature = "scripting")]
+            scripting: crate::scripting::Scripting::default(),
             log,
         })
     }

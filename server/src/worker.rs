@@ -143,6 +143,11 @@ impl Worker {
     pub fn new(server: Arc<Server>) -> Worker {
         let figures = Arc::new(Figures::new());
         server.figures.lock().push(Arc::clone(&figures));
+        Worker::with_figures(server, figures)
+    }
+
+    /// A worker that counts in figures which the server knows, and which no other worker counts in meanwhile.
+    pub fn with_figures(server: Arc<Server>, figures: Arc<Figures>) -> Worker {
         let (live, live_version) = server.live();
         let now_ms = server.db.now_ms();
         let random = Random::new(getrandom::u64().unwrap_or(now_ms));
@@ -167,6 +172,15 @@ impl Worker {
         if self.server.live_version() != self.live_version {
             (self.live, self.live_version) = self.server.live();
         }
+    }
+
+    /// Tells the loops of what was posted, from a thread that is none.
+    pub fn send_signals(&mut self) {
+        if !self.broadcasts.is_empty() {
+            let bytes_max = self.live.pushed_bytes_max();
+            self.server.tracking.broadcast(&mut self.broadcasts, &mut self.signals, bytes_max);
+        }
+        self.signals.send(&self.server.loops);
     }
 
     /// A buffer for replies.

@@ -290,6 +290,40 @@ fn a_key_of_another_type_serves_nobody_and_any_command_that_makes_a_list_does() 
 }
 
 #[test]
+fn sorted_sets_serve_those_who_wait_for_them() {
+    let server = start();
+    let mut other = server.client();
+    let mut least = waiter(&server, &mut other, "BZPOPMIN z 0", 1);
+    let mut list = waiter(&server, &mut other, "BLPOP z 0", 2);
+    let mut most = waiter(&server, &mut other, "BZPOPMAX y z 0", 3);
+    let mut several = waiter(&server, &mut other, "BZMPOP 0 2 y z MIN COUNT 2", 4);
+    assert_eq!(other.command("ZADD z 1 a 2 b 3 c 4 d 5 e"), Value::Integer(5));
+    assert_eq!(next(&mut least), bulks(&["z", "a", "1"]));
+    assert_eq!(next(&mut most), bulks(&["z", "e", "5"]));
+    let pairs = Value::Array(vec![bulks(&["b", "2"]), bulks(&["c", "3"])]);
+    assert_eq!(next(&mut several), Value::Array(vec![Value::bulk("z"), pairs]));
+    assert_eq!(other.command("ZRANGE z 0 -1"), bulks(&["d"]));
+    assert!(is_silent(&mut list), "it waits for another type");
+    assert_eq!(other.command("ZUNIONSTORE w 1 z"), Value::Integer(1));
+    assert_eq!(other.command("DEL z"), Value::Integer(1));
+    assert_eq!(other.command("RPUSH z x"), Value::Integer(1));
+    assert_eq!(next(&mut list), bulks(&["z", "x"]));
+    let mut stored = waiter(&server, &mut other, "BZPOPMIN z 0", 1);
+    assert_eq!(other.command("ZRANGESTORE z w 0 -1"), Value::Integer(1));
+    assert_eq!(next(&mut stored), bulks(&["z", "d", "4"]));
+}
+
+#[test]
+fn sort_serves_too() {
+    let server = start();
+    let mut other = server.client();
+    assert_eq!(other.command("RPUSH source 2 1"), Value::Integer(2));
+    let mut waiting = waiter(&server, &mut other, "BLPOP k 0", 1);
+    assert_eq!(other.command("SORT source STORE k"), Value::Integer(2));
+    assert_eq!(next(&mut waiting), bulks(&["k", "1"]));
+}
+
+#[test]
 fn a_pause_stops_what_it_says_until_its_end() {
     let server = start();
     let (mut other, mut client) = (server.client(), server.client());

@@ -201,3 +201,48 @@ fn nobody_waits_for_an_element_that_is_there() {
     });
     assert_eq!(server.blocked.count(), 0);
 }
+
+#[test]
+fn nobody_takes_what_another_waits_for() {
+    // One waits for two keys, and another one moves on; a thief looks at the keys all the time and never finds anything.
+    let (server, _dir) = server();
+    let rounds = 3_000;
+    let (round_is, over) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for key in ["a", "b", "c"] {
+            let (server, over) = (Arc::clone(&server), &over);
+            scope.spawn(move || {
+                let mut worker = Worker::new(server);
+                let mut connection = connect(&worker);
+                while over.load(Ordering::SeqCst) == 0 {
+                    connection.receive(&mut worker, format!("LPOP {key}\r\n").as_bytes());
+                    assert_eq!(take(&mut worker, &mut connection), "$-1\r\n", "stolen from {key}");
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let (server, round_is, over) = (Arc::clone(&server), &round_is, &over);
+        scope.spawn(move || {
+            let mut worker = Worker::new(server);
+            let mut pusher = connect(&worker);
+            for round in 0..rounds {
+                round_is.store(round, Ordering::SeqCst);
+                let (mut last, mut first) = (connect(&worker), connect(&worker));
+                last.receive(&mut worker, b"BLPOP other b c 0\r\n");
+                first.receive(&mut worker, b"BLMOVE a b LEFT RIGHT 0\r\n");
+                assert!(first.is_blocked() && last.is_blocked());
+                pusher.receive(&mut worker, b"RPUSH a x\r\n");
+                assert_eq!(take(&mut worker, &mut pusher), ":1\r\n");
+                first.resume(&mut worker);
+                last.resume(&mut worker);
+                let replies = (take(&mut worker, &mut first), take(&mut worker, &mut last));
+                if replies != ("$1\r\nx\r\n".into(), "*2\r\n$1\r\nb\r\n$1\r\nx\r\n".into()) {
+                    over.store(1, Ordering::SeqCst);
+                    panic!("round {round}: {replies:?}");
+                }
+            }
+            over.store(1, Ordering::SeqCst);
+        });
+    });
+    assert_eq!(round_is.load(Ordering::SeqCst), rounds - 1);
+}

@@ -6,9 +6,14 @@
 
 use super::packed_list::{self, Elements};
 use crate::limits::{LIST_CHUNK_BYTES, LIST_CHUNK_ELEMENTS};
-use crate::varint;
+use crate::{prefetch, varint};
 use std::collections::VecDeque;
 use std::ops::Range;
+
+/// Lines of a chunk that are asked for ahead.
+const PREFETCHED_LINES: usize = 4;
+/// The buffer that the first element of a new chunk gets, at least: a list in chunks has more than [`PACKED_BYTES_MAX`](crate::limits).
+const CHUNK_BYTES_MIN: usize = 1 << 10;
 
 /// See the module's page.
 #[derive(Default)]
@@ -41,6 +46,11 @@ impl Chunk {
 
     fn elements(&self) -> Elements<'_> {
         Elements(self.run())
+    }
+
+    /// Asks for the first lines of the run; the processor sees the rest coming.
+    fn prefetch(&self) {
+        self.run().chunks(64).take(PREFETCHED_LINES).for_each(|line| prefetch::line(line.as_ptr()));
     }
 
     fn len(&self) -> usize {
@@ -265,7 +275,18 @@ impl List {
             .get(at)
             .map_or(&[][..], |chunk| &chunk.run()[packed_list::offset(chunk.run(), chunk.len(), within)..]);
         let others = (at + 1).min(self.chunks.len());
-        Elements(first).chain(self.chunks.range(others..).flat_map(Chunk::elements))
+        // Each chunk is somewhere else in memory: the next one is on its way while the elements of this one are looked at.
+        let ahead = |at: usize| {
+            if let Some(next) = self.chunks.get(at) {
+                next.prefetch();
+            }
+        };
+        ahead(others);
+        let others = self.chunks.range(others..).enumerate().flat_map(move |(passed, chunk)| {
+            ahead(others + passed + 1);
+            chunk.elements()
+        });
+        Elements(first).chain(others)
     }
 
     /// The elements up to an index, exclusive, backwards.
@@ -420,7 +441,7 @@ impl List {
 }
 
 fn of_one(element: &[u8], encoded_bytes: usize) -> Chunk {
-    let mut buffer = Vec::with_capacity(encoded_bytes);
+    let mut buffer = Vec::with_capacity(encoded_bytes.max(CHUNK_BYTES_MIN));
     packed_list::put(&mut buffer, element);
     Chunk { buffer, begin: 0, len: 1 }
 }

@@ -13,7 +13,7 @@ use crate::key::Key;
 pub enum Extended {
     /// The keys may be used.
     Ready,
-    /// Somebody holds the lock of one: [roll back](Txn::roll_back) and begin again with all keys.
+    /// Somebody holds the lock of one (or, on [copies](crate::Overlay), one is to be copied in first): [roll back](Txn::roll_back) and begin again with all keys.
     Contended,
     /// These values must be read first: [roll back](Txn::roll_back), read them, and begin again with all keys and what was read.
     Cold(Fetch),
@@ -26,11 +26,12 @@ impl Txn<'_> {
     /// # Errors
     /// As [`Db::try_begin`](crate::Db::try_begin).
     pub fn extend(&mut self, keys: &[Key<'_>]) -> Result<Extended, Error> {
+        if let Some(private) = self.private {
+            let all = keys.iter().all(|key| private.has(key));
+            return Ok(if all { Extended::Ready } else { Extended::Contended });
+        }
         for key in keys {
             let number = self.inner.shard_number(key.hash);
-            if self.is_private() {
-                break;
-            }
             if let Err(at) = self.shards.binary_search_by_key(&number, |shard| shard.0) {
                 match self.inner.shards[number].try_lock() {
                     Some(shard) => self.shards.insert(at, (number, shard)),

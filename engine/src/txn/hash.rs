@@ -220,6 +220,24 @@ impl Txn<'_> {
         Ok(there.is_some())
     }
 
+    /// Replaces whatever the key held by a hash of these fields, each of them once, without a deadline of the key's own. What is dead is left out;
+    /// without any that lives the key is deleted.
+    pub fn hash_put(&mut self, key: &Key<'_>, fields: &[HashField<'_>]) {
+        let all = fields.iter().map(|&HashField { name, value, deadline_ms }| Field {
+            name,
+            value,
+            deadline_ms: deadline_ms.unwrap_or(NEVER),
+        });
+        let alive: SmallVec<[Field<'_>; 16]> = all.filter(|field| field.deadline_ms > self.now_ms).collect();
+        let Some(last_ms) = alive.iter().map(|field| field.deadline_ms).max() else {
+            self.delete(key);
+            return;
+        };
+        let head = Head { database: key.database, key: key.bytes, policy: None, key_deadline_ms: NEVER };
+        let object = made_of(head, alive, &self.inner.hasher);
+        self.put(key, object, last_ms, 0);
+    }
+
     /// Takes out what is dead of a hash, which changes nothing for anyone, but makes [`hash_nth`](Self::hash_nth) fast again; how many fields that
     /// were. (The database does so by itself, a little later.)
     pub fn hash_prune(&mut self, key: &Key<'_>) -> usize {

@@ -2,17 +2,19 @@
 //!
 //! Members are in the order of their scores, and of their bytes where scores are equal. Minus zero is stored as zero. A score is never NaN.
 
+mod members;
+
 use super::{Txn, WrongKind};
 use crate::change::sorted_set::object;
 use crate::change::{Change, SortedSetChange};
 use crate::expiry::NEVER;
 use crate::key::Key;
-use crate::limits::{SCAN_IGNORED_BITS, SCORES_PER_CHANGE};
-use crate::object::sorted_run::{self, Scored};
-use crate::object::{Body, Kind, SortedSet, Structured, View, layout, packed_sorted_set};
+use crate::limits::SCORES_PER_CHANGE;
+use crate::object::{Kind, layout, sorted_run};
 use crate::varint;
+pub use members::{RankRange, SortedMembers};
 use smallvec::SmallVec;
-use std::ops::{Bound, Range};
+use std::ops::Range;
 
 /// Which members [`Txn::sorted_set_add`] touches, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,76 +53,6 @@ pub enum ScoreError {
     NotANumber,
 }
 
-/// Members that follow each other in a sorted set.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RankRange<'a> {
-    /// By score.
-    Scores(Bound<f64>, Bound<f64>),
-    /// By their bytes; it means something only where all scores are equal.
-    Members(Bound<&'a [u8]>, Bound<&'a [u8]>),
-}
-
-/// How many members a sorted set has.
-fn len(view: View<'_>) -> usize {
-    match view {
-        View::Packed(flat) => packed_sorted_set::split(layout::parts(flat).payload).0,
-        View::Structured(Structured { body: Body::SortedSet(set), .. }) => set.len(),
-        View::Structured(_) => 0,
-    }
-}
-
-/// The run of a flat sorted set, or the structured one; empty if the object is something else.
-enum Members<'a> {
-    Flat(&'a [u8]),
-    Large(&'a SortedSet),
-}
-
-fn members(view: View<'_>) -> Members<'_> {
-    match view {
-        View::Packed(flat) => Members::Flat(packed_sorted_set::split(layout::parts(flat).payload).1),
-        View::Structured(Structured { body: Body::SortedSet(set), .. }) => Members::Large(set),
-        View::Structured(_) => Members::Flat(&[]),
-    }
-}
-
-impl Members<'_> {
-    fn rank(&self, before: &mut dyn FnMut(Scored<'_>) -> bool) -> usize {
-        match self {
-            Members::Flat(run) => sorted_run::cut(run, before).0,
-            Members::Large(set) => set.rank(before),
-        }
-    }
-
-    fn for_each(&self, ranks: Range<usize>, reverse: bool, each: &mut dyn FnMut(&[u8], f64)) {
-        match self {
-            Members::Flat(run) if reverse => sorted_run::for_each_back(run, ranks, each),
-            Members::Flat(run) => sorted_run::iter(run)
-                .take(ranks.end)
-                .skip(ranks.start)
-                .for_each(|(score, member)| each(member, score)),
-            Members::Large(set) => set.for_each(ranks, reverse, each),
-        }
-    }
-}
-
-/// Whether something that compares so with a lower end comes before the range.
-fn below<T: Copy + PartialOrd>(value: T, least: Bound<T>) -> bool {
-    match least {
-        Bound::Included(least) => value < least,
-        Bound::Excluded(least) => value <= least,
-        Bound::Unbounded => false,
-    }
-}
-
-/// Whether something that compares so with an upper end does not come behind the range.
-fn within<T: Copy + PartialOrd>(value: T, most: Bound<T>) -> bool {
-    match most {
-        Bound::Included(most) => value <= most,
-        Bound::Excluded(most) => value < most,
-        Bound::Unbounded => true,
-    }
-}
-
 /// What a rule makes of a member that had, or had not, a score; `None` if it is not to be touched.
 fn ruled(rule: ScoreRule, old: Option<f64>, given: f64) -> Result<Option<f64>, ScoreError> {
     let Some(old) = old else { return Ok((!rule.only_existing).then_some(given)) };
@@ -136,15 +68,14 @@ fn ruled(rule: ScoreRule, old: Option<f64>, given: f64) -> Result<Option<f64>, S
 }
 
 impl Txn<'_> {
-    fn sorted_set_view(&self, key: &Key<'_>) -> Result<Option<View<'_>>, WrongKind> {
-        Ok(self.entry_of(key, Kind::SortedSet)?.map(|entry| entry.view()))
-    }
-
-    fn score_in(&self, view: View<'_>, member: &[u8]) -> Option<f64> {
-        match members(view) {
-            Members::Flat(run) => sorted_run::find(run, member).map(|found| found.score),
-            Members::Large(set) => set.score(&self.inner.hasher, member),
-        }
+    /// The members of a sorted set, to be looked at; `None` if there is no such key.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    #[inline]
+    pub fn sorted_set(&self, key: &Key<'_>) -> Result<Option<SortedMembers<'_>>, WrongKind> {
+        let entry = self.entry_of(key, Kind::SortedSet)?;
+        Ok(entry.map(|entry| SortedMembers::of(entry.view(), &self.inner.hasher)))
     }
 
     /// How many members a sorted set has; 0 if there is no such key.
@@ -152,7 +83,7 @@ impl Txn<'_> {
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn sorted_set_len(&self, key: &Key<'_>) -> Result<usize, WrongKind> {
-        Ok(self.sorted_set_view(key)?.map_or(0, len))
+        Ok(self.sorted_set(key)?.map_or(0, |members| members.len()))
     }
 
     /// A member's score; `None` if there is no such member or key.
@@ -160,41 +91,7 @@ impl Txn<'_> {
     /// # Errors
     /// [`WrongKind`] if the key holds something else.
     pub fn sorted_set_score(&self, key: &Key<'_>, member: &[u8]) -> Result<Option<f64>, WrongKind> {
-        Ok(self.sorted_set_view(key)?.and_then(|view| self.score_in(view, member)))
-    }
-
-    /// How many members come before this one, and its score; `None` if there is no such member or key.
-    ///
-    /// # Errors
-    /// [`WrongKind`] if the key holds something else.
-    pub fn sorted_set_rank(&self, key: &Key<'_>, member: &[u8]) -> Result<Option<(usize, f64)>, WrongKind> {
-        let Some(view) = self.sorted_set_view(key)? else { return Ok(None) };
-        Ok(match members(view) {
-            Members::Flat(run) => sorted_run::find(run, member).map(|found| (found.index, found.score)),
-            Members::Large(set) => {
-                set.score(&self.inner.hasher, member).map(|score| (set.rank_of(score, member), score))
-            }
-        })
-    }
-
-    /// The ranks of the members in a range; an empty one if there are none.
-    ///
-    /// # Errors
-    /// [`WrongKind`] if the key holds something else.
-    pub fn sorted_set_ranks(&self, key: &Key<'_>, range: &RankRange<'_>) -> Result<Range<usize>, WrongKind> {
-        let Some(view) = self.sorted_set_view(key)? else { return Ok(0..0) };
-        let members = members(view);
-        let (start, end) = match *range {
-            RankRange::Scores(least, most) => (
-                members.rank(&mut |(score, _)| below(score, least)),
-                members.rank(&mut |(score, _)| within(score, most)),
-            ),
-            RankRange::Members(least, most) => (
-                members.rank(&mut |(_, member)| below(member, least)),
-                members.rank(&mut |(_, member)| within(member, most)),
-            ),
-        };
-        Ok(start..end.max(start))
+        Ok(self.sorted_set(key)?.and_then(|members| members.score(member)))
     }
 
     /// Calls `each` for the members with these ranks, in order, or in reverse.
@@ -208,35 +105,10 @@ impl Txn<'_> {
         reverse: bool,
         each: &mut dyn FnMut(&[u8], f64),
     ) -> Result<(), WrongKind> {
-        if let Some(view) = self.sorted_set_view(key)? {
-            members(view).for_each(ranks, reverse, each);
+        if let Some(members) = self.sorted_set(key)? {
+            members.for_each(ranks, reverse, each);
         }
         Ok(())
-    }
-
-    /// A step of a scan: calls `each` for at least `count` members from `cursor` on (all of a flat sorted set), if there are as many. The
-    /// next cursor, 0 at the end. A member that is there throughout is seen at least once, whatever becomes of its score.
-    ///
-    /// # Errors
-    /// [`WrongKind`] if the key holds something else.
-    pub fn sorted_set_scan(
-        &self,
-        key: &Key<'_>,
-        cursor: u64,
-        count: usize,
-        each: &mut dyn FnMut(&[u8], f64),
-    ) -> Result<u64, WrongKind> {
-        let Some(view) = self.sorted_set_view(key)? else { return Ok(0) };
-        Ok(match members(view) {
-            Members::Flat(run) => {
-                sorted_run::iter(run).for_each(|(score, member)| each(member, score));
-                0
-            }
-            Members::Large(set) => {
-                let step = (cursor << SCAN_IGNORED_BITS, count, SCAN_IGNORED_BITS);
-                set.scan(&self.inner.hasher, step, each).map_or(0, |next| next >> SCAN_IGNORED_BITS)
-            }
-        })
     }
 
     /// Sets members' scores as `rule` says, creating the sorted set; keeps the key's deadline. Of a member that is given twice the second
@@ -256,12 +128,12 @@ impl Txn<'_> {
             // What is to be set, and of which members: one may come again.
             let mut run = Vec::new();
             let mut pending: SmallVec<[(f64, &[u8]); 4]> = SmallVec::new();
-            let view = self.sorted_set_view(key)?;
+            let members = self.sorted_set(key)?;
             let mut result = Ok(());
             for &(given, member) in batch {
                 let old = match pending.iter().rfind(|(_, other)| *other == member) {
                     Some(&(score, _)) => Some(score),
-                    None => view.and_then(|view| self.score_in(view, member)),
+                    None => members.and_then(|members| members.score(member)),
                 };
                 let score = match ruled(rule, old, given) {
                     _ if given.is_nan() => Err(ScoreError::NotANumber),
@@ -286,7 +158,7 @@ impl Txn<'_> {
                     }
                 }
             }
-            let exists = view.is_some();
+            let exists = members.is_some();
             if !run.is_empty() {
                 if exists {
                     self.change(key, &Change::SortedSet(SortedSetChange::SetScores { run: &run }));
@@ -333,15 +205,15 @@ impl Txn<'_> {
     pub fn sorted_set_remove(&mut self, key: &Key<'_>, members: &[&[u8]]) -> Result<usize, WrongKind> {
         let mut removed = 0;
         for batch in members.chunks(SCORES_PER_CHANGE) {
-            let Some(view) = self.sorted_set_view(key)? else { break };
+            let Some(all) = self.sorted_set(key)? else { break };
             let mut found: SmallVec<[&[u8]; 4]> = SmallVec::new();
             for &member in batch {
-                if !found.contains(&member) && self.score_in(view, member).is_some() {
+                if !found.contains(&member) && all.score(member).is_some() {
                     found.push(member);
                 }
             }
             removed += found.len();
-            if found.len() == len(view) {
+            if found.len() == all.len() {
                 self.delete(key);
             } else if !found.is_empty() {
                 let mut slices = Vec::new();

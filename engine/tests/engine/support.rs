@@ -89,13 +89,13 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             Content::List(elements)
         }
         Kind::SortedSet => {
+            let all = txn.sorted_set(&key).expect("a sorted set").expect("there");
             let mut members = Vec::new();
-            let mut each = |member: &[u8], score: f64| members.push((score, member.to_vec()));
-            txn.sorted_set_for_each(&key, 0..usize::MAX, false, &mut each).expect("a sorted set");
+            all.for_each(0..usize::MAX, false, &mut |member, score| members.push((score, member.to_vec())));
             assert!(members.is_sorted_by(|left, right| left < right), "a sorted set is in order");
-            assert_eq!(txn.sorted_set_len(&key).expect("a sorted set"), members.len());
+            assert_eq!(all.len(), members.len());
             for (rank, (score, member)) in members.iter().enumerate().step_by(7) {
-                assert_eq!(txn.sorted_set_rank(&key, member), Ok(Some((rank, *score))));
+                assert_eq!(all.rank(member), Some((rank, *score)));
             }
             Content::SortedSet(members.into_iter().map(|(score, member)| (member, score.to_bits())).collect())
         }

@@ -65,6 +65,11 @@ impl Rights {
         Err(furthest)
     }
 
+    /// Whether a selector that allows the command allows any key to be read.
+    pub fn reads_any_key(&self, entry: &Entry, args: &[&[u8]]) -> bool {
+        self.selectors.iter().any(|selector| selector.reads_any_key() && selector.check(entry, args).is_ok())
+    }
+
     /// Whether some selector allows a channel, for a subscription that was made before.
     pub fn allows_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
         self.selectors.iter().any(|selector| selector.allows_channel(channel, is_pattern))

@@ -87,6 +87,11 @@ impl Selector {
             })
     }
 
+    /// Whether any key may be read.
+    pub fn reads_any_key(&self) -> bool {
+        self.all_keys || self.keys.iter().any(|allowed| allowed.read && allowed.pattern == b"*")
+    }
+
     /// Whether a channel is allowed; a pattern of channels only if it is literally one of the patterns.
     pub fn allows_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
         self.all_channels

@@ -33,6 +33,10 @@ use std::sync::{Arc, OnceLock};
 /// Counters by which a writer knows that nobody waits for its key; a power of two.
 const FILTER_SLOTS: usize = 4096;
 
+/// Clients that wait for one key whose other keys a transaction takes along, and how many such keys.
+const COMPANY_WAITERS_MAX: usize = 4;
+const COMPANY_KEYS_MAX: usize = 16;
+
 /// What `WAITAOF` answers when there will be no sync.
 const LOG_FAILED: &[u8] =
     b"IOERR The log failed before everything was synced. Writes are refused until the server is restarted.";
@@ -329,6 +333,29 @@ impl Blocked {
             && keys
                 .iter()
                 .any(|key| self.filter[self.slot(key.database(), key.bytes())].load(Ordering::Relaxed) != 0)
+    }
+
+    /// What those who wait for these keys need besides, as far as it is little: other keys that they wait for, or move elements to, and what
+    /// those need who wait for that.
+    pub fn company(&self, keys: &[Key<'_>]) -> Vec<(u8, Box<[u8]>)> {
+        let registry = self.registry.lock();
+        let mut all: Vec<(u8, &[u8])> = keys.iter().map(|key| (key.database(), key.bytes())).collect();
+        let mut place = 0;
+        let own = all.len();
+        while let Some(&(database, key)) = all.get(place) {
+            place += 1;
+            let Some(queue) = registry.keys[usize::from(database)].get(key) else { continue };
+            for waiter in queue.values().take(COMPANY_WAITERS_MAX) {
+                let Awaited::Element(request) = &waiter.awaited else { continue };
+                for &(database, index) in &request.keys {
+                    let key = (database, &*request.args[index]);
+                    if !all.contains(&key) && all.len() < own + COMPANY_KEYS_MAX {
+                        all.push(key);
+                    }
+                }
+            }
+        }
+        all.iter().skip(own).map(|&(database, key)| (database, key.into())).collect()
     }
 
     fn slot(&self, database: u8, key: &[u8]) -> usize {

@@ -6,7 +6,7 @@
 
 use super::{Awaited, Ended, Request, Waiter};
 use crate::command::dispatch::refusal;
-use crate::command::reach::Learned;
+use crate::command::reach::NOTHING;
 use crate::command::{Call, Lookups, Random, Served};
 use crate::config::Live;
 use crate::notify::{self, Events};
@@ -200,6 +200,8 @@ impl<'a> Service<'a> {
                             }
                             fetched = Some(fetch);
                         }
+                        // Their keys are hashed anew then.
+                        Err(sessile::Error::DatabasesSwapped) => break,
                         Err(error) => {
                             self.refuse(waiter, request, &error);
                             return None;
@@ -239,7 +241,6 @@ impl<'a> Service<'a> {
         let args: smallvec::SmallVec<[&[u8]; 8]> = request.args.iter().map(|arg| &**arg).collect();
         let mut reply = Reply::new(request.protocol);
         // A command that waits names all of its keys.
-        let learned = Learned::default();
         let mut call = Call {
             args: &args,
             keys,
@@ -249,7 +250,7 @@ impl<'a> Service<'a> {
             settings: &self.live.settings,
             lookups: Lookups::default(),
             events: Events::default(),
-            learned: &learned,
+            learned: &NOTHING,
             damaged: 0,
         };
         let result = (request.blocking.attempt)(&mut call);

@@ -20,6 +20,7 @@ mod deadline;
 pub mod debug;
 pub mod dispatch;
 mod double;
+pub mod dump;
 mod error;
 pub mod expire;
 mod extended;
@@ -32,6 +33,7 @@ pub mod hash_until;
 pub mod hyperloglog;
 pub mod info;
 pub mod keys;
+mod keyspace;
 pub mod lcs;
 pub mod list;
 pub mod list_move;
@@ -44,7 +46,10 @@ pub mod pubsub;
 pub mod range;
 pub mod reach;
 pub mod reference;
+pub mod run;
 pub mod scan;
+#[cfg(feature = "scripting")]
+pub mod scripting;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;
@@ -55,10 +60,12 @@ pub mod sorted_set_pop;
 pub mod sorted_set_range;
 pub mod string;
 pub mod table;
+pub mod transaction;
 pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
+pub use keyspace::Keyspace;
 
 /// Whether a name matches a pattern, as `PSUBSCRIBE` has them.
 pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
@@ -169,6 +176,8 @@ pub mod flags {
     pub const ALLOW_BUSY: u32 = 1 << 15;
     /// Reads, but keeps what it has computed, where it may write (`PFCOUNT`). Not shown by `COMMAND`.
     pub const MAY_WRITE: u32 = 1 << 16;
+    /// Reads keys that are not among its arguments (`SORT … BY`). Not shown by `COMMAND`.
+    pub const OTHER_KEYS: u32 = 1 << 17;
 }
 
 /// What runs a command, and so what it may see.
@@ -319,7 +328,9 @@ impl Call<'_, '_> {
 pub struct KeyspaceCall<'a> {
     /// All arguments, the command's name first. Arity has been checked.
     pub args: &'a [&'a [u8]],
-    /// The engine.
+    /// What it works on.
+    pub keyspace: &'a mut dyn Keyspace,
+    /// The engine, for its figures: while a transaction is open, not to be used.
     pub db: &'a Db,
     /// The connection's current database.
     pub database: u8,

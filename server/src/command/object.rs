@@ -135,13 +135,16 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
         },
         Kind::SortedSet => {
             let settings = call.settings;
-            let length = call.txn.sorted_set_len(key).unwrap_or(0);
-            let mut small = length <= settings.zset_max_listpack_entries;
-            if small {
-                let _ = call.txn.sorted_set_for_each(key, 0..length, false, &mut |member, _| {
-                    small &= member.len() <= settings.zset_max_listpack_value;
-                });
-            }
+            let members = call.txn.sorted_set(key).ok().flatten();
+            let small = members.is_some_and(|members| {
+                let mut small = members.len() <= settings.zset_max_listpack_entries;
+                if small {
+                    members.for_each(0..members.len(), false, &mut |member, _| {
+                        small &= member.len() <= settings.zset_max_listpack_value;
+                    });
+                }
+                small
+            });
             if small { "listpack" } else { "skiplist" }
         }
     })

@@ -1,54 +1,70 @@
 //! Keys that a command learns of only as it goes: `SORT … BY weight_*` reads keys that are named by what it sorts.
 //!
-//! A transaction begins with all of its keys. A command that finds that it needs more has done nothing yet: it fails with
-//! [`CommandError::NeedsKeys`], which is no reply, and whoever runs it begins again with those keys too. What it sorts may have changed by then,
-//! so that it needs still others: then once more. Keys that were learned are kept, so that this ends.
+//! A transaction begins with all of its keys, in one order, and so waits for nobody who waits for it. Further ones can be taken in if nobody holds
+//! their locks and they need not be read from disk. If that can't be, the command, which has changed nothing yet, fails with
+//! [`CommandError::NeedsKeys`]: that is no reply, and whoever runs it begins again with those keys too. What it sorts may have changed by then,
+//! so that it needs still others: then once more. Keys that were learned are kept.
 
+use super::dispatch::refusal;
 use super::{Call, CommandError};
-use sessile::{Key, Txn};
+use sessile::{Extended, Key, Txn};
 use std::collections::BTreeSet;
 
-/// Keys beyond a command's arguments: the number of the database, and the key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Learned(BTreeSet<(u8, Box<[u8]>)>);
+/// Keys beyond a command's arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The number of the database, and the key.
+    keys: BTreeSet<(u8, Box<[u8]>)>,
+    may_learn: bool,
+}
+
+/// What most commands have learned.
+pub static NOTHING: Learned = Learned::new(true);
 
 impl Learned {
+    /// None yet; `may_learn` says whether whoever runs the command may read any key.
+    pub const fn new(may_learn: bool) -> Learned {
+        Learned { keys: BTreeSet::new(), may_learn }
+    }
+
+    /// Whether the command may read keys that are not among its arguments.
+    pub fn may_learn(&self) -> bool {
+        self.may_learn
+    }
+
     /// The keys, hashed.
     pub fn keys<'a>(&'a self, db: &sessile::Db) -> impl Iterator<Item = Key<'a>> {
-        self.0.iter().map(|(database, bytes)| db.key(*database, bytes))
+        self.keys.iter().map(|(database, bytes)| db.key(*database, bytes))
+    }
+
+    /// The keys, as number and bytes.
+    pub fn owned(&self) -> impl Iterator<Item = (u8, Vec<u8>)> {
+        self.keys.iter().map(|(database, bytes)| (*database, bytes.to_vec()))
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn has(&self, database: u8, bytes: &[u8]) -> bool {
-        // A set can't be asked by parts of a pair, and a copy for the question is small beside what the answer saves.
-        !self.0.is_empty() && self.0.contains(&(database, bytes.into()))
+        self.keys.is_empty()
     }
 }
 
 impl<'db> Call<'_, 'db> {
-    /// Makes sure that the transaction has further keys, all in the database of the first key of the command. Before anything was changed.
+    /// Takes further keys into the transaction, all in the database of the first key of the command. Before anything was changed.
     ///
     /// # Errors
-    /// [`CommandError::NeedsKeys`], to be passed on.
-    pub(super) fn reach<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Result<(), CommandError> {
+    /// [`CommandError::NeedsKeys`], to be passed on: somebody is at one of them, or it has to be read from disk.
+    pub(super) fn reach(&mut self, keys: &[Vec<u8>]) -> Result<(), CommandError> {
         let database = self.keys[0].database();
-        let mut more = Vec::new();
-        for key in keys {
-            let own = self.keys.iter().any(|own| own.database() == database && own.bytes() == key);
-            if !own && !self.learned.has(database, key) {
-                more.push((database, key.into()));
+        let hashed: Vec<Key<'_>> = keys.iter().map(|key| self.txn.key(database, key)).collect();
+        match self.txn.extend(&hashed) {
+            Ok(Extended::Ready) => Ok(()),
+            Ok(Extended::Contended | Extended::Cold(_)) => {
+                let mut learned = self.learned.clone();
+                learned.keys.extend(keys.iter().map(|key| (database, key.as_slice().into())));
+                Err(CommandError::NeedsKeys(Box::new(learned)))
             }
+            Err(error) => Err(CommandError::of(refusal(&error))),
         }
-        if more.is_empty() {
-            return Ok(());
-        }
-        let mut learned = self.learned.clone();
-        learned.0.extend(more);
-        Err(CommandError::NeedsKeys(Box::new(learned)))
     }
 
     /// A key that was [reached](Self::reach).

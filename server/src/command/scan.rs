@@ -5,7 +5,7 @@ use super::dispatch::refusal;
 use super::flags::{FAST, READONLY, WRITE};
 use super::generic::type_name;
 use super::glob::{self, Case};
-use super::number::parse_cursor;
+use super::number::{parse_cursor, parse_integer};
 use super::{Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Run};
 use crate::resp::Reply;
 use sessile::Kind;
@@ -90,19 +90,58 @@ pub const COMMANDS: &[Command] = &[
         group: "server",
         ..ROW
     },
+    Command {
+        name: "swapdb",
+        arity: 3,
+        flags: WRITE | FAST,
+        categories: &["keyspace", "dangerous"],
+        since: "4.0.0",
+        summary: "Swaps two databases",
+        complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+        run: Run::Keyspace(swapdb),
+        group: "server",
+        ..ROW
+    },
 ];
+
+/// Keys that `KEYS` looks at in one go, so that no shard is held for long.
+pub(crate) const KEYS_A_STEP: usize = 1000;
+fn swapdb(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    let (one, other) = swapped(call.args)?;
+    call.lsn = call.keyspace.swap(one, other).map_err(|error| CommandError::Text(refusal(&error).into()))?;
+    call.reply.ok();
+    Ok(())
+}
+
+/// The databases that a `SWAPDB` swaps.
+///
+/// # Errors
+/// What is wrong with its arguments.
+pub(super) fn swapped(args: &[&[u8]]) -> Result<(u8, u8), CommandError> {
+    let number = |index: usize, error: &'static str| {
+        let number = args.get(index).and_then(|number| parse_integer(number));
+        number.and_then(|number| i32::try_from(number).ok()).ok_or(CommandError::from(error))
+    };
+    let one = number(1, "ERR invalid first DB index")?;
+    let other = number(2, "ERR invalid second DB index")?;
+    let database = |number: i32| u8::try_from(number).ok().filter(|&number| number < sessile::DATABASES);
+    match (database(one), database(other)) {
+        (Some(one), Some(other)) => Ok((one, other)),
+        _ => Err("ERR DB index is out of range".into()),
+    }
+}
 
 /// Keys that `SCAN` looks at unless told, and fields that `HSCAN` does.
 const SCAN_COUNT: usize = 10;
 
 /// The cursor of a `SCAN` and its kin.
-pub(super) fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
+pub(crate) fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
     parse_cursor(argument).ok_or(CommandError::from("ERR invalid cursor"))
 }
 
 /// The options of `SCAN` and its kin.
-pub(super) struct ScanOptions<'a> {
-    pub(super) count: usize,
+pub(crate) struct ScanOptions<'a> {
+    pub(crate) count: usize,
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
     pub(super) no_values: bool,
@@ -110,7 +149,7 @@ pub(super) struct ScanOptions<'a> {
 
 /// Which command the options are for: the type is `SCAN`'s own, leaving values out is `HSCAN`'s.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ScanOf {
+pub(crate) enum ScanOf {
     Keys,
     Fields,
     Members,
@@ -118,7 +157,7 @@ pub(super) enum ScanOf {
 
 impl<'a> ScanOptions<'a> {
     /// Reads what follows the cursor.
-    pub(super) fn parse(args: &[&'a [u8]], of: ScanOf) -> Result<ScanOptions<'a>, CommandError> {
+    pub(crate) fn parse(args: &[&'a [u8]], of: ScanOf) -> Result<ScanOptions<'a>, CommandError> {
         let mut options = ScanOptions { count: SCAN_COUNT, pattern: None, type_name: None, no_values: false };
         let mut rest = args;
         loop {
@@ -150,31 +189,36 @@ impl<'a> ScanOptions<'a> {
     }
 
     /// Whether a key or field is wanted.
-    pub(super) fn wants(&self, name: &[u8]) -> bool {
+    pub(crate) fn wants(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| everything_or_matches(pattern, name))
     }
 }
 
+/// Whether a key of this kind is wanted.
+pub(crate) fn is_of_type(options: &ScanOptions<'_>, kind: Kind) -> bool {
+    options.type_name.is_none_or(|name| name.eq_ignore_ascii_case(type_name(kind).as_bytes()))
+}
+
 /// A lone star matches the empty name too, for which other patterns of stars don't stand in Redis.
-fn everything_or_matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn everything_or_matches(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, name, Case::Sensitive)
 }
 
 /// Bulk strings gathered before it is known how many there will be.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(crate) struct Gathered {
     body: Reply,
     count: usize,
 }
 
 impl Gathered {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.body.bulk(bytes);
         self.count += 1;
     }
 
     /// Writes them as an array.
-    pub(super) fn write(&self, reply: &mut Reply) {
+    pub(crate) fn write(&self, reply: &mut Reply) {
         reply.array(self.count);
         reply.bytes_mut().extend_from_slice(self.body.bytes());
     }
@@ -186,7 +230,7 @@ impl Gathered {
     }
 
     /// Writes them as the answer of a scan.
-    pub(super) fn write_scan(&self, next_cursor: u64, reply: &mut Reply) {
+    pub(crate) fn write_scan(&self, next_cursor: u64, reply: &mut Reply) {
         reply.array(2);
         reply.bulk(itoa::Buffer::new().format(next_cursor).as_bytes());
         self.write(reply);
@@ -195,19 +239,19 @@ impl Gathered {
 
 /// A step through the keys; what can't be read from disk is an error.
 fn step(
-    call: &KeyspaceCall<'_>,
+    call: &mut KeyspaceCall<'_>,
     cursor: u64,
     count: usize,
     each: &mut dyn FnMut(&[u8], Kind),
 ) -> Result<u64, CommandError> {
-    call.db
+    call.keyspace
         .scan(call.database, cursor, count, each)
         .map_err(|error| CommandError::Text(refusal(&error).into()))
 }
 
 /// A key drawn at random.
 fn draw(call: &mut KeyspaceCall<'_>) -> Result<Option<Vec<u8>>, CommandError> {
-    let drawn = call.db.random_key(call.database, call.random.next());
+    let drawn = call.keyspace.random_key(call.database, call.random.next());
     drawn.map_err(|error| CommandError::Text(refusal(&error).into()))
 }
 
@@ -216,9 +260,7 @@ fn scan(call: &mut KeyspaceCall<'_>) -> CommandResult {
     let options = ScanOptions::parse(&call.args[2..], ScanOf::Keys)?;
     let mut keys = Gathered::default();
     let next = step(call, start, options.count, &mut |key, kind| {
-        let of_type =
-            options.type_name.is_none_or(|name| name.eq_ignore_ascii_case(type_name(kind).as_bytes()));
-        if of_type && options.wants(key) {
+        if is_of_type(&options, kind) && options.wants(key) {
             keys.push(key);
         }
     })?;
@@ -227,13 +269,11 @@ fn scan(call: &mut KeyspaceCall<'_>) -> CommandResult {
 }
 
 fn keys(call: &mut KeyspaceCall<'_>) -> CommandResult {
-    /// Keys looked at in one go, so that no shard is held for long.
-    const STEP: usize = 1000;
     let pattern = call.args[1];
     let mut keys = Gathered::default();
     let mut cursor = 0;
     loop {
-        cursor = step(call, cursor, STEP, &mut |key, _| {
+        cursor = step(call, cursor, KEYS_A_STEP, &mut |key, _| {
             if everything_or_matches(pattern, key) {
                 keys.push(key);
             }
@@ -253,7 +293,7 @@ fn randomkey(call: &mut KeyspaceCall<'_>) -> CommandResult {
 }
 
 fn dbsize(call: &mut KeyspaceCall<'_>) -> CommandResult {
-    call.reply.integer(call.db.len_of(call.database) as i64);
+    call.reply.integer(call.keyspace.len_of(call.database) as i64);
     Ok(())
 }
 
@@ -264,7 +304,7 @@ fn clear(call: &mut KeyspaceCall<'_>, database: Option<u8>) -> CommandResult {
         [_, how] if is(how, "sync") || is(how, "async") => {}
         _ => return Err(CommandError::Syntax),
     }
-    call.lsn = call.db.clear(database).map_err(|error| CommandError::Text(refusal(&error).into()))?;
+    call.lsn = call.keyspace.clear(database).map_err(|error| CommandError::Text(refusal(&error).into()))?;
     call.reply.ok();
     Ok(())
 }

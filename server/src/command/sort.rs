@@ -5,7 +5,7 @@
 
 use super::args::{c_string, integer, is};
 use super::double::parse_weight;
-use super::flags::{DENYOOM, MOVABLEKEYS, READONLY, WRITE};
+use super::flags::{DENYOOM, MOVABLEKEYS, OTHER_KEYS, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
 use crate::notify::{GENERIC, LIST};
 use sessile::{Kind, VALUE_BYTES_MAX};
@@ -30,7 +30,7 @@ const ROW: Command = Command {
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "sort",
-        flags: WRITE | DENYOOM | MOVABLEKEYS,
+        flags: WRITE | DENYOOM | MOVABLEKEYS | OTHER_KEYS,
         keys: KeySpec::Across { first: 1, last: 1, step: 1, find: keys_of_sort },
         since: "1.0.0",
         summary: "Sorts the elements of a list, a set or a sorted set",
@@ -39,13 +39,16 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "sort_ro",
-        flags: READONLY | MOVABLEKEYS,
+        flags: READONLY | MOVABLEKEYS | OTHER_KEYS,
         since: "7.0.0",
         summary: "Sorts the elements of a list, a set or a sorted set, and stores nothing",
         run: Run::Data(sort_ro),
         ..ROW
     },
 ];
+
+const BY_DENIED: &str = "ERR BY option of SORT denied due to insufficient ACL permissions.";
+const GET_DENIED: &str = "ERR GET option of SORT denied due to insufficient ACL permissions.";
 
 /// What is asked for.
 #[derive(Default)]
@@ -61,7 +64,7 @@ struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// Reads what follows the key, as far as it makes sense; what is wrong with it otherwise.
-    fn parse(args: &[&'a [u8]], may_store: bool) -> (Options<'a>, CommandResult) {
+    fn parse(args: &[&'a [u8]], may_store: bool, may_learn: bool) -> (Options<'a>, CommandResult) {
         let mut options = Options::default();
         let mut at = 2;
         while let Some(word) = args.get(at) {
@@ -82,7 +85,13 @@ impl<'a> Options<'a> {
                 }
                 [pattern, ..] if is(c_string(word), "by") => {
                     options.by = Some(pattern);
+                    if !may_learn && Pattern::parse(pattern).is_some() {
+                        return (options, Err(BY_DENIED.into()));
+                    }
                     at += 1;
+                }
+                [_, ..] if is(c_string(word), "get") && !may_learn => {
+                    return (options, Err(GET_DENIED.into()));
                 }
                 [pattern, ..] if is(c_string(word), "get") => {
                     options.get.push(pattern);
@@ -107,7 +116,7 @@ impl<'a> Options<'a> {
 /// The key to sort, and the one to store to.
 fn keys_of_sort(args: &[&[u8]], database: u8, each: &mut dyn FnMut(u8, usize)) {
     each(database, 1);
-    if let Some(store) = Options::parse(args, true).0.store {
+    if let Some(store) = Options::parse(args, true, true).0.store {
         each(database, store);
     }
 }
@@ -247,7 +256,7 @@ fn order(
     let mut order: Vec<u32> = (0..all.len() as u32).collect();
     if let Some(by) = by {
         let keys: Vec<Vec<u8>> = (0..all.len()).map(|index| by.key(all.get(index))).collect();
-        call.reach(keys.iter().map(Vec::as_slice))?;
+        call.reach(&keys)?;
         (0..all.len()).for_each(|index| look_up(call, by, all.get(index)));
     }
     let element = |index: u32| all.get(index as usize);
@@ -294,7 +303,7 @@ fn order(
 }
 
 fn run(call: &mut Call<'_, '_>, may_store: bool) -> CommandResult {
-    let (mut options, parsed) = Options::parse(call.args, may_store);
+    let (mut options, parsed) = Options::parse(call.args, may_store, call.learned.may_learn());
     parsed?;
     // A key that has no element's place in it is the same for all: there is nothing to sort by.
     let by = options.by.and_then(Pattern::parse);
@@ -320,7 +329,7 @@ fn run(call: &mut Call<'_, '_>, may_store: bool) -> CommandResult {
             })
         })
         .collect();
-    call.reach(keys.iter().map(Vec::as_slice))?;
+    call.reach(&keys)?;
     if options.store.is_some() {
         return store(call, &all, order, &get);
     }

@@ -5,6 +5,7 @@ use super::double::parse_double;
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
 use crate::notify;
+use crate::resp::Reply;
 use sessile::{ScoreError, ScoreRule};
 use smallvec::SmallVec;
 
@@ -185,29 +186,30 @@ fn zcard(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-fn double_or_null(call: &mut Call<'_, '_>, score: Option<f64>) {
+fn double_or_null(reply: &mut Reply, score: Option<f64>) {
     match score {
-        Some(score) => call.reply.double(score),
-        None => call.reply.null(),
+        Some(score) => reply.double(score),
+        None => reply.null(),
     }
 }
 
 fn zscore(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
-    let score = call.txn.sorted_set_score(key, call.args[2])?;
-    let there = score.is_some() || call.txn.exists(key);
+    let members = call.txn.sorted_set(key)?;
+    let score = members.and_then(|members| members.score(call.args[2]));
+    let there = members.is_some();
     call.looked_up(0, there);
-    double_or_null(call, score);
+    double_or_null(call.reply, score);
     Ok(())
 }
 
 fn zmscore(call: &mut Call<'_, '_>) -> CommandResult {
     let there = call.txn.exists(&call.keys[0]);
     call.looked_up(0, there);
-    call.reply.array(call.args.len() - 2);
+    let (members, reply) = (call.txn.sorted_set(&call.keys[0])?, &mut *call.reply);
+    reply.array(call.args.len() - 2);
     for member in &call.args[2..] {
-        let score = call.txn.sorted_set_score(&call.keys[0], member)?;
-        double_or_null(call, score);
+        double_or_null(reply, members.and_then(|members| members.score(member)));
     }
     Ok(())
 }
@@ -220,12 +222,13 @@ fn rank(call: &mut Call<'_, '_>, reverse: bool) -> CommandResult {
         _ => return Err(super::args::wrong_arity(if reverse { "zrevrank" } else { "zrank" })),
     };
     let key = &call.keys[0];
-    let found = call.txn.sorted_set_rank(key, call.args[2])?;
-    let there = found.is_some() || call.txn.exists(key);
-    call.looked_up(0, there);
+    let members = call.txn.sorted_set(key)?;
+    let found = members.and_then(|members| members.rank(call.args[2]));
+    let length = members.map_or(0, |members| members.len());
+    call.looked_up(0, length > 0);
     match found {
         Some((rank, score)) => {
-            let rank = if reverse { call.txn.sorted_set_len(key)? - 1 - rank } else { rank };
+            let rank = if reverse { length - 1 - rank } else { rank };
             if with_score {
                 call.reply.array(2);
             }

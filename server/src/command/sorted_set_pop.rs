@@ -121,22 +121,18 @@ enum Form {
     KeyAndPairs,
 }
 
-/// The first of the keys from `first` on that holds a sorted set.
-fn first_with_members(call: &Call<'_, '_>) -> Result<Option<usize>, CommandError> {
+/// Takes at most `count` members, at least one, from that end of the first key that has any, and writes them; whether one has.
+fn pop(call: &mut Call<'_, '_>, end: End, count: usize, form: Form) -> Result<bool, CommandError> {
+    let mut found = None;
     for (index, key) in call.keys.iter().enumerate() {
-        if call.txn.sorted_set_len(key)? > 0 {
-            return Ok(Some(index));
+        if let Some(members) = call.txn.sorted_set(key)? {
+            found = Some((index, key, members));
+            break;
         }
     }
-    Ok(None)
-}
-
-/// Takes at most `count` members, at least one, from the end of the key with this index, which has some, and writes them.
-fn pop(call: &mut Call<'_, '_>, index: usize, end: End, count: usize, form: Form) -> CommandResult {
-    let key = &call.keys[index];
-    let length = call.txn.sorted_set_len(key)?;
+    let Some((index, key, members)) = found else { return Ok(false) };
+    let (length, reply) = (members.len(), &mut *call.reply);
     let count = count.min(length);
-    let (txn, reply) = (&*call.txn, &mut *call.reply);
     match form {
         Form::Flat => reply.array(count * 2),
         Form::Pairs => reply.array(count),
@@ -154,16 +150,18 @@ fn pop(call: &mut Call<'_, '_>, index: usize, end: End, count: usize, form: Form
         End::Least => 0..count,
         End::Greatest => length - count..length,
     };
-    txn.sorted_set_for_each(key, ranks.clone(), end == End::Greatest, &mut |member, score| {
+    members.for_each(ranks.clone(), end == End::Greatest, &mut |member, score| {
         if matches!(form, Form::Pairs | Form::KeyAndPairs) {
             reply.array(2);
         }
         reply.bulk(member);
         reply.double(score);
-    })?;
-    call.txn.sorted_set_remove_ranks(key, ranks)?;
-    notify_removed(call, if end == End::Least { "zpopmin" } else { "zpopmax" }, index);
-    Ok(())
+    });
+    if count > 0 {
+        call.txn.sorted_set_remove_ranks(key, ranks)?;
+        notify_removed(call, if end == End::Least { "zpopmin" } else { "zpopmax" }, index);
+    }
+    Ok(true)
 }
 
 fn pop_of_one(call: &mut Call<'_, '_>, end: End) -> CommandResult {
@@ -176,13 +174,10 @@ fn pop_of_one(call: &mut Call<'_, '_>, end: End) -> CommandResult {
         Some(_) if call.reply.protocol() == Protocol::Resp3 => Form::Pairs,
         _ => Form::Flat,
     };
-    match (first_with_members(call)?, count.unwrap_or(1)) {
-        (None, _) | (_, 0) => {
-            call.reply.array(0);
-            Ok(())
-        }
-        (Some(index), count) => pop(call, index, end, count, form),
+    if !pop(call, end, count.unwrap_or(1), form)? {
+        call.reply.array(0);
     }
+    Ok(())
 }
 
 fn zpopmin(call: &mut Call<'_, '_>) -> CommandResult {
@@ -221,13 +216,10 @@ fn read_many(args: &[&[u8]]) -> Result<(End, usize), CommandError> {
 
 fn zmpop(call: &mut Call<'_, '_>) -> CommandResult {
     let (end, count) = read_many(&call.args[1..])?;
-    match first_with_members(call)? {
-        Some(index) => pop(call, index, end, count, Form::KeyAndPairs),
-        None => {
-            call.reply.null_array();
-            Ok(())
-        }
+    if !pop(call, end, count, Form::KeyAndPairs)? {
+        call.reply.null_array();
     }
+    Ok(())
 }
 
 fn last_timeout(args: &[&[u8]]) -> Result<Timeout, CommandError> {
@@ -240,9 +232,7 @@ fn first_timeout(args: &[&[u8]]) -> Result<Timeout, CommandError> {
 
 fn wait_for_one(call: &mut Call<'_, '_>, end: End) -> Result<Served, CommandError> {
     last_timeout(call.args)?;
-    let Some(index) = first_with_members(call)? else { return Ok(Served::NotYet) };
-    pop(call, index, end, 1, Form::KeyAndFlat)?;
-    Ok(Served::Yes)
+    Ok(if pop(call, end, 1, Form::KeyAndFlat)? { Served::Yes } else { Served::NotYet })
 }
 
 fn bzpopmin(call: &mut Call<'_, '_>) -> Result<Served, CommandError> {
@@ -256,9 +246,7 @@ fn bzpopmax(call: &mut Call<'_, '_>) -> Result<Served, CommandError> {
 fn bzmpop(call: &mut Call<'_, '_>) -> Result<Served, CommandError> {
     let (end, count) = read_many(&call.args[2..])?;
     first_timeout(call.args)?;
-    let Some(index) = first_with_members(call)? else { return Ok(Served::NotYet) };
-    pop(call, index, end, count, Form::KeyAndPairs)?;
-    Ok(Served::Yes)
+    Ok(if pop(call, end, count, Form::KeyAndPairs)? { Served::Yes } else { Served::NotYet })
 }
 
 /// A set this many times larger than the sample is not walked through to draw it.
@@ -378,28 +366,30 @@ fn zscan(call: &mut Call<'_, '_>) -> CommandResult {
     let start = cursor(call.args[2])?;
     let key = &call.keys[0];
     let mut found = Gathered::default();
-    let length = call.txn.sorted_set_len(key)?;
-    call.looked_up(0, length > 0);
-    // No such key: the options are not looked at, as in Redis.
-    let next = if length == 0 {
-        0
-    } else {
-        let options = ScanOptions::parse(&call.args[3..], ScanOf::Members)?;
-        let (mut text, small) = (Vec::new(), call.txn.is_packed(key));
-        call.txn.sorted_set_scan(key, start, options.count, &mut |member, score| {
-            if options.wants(member) {
-                text.clear();
-                match whole(score) {
-                    Some(number) if small => {
-                        text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    let members = call.txn.sorted_set(key)?;
+    let next = match members {
+        // The options are not looked at, as in Redis.
+        None => 0,
+        Some(members) => {
+            let options = ScanOptions::parse(&call.args[3..], ScanOf::Members)?;
+            let mut text = Vec::new();
+            members.scan(start, options.count, &mut |member, score| {
+                if options.wants(member) {
+                    text.clear();
+                    match whole(score) {
+                        Some(number) if members.is_packed() => {
+                            text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+                        }
+                        _ => crate::resp::write_double(&mut text, score),
                     }
-                    _ => crate::resp::write_double(&mut text, score),
+                    found.push(member);
+                    found.push(&text);
                 }
-                found.push(member);
-                found.push(&text);
-            }
-        })?
+            })
+        }
     };
+    let there = members.is_some();
+    call.looked_up(0, there);
     found.write_scan(next, call.reply);
     Ok(())
 }

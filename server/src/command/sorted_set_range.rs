@@ -7,7 +7,7 @@ use super::sorted_set::{ROW, notify_removed};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
 use crate::notify;
 use crate::resp::Protocol;
-use sessile::RankRange;
+use sessile::{RankRange, SortedMembers};
 use std::ops::{Bound, Range};
 
 const LIMITED: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).";
@@ -282,50 +282,48 @@ impl<'a> Query<'a> {
         Ok(query)
     }
 
-    /// The ranks asked for, of the key with this index.
-    fn ranks(&self, call: &Call<'_, '_>, key: usize) -> Result<Range<usize>, CommandError> {
-        let key = &call.keys[key];
+    /// The ranks asked for.
+    fn ranks(&self, members: SortedMembers<'_>) -> Range<usize> {
         let ranks = match &self.asked {
             Asked::Ranks(first, last) => {
-                let length = call.txn.sorted_set_len(key)?;
+                let length = members.len();
                 let ranks = clamped(*first, *last, length);
-                return Ok(if self.reverse { length - ranks.end..length - ranks.start } else { ranks });
+                return if self.reverse { length - ranks.end..length - ranks.start } else { ranks };
             }
-            Asked::Of(range) => call.txn.sorted_set_ranks(key, range)?,
-            Asked::Nothing => {
-                call.txn.sorted_set_len(key)?;
-                0..0
-            }
+            Asked::Of(range) => members.ranks(range),
+            Asked::Nothing => 0..0,
         };
         let length = ranks.len();
         let skipped = usize::try_from(self.offset).map_or(length, |offset| offset.min(length));
         // Any negative limit is none.
         let taken = usize::try_from(self.limit).map_or(length, |limit| limit).min(length - skipped);
-        Ok(if self.reverse {
+        if self.reverse {
             ranks.end - skipped - taken..ranks.end - skipped
         } else {
             ranks.start + skipped..ranks.start + skipped + taken
-        })
+        }
     }
 }
 
 fn range(call: &mut Call<'_, '_>, by: Option<By>, reverse: Option<bool>) -> CommandResult {
     let query = Query::read(&call.args[2..], by, reverse, false)?;
-    let there = call.txn.exists(&call.keys[0]);
-    call.looked_up(0, there);
-    let ranks = query.ranks(call, 0)?;
-    let (txn, reply) = (&*call.txn, &mut *call.reply);
+    let (members, reply) = (call.txn.sorted_set(&call.keys[0])?, &mut *call.reply);
+    let ranks = members.map_or(0..0, |members| query.ranks(members));
     let pairs = query.scores && reply.protocol() == Protocol::Resp3;
     reply.array(if query.scores && !pairs { ranks.len() * 2 } else { ranks.len() });
-    txn.sorted_set_for_each(&call.keys[0], ranks, query.reverse, &mut |member, score| {
-        if pairs {
-            reply.array(2);
-        }
-        reply.bulk(member);
-        if query.scores {
-            reply.double(score);
-        }
-    })?;
+    if let Some(members) = members {
+        members.for_each(ranks, query.reverse, &mut |member, score| {
+            if pairs {
+                reply.array(2);
+            }
+            reply.bulk(member);
+            if query.scores {
+                reply.double(score);
+            }
+        });
+    }
+    let there = members.is_some();
+    call.looked_up(0, there);
     Ok(())
 }
 
@@ -355,13 +353,15 @@ fn zrevrangebylex(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn zrangestore(call: &mut Call<'_, '_>) -> CommandResult {
     let query = Query::read(&call.args[3..], None, None, true)?;
-    let there = call.txn.exists(&call.keys[1]);
+    let mut members = Vec::new();
+    let source = call.txn.sorted_set(&call.keys[1])?;
+    if let Some(source) = source {
+        let ranks = query.ranks(source);
+        members.reserve(ranks.len());
+        source.for_each(ranks, false, &mut |member, score| members.push((score, member.to_vec())));
+    }
+    let there = source.is_some();
     call.looked_up(1, there);
-    let ranks = query.ranks(call, 1)?;
-    let mut members = Vec::with_capacity(ranks.len());
-    call.txn.sorted_set_for_each(&call.keys[1], ranks, false, &mut |member, score| {
-        members.push((score, member.to_vec()));
-    })?;
     store(call, &members, "zrangestore");
     Ok(())
 }
@@ -382,10 +382,11 @@ pub(super) fn store(call: &mut Call<'_, '_>, members: &[(f64, Vec<u8>)], event: 
 
 fn count(call: &mut Call<'_, '_>, by: By) -> CommandResult {
     let query = Query::read(&call.args[2..], Some(by), Some(false), false)?;
-    let there = call.txn.exists(&call.keys[0]);
+    let members = call.txn.sorted_set(&call.keys[0])?;
+    let count = members.map_or(0, |members| query.ranks(members).len());
+    let there = members.is_some();
     call.looked_up(0, there);
-    let ranks = query.ranks(call, 0)?;
-    call.reply.integer(ranks.len() as i64);
+    call.reply.integer(count as i64);
     Ok(())
 }
 
@@ -399,7 +400,7 @@ fn zlexcount(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn remove(call: &mut Call<'_, '_>, by: By, event: &'static str) -> CommandResult {
     let query = Query::read(&call.args[2..], Some(by), Some(false), false)?;
-    let ranks = query.ranks(call, 0)?;
+    let ranks = call.txn.sorted_set(&call.keys[0])?.map_or(0..0, |members| query.ranks(members));
     let removed = call.txn.sorted_set_remove_ranks(&call.keys[0], ranks)?;
     if removed > 0 {
         notify_removed(call, event, 0);

@@ -15,6 +15,7 @@ const FAMILIES: &[&[Command]] = &[
     super::connection::COMMANDS,
     super::counter::COMMANDS,
     super::debug::COMMANDS,
+    super::dump::COMMANDS,
     super::expire::COMMANDS,
     super::generic::COMMANDS,
     super::hash::COMMANDS,
@@ -33,6 +34,8 @@ const FAMILIES: &[&[Command]] = &[
     super::pubsub::COMMANDS,
     super::range::COMMANDS,
     super::scan::COMMANDS,
+    #[cfg(feature = "scripting")]
+    super::scripting::COMMANDS,
     super::set::COMMANDS,
     super::set_algebra::COMMANDS,
     super::set_pick::COMMANDS,
@@ -42,6 +45,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_range::COMMANDS,
     super::sort::COMMANDS,
     super::string::COMMANDS,
+    super::transaction::COMMANDS,
     super::waiting::COMMANDS,
 ];
 

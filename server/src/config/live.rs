@@ -129,6 +129,8 @@ pub struct Live {
     pub acl_log_entries_max: usize,
     /// `protected-mode`.
     pub protected_mode: bool,
+    /// `script-memory-limit`: what the scripts of one thread may hold at a time, in bytes.
+    pub script_memory_bytes_max: usize,
     /// `maxclients`.
     pub clients_max: usize,
     /// `timeout`; 0 is never.
@@ -191,6 +193,7 @@ impl Live {
             acl_all_channels: config.get("acl-pubsub-default") == "allchannels",
             acl_log_entries_max: size("acllog-max-len"),
             protected_mode: config.get("protected-mode") == "yes",
+            script_memory_bytes_max: size("script-memory-limit"),
             clients_max: size("maxclients"),
             idle_ms_max: number("timeout") * 1000,
             keepalive_seconds: number("tcp-keepalive"),

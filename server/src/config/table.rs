@@ -160,6 +160,13 @@ pub const DIRECTIVES: &[Directive] = &[
         true,
         "longest argument and string value; at most 512mb",
     ),
+    used(
+        "script-memory-limit",
+        bytes(4 << 20, 4 << 30),
+        "67108864",
+        true,
+        "bytes that the scripts of a thread may hold at a time (not in Redis)",
+    ),
     used("client-query-buffer-limit", bytes(1 << 20, LONG), "1073741824", true, "longest request"),
     used(
         "client-output-buffer-limit",
@@ -333,8 +340,8 @@ pub const DIRECTIVES: &[Directive] = &[
     ignored("hz", integer(0, INT), "10", true, "nothing is done by a fixed beat"),
     ignored("dynamic-hz", Kind::Flag, "yes", true, "nothing is done by a fixed beat"),
     ignored("io-threads-do-reads", Kind::Flag, "yes", false, "every loop reads, executes and writes"),
-    ignored("lua-time-limit", integer(0, LONG), "5000", true, "there are no scripts yet"),
-    ignored("busy-reply-threshold", integer(0, LONG), "5000", true, "there are no scripts yet"),
+    ignored("lua-time-limit", integer(0, LONG), "5000", true, "a script that takes long stops nobody"),
+    ignored("busy-reply-threshold", integer(0, LONG), "5000", true, "a script that takes long stops nobody"),
     used(
         "slowlog-log-slower-than",
         integer(-1, LONG),

@@ -6,6 +6,7 @@
 //!
 //! One lock guards the queue. It is held for a push or a pop, never while an errand runs.
 
+use super::script_threads::ScriptThreads;
 use super::{LoopHandle, Message};
 use crate::errand::Errand;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -78,6 +79,8 @@ struct Shared {
 pub struct DiskThreads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Those that run what may never end.
+    scripts: ScriptThreads,
 }
 
 impl DiskThreads {
@@ -87,7 +90,11 @@ impl DiskThreads {
     ///
     /// When the system has no thread to give.
     pub fn start() -> io::Result<DiskThreads> {
-        let mut all = DiskThreads { shared: Arc::default(), threads: Vec::with_capacity(THREADS) };
+        let mut all = DiskThreads {
+            shared: Arc::default(),
+            threads: Vec::with_capacity(THREADS),
+            scripts: ScriptThreads::default(),
+        };
         for _ in 0..THREADS {
             let shared = Arc::clone(&all.shared);
             let thread = std::thread::Builder::new()
@@ -104,6 +111,9 @@ impl DiskThreads {
     ///
     /// The errand, when too many wait already.
     pub fn offer(&self, job: Job) -> Result<(), Box<Errand>> {
+        if job.errand.is_endless() {
+            return self.scripts.offer(job);
+        }
         let mut queue = self.shared.queue.lock();
         if queue.short.len() + queue.long.len() >= QUEUE_MAX {
             return Err(job.errand);

@@ -8,6 +8,7 @@ mod balance;
 mod disk_threads;
 mod event_loop;
 mod listen;
+mod script_threads;
 mod stream;
 
 pub use disk_threads::{DiskThreads, Job};

@@ -51,7 +51,21 @@ impl Reply {
         self.bytes.truncate(length);
     }
 
+    #[inline]
     fn header(&mut self, kind: u8, number: i64) {
+        let digit = |ten: i64| b'0' + (number / ten % 10) as u8;
+        // Of a length that the compiler knows, as nearly all numbers are small: a list of fifty elements has fifty of these lines.
+        match number {
+            0..=9 => self.bytes.extend_from_slice(&[kind, digit(1), b'\r', b'\n']),
+            10..=99 => self.bytes.extend_from_slice(&[kind, digit(10), digit(1), b'\r', b'\n']),
+            100..=999 => {
+                self.bytes.extend_from_slice(&[kind, digit(100), digit(10), digit(1), b'\r', b'\n']);
+            }
+            _ => self.long_header(kind, number),
+        }
+    }
+
+    fn long_header(&mut self, kind: u8, number: i64) {
         let mut digits = itoa::Buffer::new();
         self.bytes.push(kind);
         self.bytes.extend_from_slice(digits.format(number).as_bytes());
@@ -88,7 +102,7 @@ impl Reply {
 
     /// A bulk string.
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.bytes.reserve(bytes.len() + 16);
+        self.bytes.reserve(bytes.len() + 32);
         // Lengths of anything in memory fit an i64.
         self.header(b'$', bytes.len() as i64);
         self.bytes.extend_from_slice(bytes);

@@ -21,7 +21,11 @@ const CLASSES: u32 = notify::KEYSPACE
     | notify::NEW;
 
 /// Events as the bytes of a reply, which is an error if the command's was one.
-fn answer(reply: &[u8], events: &[String]) -> Vec<u8> {
+fn answer(command: &[Vec<u8>], reply: &[u8], mut events: Vec<String>) -> Vec<u8> {
+    if command[0].to_ascii_lowercase().starts_with(b"sort") {
+        // The keys of a pattern are looked up in the order of a set, which has none.
+        events.sort();
+    }
     let kind = if reply.first() == Some(&b'-') { '-' } else { '+' };
     format!("{kind}{}\r\n", events.join(", ")).into_bytes()
 }
@@ -73,7 +77,8 @@ impl Server for Listening {
         let marker = ["PUBLISH", "marker", ""].map(|word| word.as_bytes().to_vec()).to_vec();
         let marked: Vec<_> = commands.iter().flat_map(|command| [command.clone(), marker.clone()]).collect();
         let replies = self.commands.exchange(&marked);
-        replies.iter().step_by(2).map(|reply| answer(reply, &self.events())).collect()
+        let replies = replies.iter().step_by(2).zip(commands);
+        replies.map(|(reply, command)| answer(command, reply, self.events())).collect()
     }
 }
 
@@ -99,7 +104,7 @@ impl Server for Noting {
                 .iter()
                 .map(|noted| event(&noted.database.to_string(), &noted.key, noted.name))
                 .collect();
-            answer(&replies[0], &events)
+            answer(command, &replies[0], events)
         };
         commands.iter().map(&mut run).collect()
     }

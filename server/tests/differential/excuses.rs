@@ -96,6 +96,7 @@ pub fn excuse(command: &[Vec<u8>], redis: &[u8], sessile: &[u8]) -> Option<&'sta
             _ => None,
         },
         "command" if command.len() == 1 || word(1) == "count" => Some("Redis has other commands, too"),
+        "dump" => Some("Redis has smaller forms; a test of its own reads what either writes"),
         "memory" => match &word(1)[..] {
             "usage" => Some("the engines are different"),
             "doctor" => Some("so are the doctors"),

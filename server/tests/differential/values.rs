@@ -178,8 +178,10 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
-        "key" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word" | "type"
-        | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes" => false,
+        "key" | "payload" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word"
+        | "type" | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes" => {
+            false
+        }
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -190,6 +192,7 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "value" => value(draw),
         "field" => field(draw),
         "member" => member(draw),
+        "payload" => payload(draw),
         "sort-pattern" => draw.of(SORT_PATTERNS).as_bytes().to_vec(),
         "element" => element(draw),
         "timeout" => timeout(draw),
@@ -466,4 +469,29 @@ fn float(draw: &mut Draw) -> Vec<u8> {
         4 => format!("{}.{}e{}", draw.number() % 1000, draw.number(), draw.between(-30, 30)).into_bytes(),
         _ => format!("{}", f64::from_bits(draw.number() & !(0x7 << 60) | 0x3 << 60)).into_bytes(),
     }
+}
+
+/// What `RESTORE` takes, of all types; now and then with a wrong checksum, or with a right one over what is nothing.
+fn payload(draw: &mut Draw) -> Vec<u8> {
+    let objects: [&[u8]; 10] = [
+        b"\x00\x05value",
+        b"\x00\xC0\x85",
+        b"\x01\x02\x01a\xC1\x00\x7F",
+        b"\x02\x02\x01a\x01b",
+        b"\x04\x02\x02f1\x01v\x02f2\xC0\x07",
+        b"\x05\x02\x02m1\0\0\0\0\0\0\xF0\x3F\x02m2\0\0\0\0\0\0\0\xC0",
+        b"\x0B\x0C\x02\0\0\0\x02\0\0\0\x01\0\x02\0",
+        b"\x02\x02\x01a\x01a",
+        b"\x01\x00",
+        b"\x00\xC3\x06\x05\x00a\x20\x00\x00b",
+    ];
+    let mut payload = draw.of(&objects).to_vec();
+    payload.extend_from_slice(&[9, 0]);
+    let crc = sessile_server::command::dump::crc64::crc64(&payload);
+    payload.extend_from_slice(&crc.to_le_bytes());
+    if draw.once_in(10) {
+        let at = draw.below(payload.len());
+        payload[at] ^= 1;
+    }
+    payload
 }

@@ -19,6 +19,7 @@ pub fn rows() -> impl Iterator<Item = &'static Command> {
         command::lcs::COMMANDS,
         command::bit::COMMANDS,
         command::bitfield::COMMANDS,
+        command::dump::COMMANDS,
         command::expire::COMMANDS,
         command::generic::COMMANDS,
         command::scan::COMMANDS,
@@ -90,7 +91,7 @@ impl InProcess {
     }
 
     fn execute(&mut self, args: &[&[u8]]) -> Result<(), Vec<u8>> {
-        let mut learned = Learned::default();
+        let mut learned = Learned::new(true);
         loop {
             let events = self.events.len();
             match self.execute_over(args, &learned) {
@@ -177,6 +178,7 @@ impl InProcess {
             Run::Keyspace(run) | Run::Walk(run) => {
                 return Ok(run(&mut KeyspaceCall {
                     args,
+                    keyspace: &mut &self.db,
                     db: &self.db,
                     database: self.database,
                     now_ms,

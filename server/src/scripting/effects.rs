@@ -1,0 +1,140 @@
+//! What a script leaves to be told when it is committed, and to nobody before: it may be run again, or never have happened.
+
+use crate::blocked::{Leftover, Service};
+use crate::command::{Command, Lookups};
+use crate::monitor::Source;
+use crate::notify::Events;
+use crate::tracking::Outlet;
+use crate::worker::Worker;
+use sessile::{ChangedKey, Committed, Error, Key, Lsn, Overlay, Txn};
+
+/// A message for a channel.
+pub(super) struct Message {
+    pub(super) channel: Vec<u8>,
+    pub(super) text: Vec<u8>,
+    pub(super) shard: bool,
+}
+
+/// A command that the script has run, for those who are shown every command.
+pub(super) struct Shown {
+    pub(super) command: &'static Command,
+    pub(super) args: Vec<Vec<u8>>,
+    pub(super) database: u8,
+}
+
+/// See the module's page.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// What happened to keys.
+    pub(super) events: Events,
+    /// Keys that reads found, or did not find.
+    pub(super) lookups: Lookups,
+    /// What it has published.
+    pub(super) messages: Vec<Message>,
+    /// What it has run, if anybody is shown that.
+    pub(super) shown: Vec<Shown>,
+    /// It has removed all keys of a database.
+    pub(super) flushed: bool,
+}
+
+fn outlet<'a>(
+    signals: &'a mut crate::push::Signals,
+    broadcasts: &'a mut crate::tracking::Broadcasts,
+    bytes_max: usize,
+) -> Outlet<'a> {
+    Outlet { signals, broadcasts, bytes_max }
+}
+
+impl Effects {
+    /// Whether anybody waits for what a script may change, or has copies of it: then its transaction is to note its changes.
+    pub(super) fn concern_anybody(worker: &Worker) -> bool {
+        worker.server.blocked.any_for_elements() || worker.server.tracking.is_on()
+    }
+
+    /// Commits a transaction, and tells everybody. `held` are the keys that it was begun with; `noted` says whether it has noted its changes.
+    pub(super) fn conclude(
+        mut self,
+        worker: &mut Worker,
+        changer: u64,
+        txn: Txn<'_>,
+        held: &[Key<'_>],
+        noted: bool,
+    ) -> Lsn {
+        let events = std::mem::take(&mut self.events);
+        let bytes_max = worker.live.pushed_bytes_max();
+        let lsn = if noted {
+            let outlet = outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max);
+            Service::new(&worker.server, &worker.live, &mut worker.random, outlet, Some(changer))
+                .conclude(txn, held, events)
+        } else {
+            txn.commit_then(|lsn| {
+                if !events.is_empty() {
+                    events.publish_for(&worker.server.pubsub, &worker.live, lsn, &mut worker.signals);
+                }
+            })
+        };
+        self.tell(worker, lsn);
+        lsn
+    }
+
+    /// Commits copies, and tells everybody.
+    pub(super) fn conclude_copies(
+        mut self,
+        worker: &mut Worker,
+        changer: u64,
+        mut overlay: Overlay,
+    ) -> Result<Committed, Error> {
+        let changed: Vec<ChangedKey> = overlay.take_changes();
+        let lsn = match overlay.commit()? {
+            Committed::At(lsn) => lsn,
+            Committed::Conflict => return Ok(Committed::Conflict),
+        };
+        let bytes_max = worker.live.pushed_bytes_max();
+        let (server, live) = (&worker.server, &worker.live);
+        server.tracking.invalidate(
+            &changed,
+            Some(changer),
+            &mut outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max),
+        );
+        if self.flushed {
+            server.tracking.flush(&mut worker.signals, bytes_max);
+        }
+        let events = std::mem::take(&mut self.events);
+        if !events.is_empty() {
+            events.publish_for(&server.pubsub, live, lsn, &mut worker.signals);
+        }
+        if server.blocked.any_for_elements() {
+            let outlet = outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max);
+            let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
+            Service::new(server, live, &mut worker.random, outlet, Some(changer))
+                .serve_after(Leftover::of(keys));
+        }
+        self.tell(worker, lsn);
+        Ok(Committed::At(lsn))
+    }
+
+    fn tell(self, worker: &mut Worker, lsn: Lsn) {
+        let bytes_max = worker.live.pushed_bytes_max();
+        for Message { channel, text, shard } in self.messages {
+            let pubsub = &worker.server.pubsub;
+            if shard {
+                pubsub.publish_shard(&channel, &text, lsn, &mut worker.signals, bytes_max);
+            } else {
+                pubsub.publish(&channel, &text, lsn, &mut worker.signals, bytes_max);
+            }
+        }
+        for Shown { command, args, database } in self.shown {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            worker.server.monitors.show(
+                command,
+                &args,
+                Source::Script(database),
+                worker.server.db.now_us(),
+                &mut worker.signals,
+                bytes_max,
+            );
+        }
+        worker.figures.hits.add(u64::from(self.lookups.hits));
+        worker.figures.misses.add(u64::from(self.lookups.misses));
+    }
+}
