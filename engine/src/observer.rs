@@ -12,7 +12,7 @@ use crate::databases::Databases;
 use crate::db::Inner;
 use crate::limits::COLD_KEYS_PER_STEP;
 use crate::location::Location;
-use crate::object::{Form, layout};
+use crate::object::{Deaths, Form, View, layout};
 use crate::segment::Scratch;
 use crate::segments::{Segment, Segments};
 use crate::shard::{Entry, Shard};
@@ -30,8 +30,10 @@ pub enum Occurrence {
     Expired,
     /// It was deleted because memory was full.
     Evicted,
-    /// The deadlines of some of its fields came; the key is still there.
+    /// The deadlines of some of its fields came. The key is still there, unless [`Emptied`](Self::Emptied) comes next.
     FieldsExpired,
+    /// It went with the last of its fields.
+    Emptied,
 }
 
 /// Who hears of what happens to keys without a command.
@@ -93,6 +95,16 @@ impl<'a> Witness<'a> {
             (None, None) => return false,
         }
         true
+    }
+
+    /// Tells of an entry that has died by `now_ms`; whether its key is known. (Of one that is compressed in memory it is not known whether it was
+    /// the last of its fields that died; it is told of as expired.)
+    pub(crate) fn tell_dead(&mut self, entry: &Entry, now_ms: u64) -> bool {
+        if entry.deaths().is_some_and(|deaths| deaths.last_ms <= now_ms && entry.key_deadline_ms() > now_ms) {
+            self.tell(Occurrence::FieldsExpired, entry) && self.tell(Occurrence::Emptied, entry)
+        } else {
+            self.tell(Occurrence::Expired, entry)
+        }
     }
 
     /// Tells of an entry that is about to be deleted, or will, when its key was read.
@@ -177,7 +189,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
         match cold {
             Cold::Dead { hash, location } => bury(inner, hash, location, &mut witness),
             Cold::Evicted { location, segment } => {
-                read_key(&segment, location, |database, key| {
+                read_key(&segment, location, |database, key, _| {
                     witness.tell_key(Occurrence::Evicted, database, key);
                 });
             }
@@ -201,7 +213,9 @@ fn bury(inner: &Inner, hash: u64, location: Location, witness: &mut Witness<'_>)
         match (found, segment) {
             (None, _) => return,
             (Some(_), Some(segment)) => {
-                read_key(&segment, location, |database, bytes| key = Some((database, bytes.to_vec())));
+                read_key(&segment, location, |database, bytes, deaths| {
+                    key = Some((database, bytes.to_vec(), deaths));
+                });
             }
             (Some((_, now)), None) => {
                 witness.cold.push(Cold::Dead { hash, location: now });
@@ -216,14 +230,23 @@ fn bury(inner: &Inner, hash: u64, location: Location, witness: &mut Witness<'_>)
         witness.cold.push(Cold::Dead { hash, location: now });
         return;
     }
+    let deadline_ms = shard.entry(place).deadline_ms();
     let object = shard.bury(place, now_ms, &mut record);
     if !record.is_empty() {
         // As in the step that found it dead.
         inner.wal.append(&record);
     }
     // One that can't be read is gone all the same.
-    if let Some((database, key)) = key {
-        witness.tell_key(Occurrence::Expired, database, &key);
+    if let Some((database, key, deaths)) = key {
+        // Its entry has died of the earlier of two: if its fields are all dead, and its own deadline was not before them, of that.
+        let emptied = deaths
+            .is_some_and(|deaths| deaths.last_ms <= deadline_ms && deaths.key_deadline_ms > deadline_ms);
+        if emptied {
+            witness.tell_key(Occurrence::FieldsExpired, database, &key);
+            witness.tell_key(Occurrence::Emptied, database, &key);
+        } else {
+            witness.tell_key(Occurrence::Expired, database, &key);
+        }
     }
     drop(shard);
     inner.free([object]);
@@ -238,10 +261,13 @@ fn find_dead(shard: &Shard, hash: u64, now_ms: u64) -> Option<(Place, Location)>
     Some((place, shard.entry(place).handle().location()?))
 }
 
-/// Reads the key of a record, and passes it on with its database.
-fn read_key(segment: &Segment, location: Location, each: impl FnOnce(u8, &[u8])) {
+/// Reads the key of a record, and passes it on with its database, and with when its fields die.
+fn read_key(segment: &Segment, location: Location, each: impl FnOnce(u8, &[u8], Option<Deaths>)) {
     Scratch::of_thread(|scratch| match segment.file.read(location.offset(), scratch) {
-        Ok(record) => each(layout::database(record.object), layout::parts(record.object).key),
+        Ok(record) => {
+            let deaths = View::Packed(record.object).deaths();
+            each(layout::database(record.object), layout::parts(record.object).key, deaths);
+        }
         Err(error) => tracing::error!(%error, "a key that is gone can't be read, and is not told of"),
     });
 }

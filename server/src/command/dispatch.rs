@@ -63,6 +63,9 @@ pub struct ServerCall<'a> {
     pub lsn: Lsn,
     /// Set by a command that has done nothing, since the log's buffer is full.
     pub busy: bool,
+    /// Of a script in a transaction: what runs it there.
+    #[cfg(feature = "scripting")]
+    pub block: Option<&'a mut dyn crate::scripting::block::RunScript>,
     /// What was brought for this command, which then is executed for the second time.
     brought: Option<Box<Errand>>,
     /// What it needs first; then nothing that it has written counts.
@@ -86,6 +89,8 @@ impl<'a> ServerCall<'a> {
             reply,
             lsn: Lsn::ZERO,
             busy: false,
+            #[cfg(feature = "scripting")]
+            block: None,
             brought: None,
             wanted: None,
             wait: None,

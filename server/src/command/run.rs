@@ -45,7 +45,7 @@ impl<'a> Parts<'a> {
 }
 
 /// What commands leave to be told when their transaction ends.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Effects {
     /// What happened to keys.
     pub events: Events,
@@ -53,6 +53,12 @@ pub struct Effects {
     pub lookups: Lookups,
     /// The transaction notes what it changes, since somebody waits for it or has copies.
     pub concerns: bool,
+    /// What scripts among them leave beside.
+    #[cfg(feature = "scripting")]
+    pub told: Option<Box<crate::scripting::block::Told>>,
+    /// When the scripts among them have held the keys long enough, on the monotonic clock; 0 before the first.
+    #[cfg(feature = "scripting")]
+    scripts_until_ns: u64,
 }
 
 impl Effects {
@@ -70,6 +76,24 @@ impl Effects {
         Effects { concerns, ..Effects::default() }
     }
 
+    /// As [`begin`](Self::begin) does for the keys that are known: for those that scripts will come to.
+    pub fn concern_all(&mut self, parts: &Parts<'_>, txn: &mut Txn<'_>) {
+        if parts.server.blocked.any_for_elements() {
+            self.concerns = true;
+            txn.note_changes();
+        }
+    }
+
+    /// When the scripts of the transaction have held its keys long enough, on the monotonic clock.
+    #[cfg(feature = "scripting")]
+    pub fn scripts_until_ns(&mut self) -> u64 {
+        use sessile_wal::{Clock, SystemClock};
+        if self.scripts_until_ns == 0 {
+            self.scripts_until_ns = SystemClock.monotonic_ns() + crate::scripting::block::HELD_NS;
+        }
+        self.scripts_until_ns
+    }
+
     /// Takes over what a call has to tell.
     #[inline]
     pub fn take(&mut self, call: &mut Call<'_, '_>) {
@@ -83,7 +107,7 @@ impl Effects {
 
     /// Commits, and tells everybody: what must be acknowledged before the reply is sent. `held` are the keys of the transaction.
     pub fn conclude(self, parts: Parts<'_>, client: &Client, txn: Txn<'_>, held: &[Key<'_>]) -> Lsn {
-        let Effects { events, lookups: Lookups { hits, misses }, concerns } = self;
+        let Effects { events, lookups: Lookups { hits, misses }, concerns, .. } = self;
         if hits > 0 {
             parts.figures.hits.add(u64::from(hits));
         }

@@ -24,6 +24,8 @@ use crate::monitor::Source;
 use crate::notify::Events;
 use crate::pubsub::Kind;
 use crate::resp::{Protocol, Reply};
+#[cfg(feature = "scripting")]
+use crate::scripting::block::{Block, Wanted};
 use crate::transaction::Queue;
 use sessile::{Access, Begun, DATABASES, Db, Error, Fetch, Key, Lsn, Txn};
 use std::sync::Arc;
@@ -185,8 +187,15 @@ enum Place {
     Whole,
     /// Between the others, without the engine.
     Between,
+    /// In the transaction, on its keys and on those that it comes to.
+    Script,
     /// After the transaction.
     After,
+}
+
+/// Whether a command that is not on keys leaves the engine alone, so that it can be run while a transaction is open.
+pub fn leaves_engine_alone(command: &Command) -> bool {
+    place_of(command) == Place::Between
 }
 
 fn place_of(command: &Command) -> Place {
@@ -199,6 +208,7 @@ fn place_of(command: &Command) -> Place {
         // They change what the commands behind them do or how they are answered, and leave the engine alone.
         Run::Server(_) if command.group == "connection" && command.name != "tracking" => Place::Between,
         Run::Server(_) => match command.name {
+            "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro" => Place::Script,
             "time" | "unwatch" => Place::Between,
             _ => Place::After,
         },
@@ -214,6 +224,8 @@ struct Plan<'q> {
     whole: bool,
     /// Keys may have to be read from disk that nobody has named.
     walks: bool,
+    /// There are scripts among them.
+    scripts: bool,
     /// Commands may come to need keys that nobody has named.
     reaches: bool,
     /// Databases are emptied or swapped, which can't be taken back.
@@ -228,7 +240,8 @@ impl<'q> Plan<'q> {
     fn of(queue: &'q Queue) -> Plan<'q> {
         let commands: Vec<_> = queue.iter().collect();
         let any = |is: &dyn Fn(&Command) -> bool| commands.iter().any(|(entry, _)| is(entry.command));
-        let access = match (queue.has(DENYOOM), queue.writes()) {
+        let scripts = any(&|command| place_of(command) == Place::Script);
+        let access = match (queue.has(DENYOOM) || scripts, queue.writes()) {
             (true, _) => Access::Write,
             (false, true) => Access::Delete,
             (false, false) => Access::Read,
@@ -237,7 +250,8 @@ impl<'q> Plan<'q> {
             access,
             whole: any(&|command| place_of(command) == Place::Whole),
             walks: any(&|command| matches!(command.run, Run::Walk(_))),
-            reaches: queue.has(OTHER_KEYS),
+            scripts,
+            reaches: scripts || queue.has(OTHER_KEYS),
             clears: any(&|command| matches!(command.name, "flushall" | "flushdb" | "swapdb")),
             swaps: any(&|command| command.name == "swapdb"),
             listens: any(&|command| command.flags & PUBSUB != 0 && command.name.ends_with("subscribe")),
@@ -251,8 +265,8 @@ impl<'q> Plan<'q> {
         // Which database each number means by then.
         let mut meant: [u8; DATABASES as usize] = std::array::from_fn(|number| number as u8);
         for (entry, args) in &self.commands {
-            match entry.command.run {
-                Run::Data(_) | Run::Blocking(_) => {
+            match place_of(entry.command) {
+                Place::Keys | Place::Script => {
                     for_each_key(entry.command.keys, args, database, &mut |database, index| {
                         if let (Some(bytes), Some(&own)) = (args.get(index), meant.get(usize::from(database)))
                         {
@@ -347,6 +361,11 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
             call.reply.null_array();
             return Ok(());
         }
+        if plan.scripts && plan.clears {
+            let text =
+                aborted(b"ERR scripts don't go together with FLUSHALL, FLUSHDB or SWAPDB in MULTI here");
+            return Err(Unfinished::Failed(CommandError::Bytes(text)));
+        }
         if plan.reaches && !plan.clears {
             txn.make_revocable();
         }
@@ -361,8 +380,11 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
                 txn.make_revocable();
             }
         }
-        let mut effects =
-            Effects::begin(&Parts::of(call.worker), &mut txn, &keys, plan.access != Access::Read);
+        let writes = plan.access != Access::Read;
+        let mut effects = Effects::begin(&Parts::of(call.worker), &mut txn, &keys, writes);
+        if plan.scripts {
+            effects.concern_all(&Parts::of(call.worker), &mut txn);
+        }
         let given = Given { plan: &plan, db, learned: &learned, keys: &keys, ends: &ends };
         let ran = run_all(call, &given, &mut txn, &mut effects);
         let deferred = match ran {
@@ -374,16 +396,31 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
                 call.reply.set_protocol(before.protocol);
                 call.client.database = before.database;
                 call.worker.random = before.random.clone();
-                if let Wants::Keys(more) = wants {
-                    learned = *more;
-                }
+                let wanted = match wants {
+                    Wants::Keys(more) => {
+                        learned = *more;
+                        wanted
+                    }
+                    Wants::MoreKeys(keys, fetch) => {
+                        learned.add(keys);
+                        fetch
+                    }
+                    Wants::Values => wanted,
+                    Wants::Other(error) => return Err(Unfinished::Failed(error)),
+                };
                 if let Some(fetch) = wanted {
                     fetched = bring(call, fetch, &learned)?;
                 }
                 continue;
             }
         };
+        #[cfg(feature = "scripting")]
+        let told = effects.told.take();
         call.lsn = effects.conclude(Parts::of(call.worker), call.client, txn, &keys);
+        #[cfg(feature = "scripting")]
+        if let Some(told) = told {
+            told.tell(call.worker);
+        }
         finish(call, &plan, &deferred);
         return Ok(());
     }
@@ -401,8 +438,12 @@ fn unread_keys(txn: &mut Txn<'_>) -> Option<Fetch> {
 enum Wants {
     /// These keys, too.
     Keys(Box<Learned>),
+    /// These keys too, and what is to be read of them.
+    MoreKeys(Vec<(u8, Vec<u8>)>, Option<Fetch>),
     /// What the transaction says.
     Values,
+    /// It can't be run, for this reason.
+    Other(CommandError),
 }
 
 /// What the commands are run with.
@@ -448,6 +489,7 @@ fn run_all(
                     _ => unreachable!("only they have this place"),
                 }
             }
+            Place::Script => run_script(call, txn, effects, command, args)?,
             Place::Whole => run_whole(call, txn, given.db, command, args),
             Place::Keys if plan.swaps => {
                 let own = hashed_now(txn, command, args, call.client.database);
@@ -462,6 +504,47 @@ fn run_all(
         }
     }
     Ok(deferred)
+}
+
+#[cfg(feature = "scripting")]
+fn run_script(
+    call: &mut ServerCall<'_>,
+    txn: &mut Txn<'_>,
+    effects: &mut Effects,
+    command: &Command,
+    args: &[&[u8]],
+) -> Result<CommandResult, Wants> {
+    let Run::Server(run) = command.run else { unreachable!("only they have this place") };
+    let mut wanted = None;
+    let until_ns = effects.scripts_until_ns();
+    let mut block = Block { txn, until_ns, told: effects.told.get_or_insert_default(), wanted: &mut wanted };
+    let mut inner = ServerCall::new(args, call.client, call.worker, call.reply);
+    inner.block = Some(&mut block);
+    let result = run(&mut inner);
+    if let Some(told) = &mut effects.told {
+        effects.events.append(told.take_events());
+    }
+    match wanted {
+        None => Ok(result),
+        Some(Wanted::Keys(keys, fetch)) => Err(Wants::MoreKeys(keys, fetch)),
+        Some(Wanted::Never) => {
+            let text = aborted(
+                b"ERR a script in it takes long, or walks through the keyspace: run it outside of MULTI",
+            );
+            Err(Wants::Other(CommandError::Bytes(text)))
+        }
+    }
+}
+
+#[cfg(not(feature = "scripting"))]
+fn run_script(
+    _: &mut ServerCall<'_>,
+    _: &mut Txn<'_>,
+    _: &mut Effects,
+    _: &Command,
+    _: &[&[u8]],
+) -> Result<CommandResult, Wants> {
+    unreachable!("there are no scripts")
 }
 
 /// A command that runs after the transaction, and where its reply belongs.

@@ -106,7 +106,7 @@ impl Effects {
         Ok(Committed::At(lsn))
     }
 
-    fn tell(self, worker: &mut Worker) {
+    pub(super) fn tell(self, worker: &mut Worker) {
         let bytes_max = worker.live.pushed_bytes_max();
         for Shown { command, args, database } in self.shown {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();

@@ -4,6 +4,7 @@
 //! them the engine to work on, and `host` is what `redis.call` does there.
 
 mod bit;
+pub mod block;
 mod effects;
 mod host;
 mod json;
