@@ -12,7 +12,7 @@ use crate::command::{CommandError, CommandResult};
 use crate::notify::Events;
 use crate::resp::Reply;
 use crate::worker::Worker;
-use sessile::{Fetch, Lsn, Txn};
+use sessile::{Fetch, Txn};
 use std::sync::Arc;
 
 /// How long the scripts of one transaction may hold its keys, in all.
@@ -38,8 +38,8 @@ impl Told {
     }
 
     /// Tells the rest, once the transaction is committed.
-    pub fn tell(self, worker: &mut Worker, lsn: Lsn) {
-        self.0.tell(worker, lsn);
+    pub fn tell(self, worker: &mut Worker) {
+        self.0.tell(worker);
     }
 }
 
