@@ -25,7 +25,7 @@ use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
 #[cfg(feature = "scripting")]
 use crate::scripting::block::{Block, Wanted};
-use crate::transaction::Queue;
+use crate::transaction::{Queue, Transaction};
 use sessile::{Access, Begun, DATABASES, Db, Error, Fetch, Key, Lsn, Txn};
 use std::sync::Arc;
 
@@ -143,27 +143,24 @@ pub fn aborted(text: &[u8]) -> Vec<u8> {
 }
 
 fn exec(call: &mut ServerCall<'_>) -> CommandResult {
-    let Some(queue) = call.client.transaction.queue.take() else {
+    // Out of the client's hands: an `UNWATCH` among the commands must not give watches up under the locks.
+    let mut transaction = std::mem::take(&mut call.client.transaction);
+    let Some(queue) = transaction.queue.take() else {
+        call.client.transaction = transaction;
         return Err("ERR EXEC without MULTI".into());
     };
     if queue.failed {
-        call.client.transaction.discard();
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
     let may_not_wait = std::mem::replace(&mut call.client.may_not_wait, true);
-    let result = run_queue(call, &queue);
+    let result = run_queue(call, &queue, &transaction);
     call.client.may_not_wait = may_not_wait;
     match result {
-        Ok(()) => {
-            call.client.transaction.discard();
-            Ok(())
-        }
-        Err(Unfinished::Failed(error)) => {
-            call.client.transaction.discard();
-            Err(error)
-        }
+        Ok(()) => Ok(()),
+        Err(Unfinished::Failed(error)) => Err(error),
         Err(Unfinished::Later) => {
-            call.client.transaction.queue = Some(queue);
+            transaction.queue = Some(queue);
+            call.client.transaction = transaction;
             Ok(())
         }
     }
@@ -294,7 +291,7 @@ struct Before {
     random: Random,
 }
 
-fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished> {
+fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction) -> Result<(), Unfinished> {
     let plan = Plan::of(queue);
     let server = Arc::clone(&call.worker.server);
     let db = &server.db;
@@ -340,7 +337,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
         let begun = if plan.whole {
             db.try_begin_all(&keys, plan.access, now_ms, fetched.take())
         } else {
-            let watches = call.client.transaction.watches();
+            let watches = transaction.watches();
             db.try_begin_watching(&keys, watches, plan.access, now_ms, fetched.take())
         };
         let mut txn = match begun {
@@ -352,7 +349,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
             Err(Error::DatabasesSwapped) => continue,
             Err(error) => return Err(Unfinished::Failed(CommandError::of(refusal(&error)))),
         };
-        if !call.client.transaction.watches().all(|watch| txn.is_unchanged(watch)) {
+        if !transaction.watches().all(|watch| txn.is_unchanged(watch)) {
             drop(txn);
             call.reply.null_array();
             return Ok(());
