@@ -290,7 +290,9 @@ fn compare_with(redis: &mut dyn Server, sessile: &mut dyn Server, what: What, co
     const ENOUGH: usize = 100_000;
     let never_fail = ["randomkey", "dbsize", "SELECT", "PEXPIRE", "SCAN", "echo", "ping"];
     let always_fail = ["nosuchcommand", "x\ny", "auth"];
-    for (name, (answered, failed)) in tally.answers.iter().filter(|_| played >= ENOUGH) {
+    // (In a transaction most are only queued.)
+    let judged = played >= ENOUGH && what != What::Transactions;
+    for (name, (answered, failed)) in tally.answers.iter().filter(|_| judged) {
         assert!(*answered > 0 || always_fail.contains(&&name[..]), "{name} always failed");
         assert!(*failed > 0 || never_fail.contains(&&name[..]), "{name} never failed");
     }

@@ -10,7 +10,9 @@
 //! engine, and their replies are put where they belong. What must never happen is that one of them uses the database while the locks are held.
 
 use super::dispatch::{CACHE_READS_MAX, ServerCall, for_each_key, may_learn, refusal, write_error};
-use super::flags::{ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, OTHER_KEYS, SKIP_SLOWLOG, STALE};
+use super::flags::{
+    ALLOW_BUSY, DENYOOM, FAST, LOADING, MAY_WRITE, NOSCRIPT, OTHER_KEYS, SKIP_SLOWLOG, STALE, WRITE,
+};
 use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::Entry;
@@ -235,7 +237,7 @@ impl<'q> Plan<'q> {
         let commands: Vec<_> = queue.iter().collect();
         let any = |is: &dyn Fn(&Command) -> bool| commands.iter().any(|(entry, _)| is(entry.command));
         let scripts = any(&|command| place_of(command) == Place::Script);
-        let access = match (queue.has(DENYOOM) || scripts, queue.writes()) {
+        let access = match (queue.has(DENYOOM) || scripts, queue.has(WRITE | MAY_WRITE)) {
             (true, _) => Access::Write,
             (false, true) => Access::Delete,
             (false, false) => Access::Read,
@@ -292,13 +294,15 @@ struct Before {
 }
 
 fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction) -> Result<(), Unfinished> {
-    let plan = Plan::of(queue);
+    let mut plan = Plan::of(queue);
     let server = Arc::clone(&call.worker.server);
     let db = &server.db;
     if plan.access != Access::Read {
         let bytes = queue.argument_bytes() + queue.len() * RECORD_OVERHEAD_BYTES;
         match db.admit_now(bytes, plan.access) {
             Ok(true) => call.worker.wrote = true,
+            // They answer all the same.
+            Ok(false) | Err(_) if !queue.writes() && !plan.scripts => plan.access = Access::Read,
             Ok(false) => {
                 call.busy = true;
                 return Err(Unfinished::Later);
