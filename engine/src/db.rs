@@ -150,7 +150,7 @@ impl Inner {
 
     /// Who tells the observer, if there is one, of what is about to happen.
     pub(crate) fn witness(&self) -> Witness<'_> {
-        self.observed.witness(&self.segments, self.databases.map())
+        self.observed.witness(&self.segments, &self.databases)
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {

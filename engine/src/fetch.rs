@@ -116,6 +116,11 @@ impl Fetch {
         }
     }
 
+    /// Adds what was read already.
+    pub(crate) fn has_read(&mut self, source: Source, flat: Packed) {
+        self.items.push(Item { source, state: State::Read(flat) });
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

@@ -403,6 +403,9 @@ impl Overlay {
             if !is_changed {
                 return Ok(Committed::At(txn.commit_then(tell)));
             }
+            if inner.observed.is_on() {
+                txn.bury_dead(&keys);
+            }
             match txn.bring(&keys, fetched.take())? {
                 None => break txn,
                 Some(mut fetch) => {

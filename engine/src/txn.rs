@@ -429,6 +429,15 @@ impl<'db> Txn<'db> {
 
     /// As [`change`](Self::change), of a key whose place was just looked up.
     fn change_at(&mut self, key: &Key<'_>, place: Place, change: &Change<'_>) -> bool {
+        self.before_change(key, place, change);
+        let inner = self.inner;
+        let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
+        self.garbage.extend(applied.garbage);
+        applied.new
+    }
+
+    /// All that a change takes beside applying it.
+    fn before_change(&mut self, key: &Key<'_>, place: Place, change: &Change<'_>) {
         let inner = self.inner;
         debug_assert!(self.shard(key).entry(place).view().kind() == change.kind());
         let name = self.shard(key).name(place, key.database, key.bytes);
@@ -439,9 +448,6 @@ impl<'db> Txn<'db> {
             journal.before_change(key, &inner.hasher, entry, change);
             self.journal = Some(journal);
         }
-        let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
-        self.garbage.extend(applied.garbage);
-        applied.new
     }
 
     fn discard(&mut self, object: Object) {

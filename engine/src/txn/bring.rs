@@ -53,7 +53,29 @@ impl Txn<'_> {
         if let Some(fetched) = fetched {
             wanted.join(fetched);
         }
+        // Nor what was brought in and now goes back: two keys could undo each other's reads for ever.
+        for Visitor { brought, back, .. } in &self.visitors {
+            if let Some(source) = self.source_of(back) {
+                wanted.has_read(source, brought.clone());
+            }
+        }
         Ok(Some(wanted))
+    }
+
+    /// Where an object is read from.
+    fn source_of(&self, object: &Object) -> Option<Source> {
+        match object {
+            Object::Idle(packed) => {
+                let dictionary = crate::idle::dictionary_id(packed.bytes())
+                    .and_then(|id| self.inner.segments.dictionary(id));
+                Some(Source::Idle { packed: packed.clone(), dictionary })
+            }
+            Object::Cold { location, .. } => {
+                let segment = self.inner.segments.at(*location)?;
+                Some(Source::Cold { location: *location, segment })
+            }
+            Object::Packed(_) | Object::Structured(_) => None,
+        }
     }
 
     fn bring_key(

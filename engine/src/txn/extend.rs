@@ -43,15 +43,22 @@ impl Txn<'_> {
         if keys.iter().any(|key| !self.inner.is_current(key)) {
             return Ok(Extended::Contended);
         }
+        let observed = self.inner.observed.is_on();
+        if !observed && !self.wants_bring() {
+            return Ok(Extended::Ready);
+        }
         // What it buries has happened, whatever becomes of the transaction: it comes before what can be taken back.
         let record = std::mem::take(&mut self.record);
-        if self.inner.observed.is_on() {
+        if observed {
             self.bury_dead(keys);
         }
         let brought = if self.wants_bring() { self.bring(keys, None) } else { Ok(None) };
         let buried = std::mem::replace(&mut self.record, record);
         if !buried.is_empty() {
-            debug_assert!(self.access != Access::Read, "a reader buries nobody");
+            debug_assert!(
+                observed || self.access != Access::Read,
+                "a reader buries nobody who is not told of"
+            );
             let at = self.journal.as_ref().map_or(0, |journal| journal.record_kept);
             self.record.splice(at..at, buried.iter().copied());
             if let Some(journal) = &mut self.journal {

@@ -154,6 +154,7 @@ pub(crate) fn for_each_seed(default: u64, test: impl Fn(u64) + std::panic::RefUn
         None => from..from + variable("SESSILE_SEEDS").unwrap_or(default),
     };
     for seed in seeds {
+        trace(|| format!("seed {seed}"));
         if let Err(panic) = std::panic::catch_unwind(|| test(seed)) {
             eprintln!("failed with seed {seed}: replay it with SESSILE_SEED={seed}");
             std::panic::resume_unwind(panic);

@@ -284,7 +284,8 @@ impl Stream {
         }
         let broken = name == "pfadd" && args.len() > 1 && self.draw.once_in(10);
         if broken {
-            // A sketch that is none, or not quite.
+            // A sketch that is none, or not quite. Redis reads past the end of some, and what it finds there after the first element is chance.
+            args.truncate(3);
             let offset = self.draw.below(40).to_string().into_bytes();
             let length = 1 + self.draw.below(3);
             let bytes = (0..length).map(|_| *self.draw.of(b"\x00\x01\x3f\x40\x7f\x80\x84\xff")).collect();
@@ -314,7 +315,7 @@ impl Stream {
         // What is left of it is up to chance.
         commands.extend(del);
         if broken && let Some(get) = &get {
-            // Not for long: Redis reads past the end of some, and goes on with what it finds there.
+            // Not for long, for the same reason.
             let more = [&b"pfcount"[..], b"get", b"del"].map(|word| vec![word.to_vec(), get[1].clone()]);
             commands.extend(more);
         } else {
