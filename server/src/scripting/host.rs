@@ -11,8 +11,9 @@ use crate::acl::{Context, Denied};
 use crate::client::Client;
 use crate::command::dispatch::{ServerCall, for_each_key, may_learn, refusal, resolve};
 use crate::command::reach::Learned;
+use crate::command::run::run_at_once;
 use crate::command::transaction::leaves_engine_alone;
-use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, Served, flags, permission};
+use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, flags, permission};
 use crate::notify::Events;
 use crate::pubsub;
 use crate::resp::{Protocol, Reply};
@@ -308,18 +309,7 @@ fn run_in(
         learned,
         damaged: 0,
     };
-    let result = match command.run {
-        Run::Data(run) => run(&mut call),
-        Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
-            Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) => {
-                (blocking.expired)(call.reply);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        },
-        Run::Keyspace(_) | Run::Walk(_) | Run::Server(_) | Run::Container => Ok(()),
-    };
+    let result = run_at_once(command, &mut call);
     call.note_creations();
     effects.lookups.hits += call.lookups.hits;
     effects.lookups.misses += call.lookups.misses;
