@@ -150,7 +150,7 @@ impl Inner {
 
     /// Who tells the observer, if there is one, of what is about to happen.
     pub(crate) fn witness(&self) -> Witness<'_> {
-        self.observed.witness(&self.segments, self.databases.map())
+        self.observed.witness(&self.segments, &self.databases)
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
@@ -537,9 +537,9 @@ impl Db {
         if self.inner.observed.is_on() {
             txn.bury_dead(keys);
         }
-        if txn.wants_bring()
-            && let Some(fetch) = txn.bring(keys, fetched)?
-        {
+        if !txn.wants_bring() {
+            txn.lend_heads(fetched);
+        } else if let Some(fetch) = txn.bring(keys, fetched)? {
             return Ok(Begun::Cold(fetch));
         }
         Ok(Begun::Ready(txn))

@@ -149,6 +149,10 @@ pub enum Error {
     /// The system has no random bytes to give.
     #[error("the operating system gave no random bytes: {0}")]
     Random(String),
+    /// A walk in a transaction has come to keys that are on disk: they must be read first
+    /// ([`Txn::take_wanted`](crate::Txn::take_wanted)).
+    #[error("keys have to be read from disk first")]
+    KeysOnDisk,
     /// Two numbered databases were swapped after the keys were hashed: hash them again.
     #[error("the databases were swapped meanwhile")]
     DatabasesSwapped,

@@ -9,7 +9,7 @@ use crate::db::Inner;
 use crate::dictionary::Dictionary;
 use crate::idle;
 use crate::location::Location;
-use crate::object::Packed;
+use crate::object::{Packed, layout};
 use crate::segment::Scratch;
 use crate::segments::Segment;
 use crate::txn::Txn;
@@ -64,6 +64,8 @@ impl Source {
 #[derive(Debug)]
 struct Item {
     source: Source,
+    /// Only what comes before the payload is wanted: kind and key.
+    head_only: bool,
     state: State,
 }
 
@@ -94,26 +96,44 @@ impl Fetch {
     }
 
     pub(crate) fn want(&mut self, source: Source) {
-        if !self.items.iter().any(|item| item.source.is_same(&source)) {
-            self.items.push(Item { source, state: State::Wanted });
+        if !self.items.iter().any(|item| !item.head_only && item.source.is_same(&source)) {
+            self.items.push(Item { source, head_only: false, state: State::Wanted });
+        }
+    }
+
+    /// Asks for kind and key of an object that is on disk; for walks, which do not ask for the same one twice.
+    pub(crate) fn want_head(&mut self, source: Source) {
+        self.items.push(Item { source, head_only: true, state: State::Wanted });
+    }
+
+    /// The head that was read from there, up to the payload; `None` if it was not asked for, not read, or is damaged.
+    pub(crate) fn head(&self, source: &Source) -> Option<Result<&[u8], ()>> {
+        let is_it = |item: &&Item| item.head_only && item.source.is_same(source);
+        match &self.items.iter().find(is_it)?.state {
+            State::Read(flat) => Some(Ok(flat.bytes())),
+            State::Failed(_) => Some(Err(())),
+            State::Wanted => None,
         }
     }
 
     /// Adds what was read already.
     pub(crate) fn has_read(&mut self, source: Source, flat: Packed) {
-        self.items.push(Item { source, state: State::Read(flat) });
+        self.items.push(Item { source, head_only: false, state: State::Read(flat) });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// What was read from there, taken out; `None` if it was not asked for, or not read.
+    /// What was read from there; `None` if it was not asked for, or not read. An object stays: should the transaction need still others, it is seen
+    /// off when that ends, and asked for again.
     pub(crate) fn take(&mut self, source: &Source) -> Option<Result<Packed, Error>> {
-        let at = self
-            .items
-            .iter()
-            .position(|item| !matches!(item.state, State::Wanted) && item.source.is_same(source))?;
+        let at = self.items.iter().position(|item| {
+            !item.head_only && !matches!(item.state, State::Wanted) && item.source.is_same(source)
+        })?;
+        if let State::Read(flat) = &self.items.get(at)?.state {
+            return Some(Ok(flat.clone()));
+        }
         match self.items.swap_remove(at).state {
             State::Read(flat) => Some(Ok(flat)),
             State::Failed(error) => Some(Err(error)),
@@ -155,7 +175,11 @@ impl Fetch {
                     } else {
                         segment.file.read_now(offset, scratch)?
                     };
-                    Ok(record.map(|record| Packed::concat(&[record.object])))
+                    Ok(record.map(|record| {
+                        let all = record.object;
+                        let end = if item.head_only { layout::head_bytes(all) } else { all.len() };
+                        Packed::concat(&[&all[..end]])
+                    }))
                 }),
             };
             item.state = match read {

@@ -8,11 +8,11 @@
 //! stays in the index, dead, until a background step has read its key; it is taken away, and told of, in one. One that is evicted goes at
 //! once, because memory is wanted, and is told of later.
 
-use crate::databases::DatabaseMap;
+use crate::databases::Databases;
 use crate::db::Inner;
 use crate::limits::COLD_KEYS_PER_STEP;
 use crate::location::Location;
-use crate::object::{Form, layout};
+use crate::object::{Deaths, Form, View, layout};
 use crate::segment::Scratch;
 use crate::segments::{Segment, Segments};
 use crate::shard::{Entry, Shard};
@@ -30,8 +30,10 @@ pub enum Occurrence {
     Expired,
     /// It was deleted because memory was full.
     Evicted,
-    /// The deadlines of some of its fields came; the key is still there.
+    /// The deadlines of some of its fields came. The key is still there, unless [`Emptied`](Self::Emptied) comes next.
     FieldsExpired,
+    /// It went with the last of its fields.
+    Emptied,
 }
 
 /// Who hears of what happens to keys without a command.
@@ -73,7 +75,7 @@ pub(crate) struct Witness<'a> {
     observer: Option<&'a dyn Observer>,
     segments: Option<&'a Segments>,
     /// Entries hold numbers of the index, and nobody else knows those.
-    databases: DatabaseMap,
+    databases: Option<&'a Databases>,
     told: bool,
     /// What is to be told when its key was read.
     pub(crate) cold: Vec<Cold>,
@@ -95,6 +97,16 @@ impl<'a> Witness<'a> {
         true
     }
 
+    /// Tells of an entry that has died by `now_ms`; whether its key is known. (Of one that is compressed in memory it is not known whether it was
+    /// the last of its fields that died; it is told of as expired.)
+    pub(crate) fn tell_dead(&mut self, entry: &Entry, now_ms: u64) -> bool {
+        if entry.deaths().is_some_and(|deaths| deaths.last_ms <= now_ms && entry.key_deadline_ms() > now_ms) {
+            self.tell(Occurrence::FieldsExpired, entry) && self.tell(Occurrence::Emptied, entry)
+        } else {
+            self.tell(Occurrence::Expired, entry)
+        }
+    }
+
     /// Tells of an entry that is about to be deleted, or will, when its key was read.
     pub(crate) fn tell_evicted(&mut self, entry: &Entry) {
         if !self.tell(Occurrence::Evicted, entry)
@@ -109,7 +121,9 @@ impl<'a> Witness<'a> {
     pub(crate) fn tell_key(&mut self, what: Occurrence, database: u8, key: &[u8]) {
         if let Some(observer) = self.observer {
             self.told = true;
-            observer.happened(what, self.databases.logical(database), key);
+            // Under a lock of a shard, so that it can't change meanwhile.
+            let logical = self.databases.map_or(database, |databases| databases.map().logical(database));
+            observer.happened(what, logical, key);
         }
     }
 
@@ -152,9 +166,9 @@ impl Observed {
     }
 
     /// Who tells the observer of what is about to happen.
-    pub(crate) fn witness<'a>(&'a self, segments: &'a Segments, databases: DatabaseMap) -> Witness<'a> {
+    pub(crate) fn witness<'a>(&'a self, segments: &'a Segments, databases: &'a Databases) -> Witness<'a> {
         let observer = if self.is_on() { self.observer.get().map(|observer| &**observer) } else { None };
-        Witness { observer, segments: Some(segments), databases, ..Witness::default() }
+        Witness { observer, segments: Some(segments), databases: Some(databases), ..Witness::default() }
     }
 }
 
@@ -175,7 +189,7 @@ pub(crate) fn step(inner: &Inner) -> Duration {
         match cold {
             Cold::Dead { hash, location } => bury(inner, hash, location, &mut witness),
             Cold::Evicted { location, segment } => {
-                read_key(&segment, location, |database, key| {
+                read_key(&segment, location, |database, key, _| {
                     witness.tell_key(Occurrence::Evicted, database, key);
                 });
             }
@@ -199,7 +213,9 @@ fn bury(inner: &Inner, hash: u64, location: Location, witness: &mut Witness<'_>)
         match (found, segment) {
             (None, _) => return,
             (Some(_), Some(segment)) => {
-                read_key(&segment, location, |database, bytes| key = Some((database, bytes.to_vec())));
+                read_key(&segment, location, |database, bytes, deaths| {
+                    key = Some((database, bytes.to_vec(), deaths));
+                });
             }
             (Some((_, now)), None) => {
                 witness.cold.push(Cold::Dead { hash, location: now });
@@ -214,14 +230,23 @@ fn bury(inner: &Inner, hash: u64, location: Location, witness: &mut Witness<'_>)
         witness.cold.push(Cold::Dead { hash, location: now });
         return;
     }
+    let deadline_ms = shard.entry(place).deadline_ms();
     let object = shard.bury(place, now_ms, &mut record);
     if !record.is_empty() {
         // As in the step that found it dead.
         inner.wal.append(&record);
     }
     // One that can't be read is gone all the same.
-    if let Some((database, key)) = key {
-        witness.tell_key(Occurrence::Expired, database, &key);
+    if let Some((database, key, deaths)) = key {
+        // Its entry has died of the earlier of two: if its fields are all dead, and its own deadline was not before them, of that.
+        let emptied = deaths
+            .is_some_and(|deaths| deaths.last_ms <= deadline_ms && deaths.key_deadline_ms > deadline_ms);
+        if emptied {
+            witness.tell_key(Occurrence::FieldsExpired, database, &key);
+            witness.tell_key(Occurrence::Emptied, database, &key);
+        } else {
+            witness.tell_key(Occurrence::Expired, database, &key);
+        }
     }
     drop(shard);
     inner.free([object]);
@@ -236,10 +261,13 @@ fn find_dead(shard: &Shard, hash: u64, now_ms: u64) -> Option<(Place, Location)>
     Some((place, shard.entry(place).handle().location()?))
 }
 
-/// Reads the key of a record, and passes it on with its database.
-fn read_key(segment: &Segment, location: Location, each: impl FnOnce(u8, &[u8])) {
+/// Reads the key of a record, and passes it on with its database, and with when its fields die.
+fn read_key(segment: &Segment, location: Location, each: impl FnOnce(u8, &[u8], Option<Deaths>)) {
     Scratch::of_thread(|scratch| match segment.file.read(location.offset(), scratch) {
-        Ok(record) => each(layout::database(record.object), layout::parts(record.object).key),
+        Ok(record) => {
+            let deaths = View::Packed(record.object).deaths();
+            each(layout::database(record.object), layout::parts(record.object).key, deaths);
+        }
         Err(error) => tracing::error!(%error, "a key that is gone can't be read, and is not told of"),
     });
 }

@@ -26,29 +26,45 @@ use parking_lot::Mutex;
 use sessile_wal::Lsn;
 use sessile_wal::limits::RECORD_BYTES_MAX;
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What the steps so far have done.
-#[derive(Default)]
 pub(crate) struct Outcome {
     record: Vec<u8>,
+    /// Which database is which by now.
+    map: DatabaseMap,
+    /// Whether anything was changed: a deadline may be, and the log need not know.
+    is_changed: bool,
     changed: Vec<ChangedKey>,
-    /// Keys that were copied in.
-    known: BTreeSet<Id>,
 }
 
 impl Outcome {
-    /// Whether a key was copied in.
-    pub(crate) fn knows(&self, key: &Key<'_>) -> bool {
-        self.known.contains(&id(key))
+    pub(crate) fn map(&self) -> DatabaseMap {
+        self.map
     }
 
     /// Takes a step's record, and the keys that it has changed.
     pub(crate) fn take(&mut self, record: &[u8], changed: Option<&mut Vec<ChangedKey>>) {
         self.record.extend_from_slice(record);
+        self.is_changed |= !record.is_empty();
         if let Some(changed) = changed {
+            self.is_changed |= !changed.is_empty();
             self.changed.append(changed);
         }
+    }
+}
+
+/// What a step knows of the whole that it is part of.
+#[derive(Clone, Copy)]
+pub(crate) struct Private<'o> {
+    copied: &'o BTreeMap<Id, Copied>,
+    pub(crate) outcome: &'o Mutex<Outcome>,
+}
+
+impl Private<'_> {
+    /// Whether a key was copied in, or is known not to be there.
+    pub(crate) fn has(&self, key: &Key<'_>) -> bool {
+        self.copied.contains_key(&id(key))
     }
 }
 
@@ -60,19 +76,19 @@ struct Copied {
     before: Option<(u64, u16)>,
 }
 
-/// Logical database and bytes of a key.
+/// Database of the index and bytes of a key.
 type Id = (u8, Box<[u8]>);
 
 /// See the module's page.
 pub struct Overlay {
     db: Db,
-    /// As it was when this began: a swap meanwhile is a conflict.
-    map: DatabaseMap,
+    /// As it was when this began: a swap meanwhile by others is a conflict.
+    map_before: DatabaseMap,
     now_ms: u64,
     copies: Mutex<Shard>,
     outcome: Mutex<Outcome>,
     copied: BTreeMap<Id, Copied>,
-    /// Bits of the logical databases that were emptied.
+    /// Bits of the databases of the index that were emptied.
     cleared: u16,
 }
 
@@ -97,12 +113,14 @@ impl std::fmt::Debug for Overlay {
 impl Db {
     /// Begins a transaction on copies, at time `now_ms`. It locks nothing, and has no effect before it is [committed](Overlay::commit).
     pub fn overlay(&self, now_ms: u64) -> Overlay {
+        let map = self.inner.databases.map();
+        let outcome = Outcome { record: Vec::new(), is_changed: false, changed: Vec::new(), map };
         Overlay {
             db: self.clone(),
-            map: self.inner.databases.map(),
+            map_before: map,
             now_ms,
             copies: Mutex::new(Shard::of_copies(now_ms)),
-            outcome: Mutex::default(),
+            outcome: Mutex::new(outcome),
             copied: BTreeMap::new(),
             cleared: 0,
         }
@@ -120,7 +138,11 @@ impl Overlay {
     /// # Panics
     /// If `database` is not below [`DATABASES`].
     pub fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
-        Key { logical: database, ..self.db.inner.hasher.key(self.map.inner(database), bytes) }
+        Key { logical: database, ..self.db.inner.hasher.key(self.map().inner(database), bytes) }
+    }
+
+    fn map(&self) -> DatabaseMap {
+        self.outcome.lock().map
     }
 
     /// Bytes that its changes take in the log so far, about.
@@ -136,7 +158,8 @@ impl Overlay {
     /// [`Error::DamagedValue`], [`Error::Io`]; [`Error::DatabasesSwapped`]: the whole has to be done again.
     pub fn begin(&mut self, keys: &[Key<'_>], access: Access) -> Result<Txn<'_>, Error> {
         self.copy_in(keys)?;
-        let mut txn = Txn::begin_private(&self.db.inner, &self.copies, &self.outcome, access, self.now_ms);
+        let private = Private { copied: &self.copied, outcome: &self.outcome };
+        let mut txn = Txn::begin_private(&self.db.inner, &self.copies, private, access, self.now_ms);
         txn.note_changes();
         Ok(txn)
     }
@@ -146,11 +169,16 @@ impl Overlay {
     /// # Errors
     /// As [`begin`](Self::begin).
     pub fn copy_in(&mut self, keys: &[Key<'_>]) -> Result<(), Error> {
-        if keys.iter().any(|key| self.map.inner(key.logical) != key.database) {
+        let map = self.map();
+        if keys.iter().any(|key| map.inner(key.logical) != key.database) {
             return Err(Error::DatabasesSwapped);
         }
         let is_new = |key: &&Key<'_>| !self.copied.contains_key(&id(key));
-        let missing: Vec<Key<'_>> = keys.iter().filter(is_new).copied().collect();
+        // By their numbers outside.
+        let map = self.map_before;
+        let missing =
+            keys.iter().filter(is_new).map(|key| Key { logical: map.logical(key.database), ..*key });
+        let missing: Vec<Key<'_>> = missing.collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -160,7 +188,7 @@ impl Overlay {
         for key in &missing {
             let Slot::Vacant(slot) = self.copied.entry(id(key)) else { continue };
             let mut copied = Copied { watch: None, before: None };
-            if self.cleared & 1 << key.logical == 0 {
+            if self.cleared & 1 << key.database == 0 {
                 let shard = txn.shard_of(key);
                 if let Some(place) = shard.live(key, self.now_ms) {
                     let entry = shard.entry(place);
@@ -174,7 +202,6 @@ impl Overlay {
                 }
                 copied.watch = Some(Watch::begin(inner, shard, key, self.now_ms));
             }
-            self.outcome.get_mut().known.insert(slot.key().clone());
             slot.insert(copied);
         }
         Ok(())
@@ -182,33 +209,48 @@ impl Overlay {
 
     /// Removes all keys of a numbered database (`Some`) or of all (`None`).
     pub fn clear(&mut self, database: Option<u8>) {
-        for logical in (0..DATABASES).filter(|&one| database.is_none_or(|database| one == database)) {
-            self.cleared |= 1 << logical;
-            let own: Vec<Id> = self.copied.keys().filter(|id| id.0 == logical).cloned().collect();
-            for (_, bytes) in &own {
-                let key = self.key(logical, bytes);
+        let database = database.map(|logical| self.map().inner(logical));
+        for number in (0..DATABASES).filter(|&one| database.is_none_or(|database| one == database)) {
+            self.cleared |= 1 << number;
+            for (_, bytes) in self.copied.keys().filter(|id| id.0 == number) {
+                let key = self.db.inner.hasher.key(number, bytes);
                 drop(self.copies.lock().give_away(&key));
             }
         }
-        let database = database.map(|logical| self.map.inner(logical));
-        Operation::Clear { database }.encode(&mut self.outcome.get_mut().record);
+        let outcome = self.outcome.get_mut();
+        outcome.is_changed = true;
+        Operation::Clear { database }.encode(&mut outcome.record);
     }
 
+    /// Swaps two numbered databases.
+    ///
+    /// # Panics
+    /// If a number is not below [`DATABASES`].
+    pub fn swap_databases(&mut self, one: u8, other: u8) {
+        let outcome = self.outcome.get_mut();
+        outcome.map = outcome.map.swapped(one, other);
+        if one != other {
+            outcome.is_changed = true;
+            Operation::Databases { map: outcome.map }.encode(&mut outcome.record);
+        }
+    }
+
+    /// Whether a database of the index was emptied.
     fn is_cleared(&self, database: u8) -> bool {
         self.cleared & 1 << database != 0
     }
 
-    /// The kind of a key that was copied in: `Some(None)` if it is not there, `None` if it was not copied in.
+    /// The kind of a key that was copied in: `Some(None)` if it is not there, `None` if it was not copied in. `database` is the index's.
     fn kind_of(&self, database: u8, bytes: &[u8]) -> Option<Option<Kind>> {
         if !self.copied.contains_key(&(database, Box::from(bytes))) {
             return self.is_cleared(database).then_some(None);
         }
         let copies = self.copies.lock();
-        let place = copies.live(&self.key(database, bytes), self.now_ms);
+        let place = copies.live(&self.db.inner.hasher.key(database, bytes), self.now_ms);
         Some(place.map(|place| copies.entry(place).view().kind()))
     }
 
-    /// Calls `each` with the keys that are here but not in the database itself.
+    /// Calls `each` with the keys that are here but not in the database of the index itself.
     fn for_each_created(&self, database: u8, each: &mut dyn FnMut(&[u8], Kind)) {
         for ((own, bytes), copied) in &self.copied {
             if *own == database
@@ -232,22 +274,28 @@ impl Overlay {
         count: usize,
         each: &mut dyn FnMut(&[u8], Kind),
     ) -> Result<u64, Error> {
+        let database = self.map().inner(database);
         if cursor == 0 {
             self.for_each_created(database, each);
         }
         if self.is_cleared(database) {
             return Ok(0);
         }
-        self.db.scan(database, cursor, count, &mut |key, kind| match self.copied.get(&(database, key.into()))
-        {
-            None => each(key, kind),
-            Some(Copied { before: None, .. }) => {}
-            Some(_) => {
-                if let Some(Some(kind)) = self.kind_of(database, key) {
-                    each(key, kind);
+        let outside = self.map_before.logical(database);
+        self.db.scan(
+            outside,
+            cursor,
+            count,
+            &mut |key, kind| match self.copied.get(&(database, key.into())) {
+                None => each(key, kind),
+                Some(Copied { before: None, .. }) => {}
+                Some(_) => {
+                    if let Some(Some(kind)) = self.kind_of(database, key) {
+                        each(key, kind);
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 
     /// As [`Db::random_key`], with what was changed here.
@@ -257,9 +305,12 @@ impl Overlay {
     pub fn random_key(&self, database: u8, random: u64) -> Result<Option<Vec<u8>>, Error> {
         /// Keys that are drawn before it is taken for likely that most of them were removed here.
         const TRIES: u64 = 32;
+        let logical = database;
+        let database = self.map().inner(database);
         let mut created = Vec::new();
         self.for_each_created(database, &mut |key, _| created.push(key.to_vec()));
-        let others = if self.is_cleared(database) { 0 } else { self.db.len_of(database) };
+        let outside = self.map_before.logical(database);
+        let others = if self.is_cleared(database) { 0 } else { self.db.len_of(outside) };
         // In proportion, about.
         let at = (u128::from(random) * (created.len() + others) as u128 >> 64) as usize;
         if at < created.len() {
@@ -267,16 +318,15 @@ impl Overlay {
         }
         if others > 0 {
             for number in 0..TRIES {
-                let Some(key) = self.db.random_key(database, random.wrapping_add(number << 32))? else {
-                    break;
-                };
+                let drawn = self.db.random_key(outside, random.wrapping_add(number << 32))?;
+                let Some(key) = drawn else { break };
                 if !matches!(self.kind_of(database, &key), Some(None)) {
                     return Ok(Some(key));
                 }
             }
             let (mut cursor, mut found) = (0, None);
             loop {
-                cursor = self.scan(database, cursor, 128, &mut |key, _| {
+                cursor = self.scan(logical, cursor, 128, &mut |key, _| {
                     found.get_or_insert_with(|| key.to_vec());
                 })?;
                 if found.is_some() || cursor == 0 {
@@ -289,6 +339,7 @@ impl Overlay {
 
     /// As [`Db::len_of`], with what was changed here.
     pub fn len_of(&self, database: u8) -> usize {
+        let database = self.map().inner(database);
         let mut created = 0;
         self.for_each_created(database, &mut |_, _| created += 1);
         if self.is_cleared(database) {
@@ -297,7 +348,7 @@ impl Overlay {
         let removed = self.copied.iter().filter(|((own, bytes), copied)| {
             *own == database && copied.before.is_some() && self.kind_of(database, bytes) == Some(None)
         });
-        (self.db.len_of(database) + created).saturating_sub(removed.count())
+        (self.db.len_of(self.map_before.logical(database)) + created).saturating_sub(removed.count())
     }
 
     /// The keys that were changed so far, each perhaps several times, in order.
@@ -312,33 +363,48 @@ impl Overlay {
     /// As [`Db::admit_now`]; [`Error::TooLarge`] if it has changed more than a record of the log can hold; [`Error::DamagedValue`],
     /// [`Error::Io`]. Nothing has happened then.
     pub fn commit(self) -> Result<Committed, Error> {
-        let Overlay { db, map, copies, outcome, copied, cleared, .. } = self;
+        self.commit_then(|_| {})
+    }
+
+    /// As [`commit`](Self::commit), and calls `tell` with the position while the keys are still locked, as [`Txn::commit_then`] does: if it
+    /// commits.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_then(self, tell: impl FnOnce(Lsn)) -> Result<Committed, Error> {
+        let Overlay { db, map_before, copies, outcome, copied, cleared, .. } = self;
         let inner = &*db.inner;
-        let record = outcome.into_inner().record;
+        let Outcome { record, is_changed, map, .. } = outcome.into_inner();
         if record.len() > RECORD_BYTES_MAX {
             let (bytes, limit_bytes) = (record.len(), RECORD_BYTES_MAX);
             return Err(Error::TooLarge { what: "transaction", bytes, limit_bytes });
         }
-        let access = if record.is_empty() { Access::Read } else { Access::Write };
+        let access = if is_changed { Access::Write } else { Access::Read };
         inner.admit(record.len(), access)?;
         let keys: Vec<Key<'_>> = copied
             .keys()
-            .map(|(logical, bytes)| Key { logical: *logical, ..inner.hasher.key(map.inner(*logical), bytes) })
+            .map(|(database, bytes)| Key {
+                logical: map_before.logical(*database),
+                ..inner.hasher.key(*database, bytes)
+            })
             .collect();
         let mut fetched = None;
         let mut txn = loop {
             let mut txn = match cleared {
-                0 => Txn::begin(inner, &keys, access, 0),
+                0 if map == map_before => Txn::begin(inner, &keys, access, 0),
                 _ => Txn::begin_all(inner, access, 0),
             };
             // Only now: what has died before was seen to be alive.
             txn.set_now(db.now_ms());
             let holds = |copied: &Copied| copied.watch.as_ref().is_none_or(|watch| txn.is_unchanged(watch));
-            if inner.databases.map() != map || !copied.values().all(holds) {
+            if inner.databases.map() != map_before || !copied.values().all(holds) {
                 return Ok(Committed::Conflict);
             }
-            if record.is_empty() {
-                return Ok(Committed::At(Lsn::ZERO));
+            if !is_changed {
+                return Ok(Committed::At(txn.commit_then(tell)));
+            }
+            if inner.observed.is_on() {
+                txn.bury_dead(&keys);
             }
             match txn.bring(&keys, fetched.take())? {
                 None => break txn,
@@ -358,8 +424,8 @@ impl Overlay {
         match cleared {
             u16::MAX => old.extend(txn.take_all(None)),
             some => {
-                for logical in (0..DATABASES).filter(|logical| some & 1 << logical != 0) {
-                    old.extend(txn.take_all(Some(map.inner(logical))));
+                for database in (0..DATABASES).filter(|database| some & 1 << database != 0) {
+                    old.extend(txn.take_all(Some(database)));
                 }
             }
         }
@@ -367,14 +433,17 @@ impl Overlay {
         for (key, copied) in keys.iter().zip(copied.values()) {
             txn.put_in_place(key, copies.give_away(key), copied.before);
         }
-        let lsn = txn.commit();
+        if map != map_before {
+            txn.set_databases(map);
+        }
+        let lsn = txn.commit_then(tell);
         inner.free_cleared(old);
         Ok(Committed::At(lsn))
     }
 }
 
 fn id(key: &Key<'_>) -> Id {
-    (key.logical, Box::from(key.bytes))
+    (key.database, Box::from(key.bytes))
 }
 
 /// Whether none of the keys shares its hash with another, of these or of the index.

@@ -2,12 +2,14 @@
 
 use crate::Error;
 use crate::db::{Db, Inner};
+use crate::fetch::{Fetch, Source};
 use crate::limits::SCAN_IGNORED_BITS;
 use crate::location::Location;
 use crate::object::{Kind, layout};
 use crate::segment::Scratch;
 use crate::segments::Segment;
-use crate::shard::Entry;
+use crate::shard::{Entry, Shard};
+use crate::txn::Txn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +20,11 @@ struct ColdKey {
 }
 
 impl ColdKey {
+    /// Where it is read.
+    fn source(self) -> Source {
+        Source::Cold { location: self.location, segment: self.segment }
+    }
+
     fn of(inner: &Inner, entry: &Entry) -> Option<ColdKey> {
         let location = entry.handle().location()?;
         Some(ColdKey { location, segment: inner.segments.at(location)? })
@@ -86,37 +93,10 @@ impl Db {
         cold: &mut Vec<ColdKey>,
     ) -> u64 {
         let inner = &*self.inner;
-        let now_ms = self.now_ms();
-        let database = inner.databases.map().inner(database);
-        let mut from = cursor << SCAN_IGNORED_BITS;
-        // At least one key that is not of this database or is dead is skipped for each that is; bound the work all the same.
-        let mut looked_at = 0;
-        let mut seen = 0;
-        for number in inner.shard_number(from)..inner.shards.len() {
-            let shard = inner.shards[number].lock();
-            loop {
-                let wanted = count - seen;
-                let next = shard.table().scan(from, wanted.max(1), SCAN_IGNORED_BITS, &mut |entry| {
-                    looked_at += 1;
-                    if entry.handle().database() == database && entry.deadline_ms() > now_ms {
-                        seen += 1;
-                        match in_memory(entry) {
-                            Some((key, kind)) => each(key, kind),
-                            None => cold.extend(ColdKey::of(inner, entry)),
-                        }
-                    }
-                });
-                let enough = seen >= count || looked_at >= count.saturating_mul(10);
-                match next {
-                    Some(next) if enough => return next >> SCAN_IGNORED_BITS,
-                    Some(next) => from = next,
-                    None => break,
-                }
-            }
-            let Some(first) = (number as u64 + 1).checked_shl(64 - inner.shard_bits) else { break };
-            from = first;
-            if seen >= count && number + 1 < inner.shards.len() {
-                return from >> SCAN_IGNORED_BITS;
+        let mut walk = Walk::new(inner, database, cursor, count, self.now_ms());
+        for number in walk.first_shard()..inner.shards.len() {
+            if let Some(next) = walk.shard(number, &inner.shards[number].lock(), each, cold) {
+                return next;
             }
         }
         0
@@ -141,54 +121,203 @@ impl Db {
         }
     }
 
-    fn random_in_index(&self, database: u8, mut random: u64) -> Option<Result<Vec<u8>, ColdKey>> {
+    fn random_in_index(&self, database: u8, random: u64) -> Option<Result<Vec<u8>, ColdKey>> {
         let inner = &*self.inner;
-        let now_ms = self.now_ms();
         let database = inner.databases.map().inner(database);
-        let alive = |entry: &Entry| {
-            if entry.handle().database() != database || entry.deadline_ms() <= now_ms {
-                return None;
+        draw_key(inner, database, self.now_ms(), random, &mut |number, look| {
+            look(&inner.shards[number].lock())
+        })
+    }
+}
+
+/// A step of a walk, shard by shard.
+struct Walk<'a> {
+    inner: &'a Inner,
+    /// Of the index.
+    database: u8,
+    from: u64,
+    count: usize,
+    now_ms: u64,
+    /// At least one key that is not of this database or is dead is skipped for each that is; the work is bounded all the same.
+    looked_at: usize,
+    seen: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(inner: &'a Inner, database: u8, cursor: u64, count: usize, now_ms: u64) -> Walk<'a> {
+        let database = inner.databases.map().inner(database);
+        Walk { inner, database, from: cursor << SCAN_IGNORED_BITS, count, now_ms, looked_at: 0, seen: 0 }
+    }
+
+    fn first_shard(&self) -> usize {
+        self.inner.shard_number(self.from)
+    }
+
+    /// Walks through what is left of a shard; the cursor if that is enough.
+    fn shard(
+        &mut self,
+        number: usize,
+        shard: &Shard,
+        each: &mut dyn FnMut(&[u8], Kind),
+        cold: &mut Vec<ColdKey>,
+    ) -> Option<u64> {
+        let Walk { inner, database, count, now_ms, .. } = *self;
+        loop {
+            let wanted = count - self.seen;
+            let next = shard.table().scan(self.from, wanted.max(1), SCAN_IGNORED_BITS, &mut |entry| {
+                self.looked_at += 1;
+                if entry.handle().database() == database && entry.deadline_ms() > now_ms {
+                    self.seen += 1;
+                    match in_memory(entry) {
+                        Some((key, kind)) => each(key, kind),
+                        None => cold.extend(ColdKey::of(inner, entry)),
+                    }
+                }
+            });
+            let enough = self.seen >= count || self.looked_at >= count.saturating_mul(10);
+            match next {
+                Some(next) if enough => return Some(next >> SCAN_IGNORED_BITS),
+                Some(next) => self.from = next,
+                None => break,
             }
-            match in_memory(entry) {
-                Some((key, _)) => Some(Ok(key.to_vec())),
-                None => ColdKey::of(inner, entry).map(Err),
+        }
+        let Some(first) = (number as u64 + 1).checked_shl(64 - inner.shard_bits) else { return Some(0) };
+        self.from = first;
+        let more = number + 1 < inner.shards.len();
+        if more && self.seen >= count { Some(self.from >> SCAN_IGNORED_BITS) } else { None }
+    }
+}
+
+impl Txn<'_> {
+    /// As [`Db::scan`], in a transaction over [every key](Db::begin_all).
+    ///
+    /// # Errors
+    /// [`Error::KeysOnDisk`]: nothing was done, [`take_wanted`](Self::take_wanted) says what must be read first.
+    pub fn scan(
+        &mut self,
+        database: u8,
+        cursor: u64,
+        count: usize,
+        each: &mut dyn FnMut(&[u8], Kind),
+    ) -> Result<u64, Error> {
+        let inner = self.inner();
+        let mut walk = Walk::new(inner, database, cursor, count, self.now_ms());
+        let (mut cold, mut next) = (Vec::new(), 0);
+        let mut seen: Vec<(Vec<u8>, Kind)> = Vec::new();
+        for number in walk.first_shard()..inner.shards.len() {
+            let keep = &mut |key: &[u8], kind| seen.push((key.to_vec(), kind));
+            if let Some(cursor) = walk.shard(number, self.shard_numbered(number), keep, &mut cold) {
+                next = cursor;
+                break;
             }
-        };
-        // Keys of all databases and of this one, by shard.
-        let held: Vec<(usize, usize)> = inner
-            .shards
-            .iter()
-            .map(|shard| {
-                let shard = shard.lock();
-                (shard.table().len(), shard.counts(database).keys as usize)
-            })
-            .collect();
-        if held.iter().all(|&(_, own)| own == 0) {
+        }
+        let mut wanted = Fetch::new(inner);
+        for source in cold.into_iter().map(ColdKey::source) {
+            match self.head(&source) {
+                Some(Ok(head)) => seen.push((layout::parts(head).key.to_vec(), layout::kind(head))),
+                // Left out, as by a walk through the database itself.
+                Some(Err(())) => {}
+                None => wanted.want_head(source),
+            }
+        }
+        if !wanted.is_empty() {
+            self.want(wanted);
+            return Err(Error::KeysOnDisk);
+        }
+        seen.iter().for_each(|(key, kind)| each(key, *kind));
+        Ok(next)
+    }
+
+    /// As [`Db::random_key`], in a transaction over [every key](Db::begin_all).
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn random_key(&mut self, database: u8, mut random: u64) -> Result<Option<Vec<u8>>, Error> {
+        let inner = self.inner();
+        let database = inner.databases.map().inner(database);
+        for _ in 0..RANDOM_TRIES {
+            let drawn = draw_key(inner, database, self.now_ms(), random, &mut |number, look| {
+                look(self.shard_numbered(number));
+            });
+            let source = match drawn {
+                None => return Ok(None),
+                Some(Ok(key)) => return Ok(Some(key)),
+                Some(Err(cold)) => cold.source(),
+            };
+            match self.head(&source) {
+                Some(Ok(head)) => return Ok(Some(layout::parts(head).key.to_vec())),
+                Some(Err(())) => random = another(random),
+                None => {
+                    let mut wanted = Fetch::new(inner);
+                    wanted.want_head(source);
+                    self.want(wanted);
+                    return Err(Error::KeysOnDisk);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`Db::len_of`], in a transaction over [every key](Db::begin_all).
+    pub fn len_of(&self, database: u8) -> usize {
+        let inner = self.inner();
+        let database = inner.databases.map().inner(database);
+        (0..inner.shards.len()).map(|number| self.shard_numbered(number).counts(database).keys as usize).sum()
+    }
+}
+
+/// Draws a live key of a database of the index. `with` lends the shard of a number.
+fn draw_key(
+    inner: &Inner,
+    database: u8,
+    now_ms: u64,
+    mut random: u64,
+    with: &mut dyn FnMut(usize, &mut dyn FnMut(&Shard)),
+) -> Option<Result<Vec<u8>, ColdKey>> {
+    let alive = |entry: &Entry| {
+        if entry.handle().database() != database || entry.deadline_ms() <= now_ms {
             return None;
         }
-        // A shard in proportion to all its keys, and one of them; if that is another database's, again. So all have the same chance.
-        for _ in 0..RANDOM_TRIES {
-            let (number, _) = draw(held.iter().map(|&(all, _)| all), random);
-            let shard = inner.shards[number].lock();
-            if let Some(key) = shard.table().near(random).and_then(alive) {
-                return Some(key);
-            }
-            random = another(random);
+        match in_memory(entry) {
+            Some((key, _)) => Some(Ok(key.to_vec())),
+            None => ColdKey::of(inner, entry).map(Err),
         }
-        // Few keys among many of other databases, or many dead ones: from the drawn one on, whichever lives.
-        let (first, skip) = draw(held.iter().map(|&(_, own)| own), random);
-        let shards = held.len();
-        (0..=shards).find_map(|step| {
-            let (mut skip, mut found) = (if step == 0 { skip } else { 0 }, None);
-            inner.shards[(first + step) % shards].lock().table().for_each(&mut |entry| {
+    };
+    // Keys of all databases and of this one, by shard.
+    let mut held: Vec<(usize, usize)> = Vec::with_capacity(inner.shards.len());
+    for number in 0..inner.shards.len() {
+        with(number, &mut |shard| {
+            held.push((shard.table().len(), shard.counts(database).keys as usize));
+        });
+    }
+    if held.iter().all(|&(_, own)| own == 0) {
+        return None;
+    }
+    // A shard in proportion to all its keys, and one of them; if that is another database's, again. So all have the same chance.
+    for _ in 0..RANDOM_TRIES {
+        let (number, _) = draw(held.iter().map(|&(all, _)| all), random);
+        let mut key = None;
+        with(number, &mut |shard| key = shard.table().near(random).and_then(alive));
+        if key.is_some() {
+            return key;
+        }
+        random = another(random);
+    }
+    // Few keys among many of other databases, or many dead ones: from the drawn one on, whichever lives.
+    let (first, skip) = draw(held.iter().map(|&(_, own)| own), random);
+    let shards = held.len();
+    (0..=shards).find_map(|step| {
+        let (mut skip, mut found) = (if step == 0 { skip } else { 0 }, None);
+        with((first + step) % shards, &mut |shard| {
+            shard.table().for_each(&mut |entry| {
                 if found.is_none() && entry.handle().database() == database {
                     found = if skip == 0 { alive(entry) } else { None };
                     skip = skip.saturating_sub(1);
                 }
             });
-            found
-        })
-    }
+        });
+        found
+    })
 }
 
 /// How many numbers `random_key` tries before it counts keys instead.

@@ -25,7 +25,7 @@ use crate::limits::TIMERS_PER_HOLD_MAX;
 use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::object::{Form, Handle, Object, Packed, View, layout};
-use crate::observer::{Cold, Occurrence, Witness};
+use crate::observer::{Cold, Witness};
 use crate::record::{Name, Operation};
 use crate::table::{Hashed, Place, Table};
 use crate::watch::Watched;
@@ -610,7 +610,7 @@ impl Shard {
 
     fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead<'_>) {
         let Entry { deadline_ms, hash, ref handle } = *self.table.get(place);
-        if dead.witness.is_wanted() && !dead.witness.tell(Occurrence::Expired, self.table.get(place)) {
+        if dead.witness.is_wanted() && !dead.witness.tell_dead(self.table.get(place), now_ms) {
             // It is on disk: it goes when its key was read. None of those has a twin, whose timers are looked at again and again.
             if let Some(location) = handle.location() {
                 self.table.get_mut(place).handle.set_timer(0);

@@ -19,12 +19,14 @@ pub(crate) mod sorted_set;
 pub(crate) mod string;
 
 use crate::change::{self, Change, TimedChange};
+use crate::databases::DatabaseMap;
 use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
-use crate::key::Key;
+use crate::fetch::{Fetch, Source};
+use crate::key::{DATABASES, Key};
 use crate::object::{self, Kind, Object, Policy, View};
-use crate::overlay::Outcome;
-use crate::record::{Operation, put_object};
+use crate::overlay::Private;
+use crate::record::{self, Operation, put_object};
 use crate::shard::{Entry, Shard};
 use crate::table::Place;
 use crate::watch::Watch;
@@ -102,14 +104,17 @@ pub struct Txn<'db> {
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
+    /// What was read beforehand of keys that are on disk, and what else has to be.
+    heads: Option<Fetch>,
+    wanted: Option<Fetch>,
     /// The observer was told of keys that the transaction found dead.
     told: bool,
     /// Which keys came into being, if that is asked for.
     created: Option<Vec<ChangedKey>>,
     /// How to take back what was done, if that is asked for.
     journal: Option<Box<Journal>>,
-    /// Of a transaction on copies: where its record goes instead of the log.
-    outcome: Option<&'db Mutex<Outcome>>,
+    /// Of a transaction on copies: where its record goes instead of the log, and what was copied.
+    private: Option<Private<'db>>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -168,14 +173,14 @@ impl<'db> Txn<'db> {
     pub(crate) fn begin_private(
         inner: &'db Inner,
         copies: &'db Mutex<Shard>,
-        outcome: &'db Mutex<Outcome>,
+        private: Private<'db>,
         access: Access,
         now_ms: u64,
     ) -> Txn<'db> {
         let mut shards = SmallVec::new();
         shards.push((PRIVATE, copies.lock()));
         let mut txn = Txn::over(inner, shards, access, now_ms);
-        txn.outcome = Some(outcome);
+        txn.private = Some(private);
         txn
     }
 
@@ -196,16 +201,56 @@ impl<'db> Txn<'db> {
             cleared: Vec::new(),
             visitors: Vec::new(),
             changed: None,
+            heads: None,
+            wanted: None,
             told: false,
             created: None,
             journal: None,
-            outcome: None,
+            private: None,
         }
+    }
+
+    pub(crate) fn inner(&self) -> &'db Inner {
+        self.inner
+    }
+
+    /// A shard by its number, in a transaction over all of them.
+    pub(crate) fn shard_numbered(&self, number: usize) -> &Shard {
+        assert_eq!(self.shards.len(), self.inner.shards.len(), "a walk takes every shard");
+        &self.shards[number].1
+    }
+
+    /// Lends what was read of keys that are on disk.
+    pub(crate) fn lend_heads(&mut self, heads: Option<Fetch>) {
+        self.heads = heads;
+    }
+
+    /// The head of an object on disk, if it was read.
+    pub(crate) fn head(&self, source: &Source) -> Option<Result<&[u8], ()>> {
+        self.heads.as_ref()?.head(source)
+    }
+
+    pub(crate) fn want(&mut self, mut wanted: Fetch) {
+        if let Some(heads) = self.heads.take() {
+            wanted.join(heads);
+        }
+        self.wanted = Some(wanted);
+    }
+
+    /// Whether it has refused something because something must be read first: see [`take_wanted`](Self::take_wanted).
+    pub fn is_wanting(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// What must be read before the transaction can do what it has refused ([`Error::KeysOnDisk`](crate::Error::KeysOnDisk)):
+    /// [roll back](Self::roll_back), read it, and begin again with it.
+    pub fn take_wanted(&mut self) -> Option<Fetch> {
+        self.wanted.take()
     }
 
     /// Whether it works on copies.
     fn is_private(&self) -> bool {
-        self.outcome.is_some()
+        self.private.is_some()
     }
 
     /// Asks the processor for what lookups of `keys` will read, a stage for all of them at a time.
@@ -238,7 +283,13 @@ impl<'db> Txn<'db> {
     /// # Panics
     /// If `database` is not below [`DATABASES`](crate::DATABASES).
     pub fn key<'a>(&self, database: u8, bytes: &'a [u8]) -> Key<'a> {
-        self.inner.key(database, bytes)
+        match self.private {
+            None => self.inner.key(database, bytes),
+            Some(private) => {
+                let own = private.outcome.lock().map().inner(database);
+                Key { logical: database, ..self.inner.hasher.key(own, bytes) }
+            }
+        }
     }
 
     /// Where the key's shard is among those locked.
@@ -336,20 +387,38 @@ impl<'db> Txn<'db> {
     /// Adds an operation to the record; before it is applied, so that one too many changes nothing.
     ///
     /// # Panics
-    /// If the record is then longer than the log takes ([`VALUE_BYTES_MAX`](crate::VALUE_BYTES_MAX) and a little): admission bounds what one
-    /// command can bring, and a program that changes more in one transaction has to make several.
+    /// If it alone is longer than the log takes ([`VALUE_BYTES_MAX`](crate::VALUE_BYTES_MAX) and a little).
     fn log(&mut self, operation: Operation<'_>) {
         let before = self.record.len();
         operation.encode(&mut self.record);
-        self.check_record(before);
+        self.check_operation(before);
     }
 
-    fn check_record(&mut self, before: usize) {
-        let bytes = self.record.len();
+    fn check_operation(&mut self, before: usize) {
+        let bytes = self.record.len() - before;
         if bytes > RECORD_BYTES_MAX {
             self.record.truncate(before);
-            panic!("a transaction of {bytes} bytes is over the limit of {RECORD_BYTES_MAX}");
+            panic!("an operation of {bytes} bytes is over the limit of {RECORD_BYTES_MAX}");
         }
+    }
+
+    /// Appends the record to the log. Admission bounds what comes in with a transaction, but what is in the database already may be put under
+    /// other keys again and again: a record longer than the log takes is several, and so a crash may keep the first of them alone.
+    fn append(&self) -> Lsn {
+        let wal = &self.inner.wal;
+        if self.record.len() <= RECORD_BYTES_MAX {
+            return wal.append(&self.record);
+        }
+        let (mut rest, mut begin, mut end) = (&self.record[..], 0, 0);
+        while record::take(&mut rest).is_some() {
+            let next = self.record.len() - rest.len();
+            if next - begin > RECORD_BYTES_MAX {
+                wal.append(&self.record[begin..end]);
+                begin = end;
+            }
+            end = next;
+        }
+        wal.append(&self.record[begin..end])
     }
 
     /// Logs and applies a change of a key that lives and holds the change's kind; whether it added an element.
@@ -360,6 +429,15 @@ impl<'db> Txn<'db> {
 
     /// As [`change`](Self::change), of a key whose place was just looked up.
     fn change_at(&mut self, key: &Key<'_>, place: Place, change: &Change<'_>) -> bool {
+        self.before_change(key, place, change);
+        let inner = self.inner;
+        let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
+        self.garbage.extend(applied.garbage);
+        applied.new
+    }
+
+    /// All that a change takes beside applying it.
+    fn before_change(&mut self, key: &Key<'_>, place: Place, change: &Change<'_>) {
         let inner = self.inner;
         debug_assert!(self.shard(key).entry(place).view().kind() == change.kind());
         let name = self.shard(key).name(place, key.database, key.bytes);
@@ -367,14 +445,9 @@ impl<'db> Txn<'db> {
         self.note_changed(key);
         if let Some(mut journal) = self.journal.take() {
             let entry = self.shard(key).entry(place);
-            let object = (entry.view(), entry.handle().share());
-            let deadline = (entry.deadline_ms(), entry.handle().grid());
-            journal.before_change(key, &inner.hasher, object, deadline, change);
+            journal.before_change(key, &inner.hasher, entry, change);
             self.journal = Some(journal);
         }
-        let applied = change::apply(self.shard_mut(key), place, &inner.hasher, change);
-        self.garbage.extend(applied.garbage);
-        applied.new
     }
 
     fn discard(&mut self, object: Object) {
@@ -412,7 +485,7 @@ impl<'db> Txn<'db> {
             }
             Object::Idle(_) | Object::Cold { .. } => unreachable!("what is put is readable"),
         }
-        self.check_record(before);
+        self.check_operation(before);
         self.note_changed(key);
         if self.created.is_some() && !self.exists(key) {
             let created = ChangedKey { database: key.logical, key: key.bytes.into() };
@@ -610,8 +683,14 @@ impl<'db> Txn<'db> {
             return;
         }
         self.log(Operation::Databases { map });
+        self.set_databases(map);
+    }
+
+    /// Puts another map in force, with every shard locked.
+    pub(crate) fn set_databases(&mut self, map: DatabaseMap) {
+        let before = self.inner.databases.map();
         self.inner.databases.set(map);
-        for database in [before.inner(one), before.inner(other)] {
+        for database in (0..DATABASES).filter(|&database| before.logical(database) != map.logical(database)) {
             for (_, shard) in &mut self.shards {
                 // Also of keys that are in neither: what they are watched by is not where they are looked for from now on.
                 shard.watched().note_if(Some(database), |_| true);
@@ -653,10 +732,10 @@ impl<'db> Txn<'db> {
             Lsn::ZERO
         } else {
             // Under the locks, so that the log has the changes of each key in the order in which they happened.
-            self.inner.wal.append(&self.record)
+            self.append()
         };
-        if let Some(outcome) = self.outcome {
-            outcome.lock().take(&self.record, self.changed.as_mut());
+        if let Some(private) = self.private {
+            private.outcome.lock().take(&self.record, self.changed.as_mut());
         }
         if !self.visitors.is_empty() {
             self.see_off();

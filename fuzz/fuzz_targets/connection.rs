@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sessile::Options;
+use sessile_server::blocked::Ended;
 use sessile_server::client::{Client, Origin};
 use sessile_server::config::Config;
 use sessile_server::connection::Connection;
@@ -25,14 +26,26 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
     let server = Server::new(db.clone(), Config::default(), None, LogControl::default());
     let mut worker = Worker::new(Arc::clone(&server));
     let card = server.clients.join(Origin::none(), db.now_ms());
-    let mut connection = Connection::new(Client::new(card, authenticated));
+    let mut client = Client::new(card, &server.acl);
+    client.authenticated = authenticated;
+    let mut connection = Connection::new(client);
     for piece in pieces {
         if connection.wants_input(&worker) {
             connection.receive(&mut worker, piece);
         }
-        while let Some(mut errand) = connection.take_errand() {
-            errand.run();
-            connection.errand_done(errand);
+        // Nobody else is there who could serve one who waits: it is always his time that is up.
+        loop {
+            if let Some(mut errand) = connection.take_errand() {
+                errand.run();
+                connection.errand_done(errand);
+            } else if connection.is_postponed() {
+                server.end_pause();
+                connection.end_pause();
+            } else if let Some(wait) = connection.wait() {
+                assert!(wait.end(Ended::TimedOut), "it was still going on");
+            } else {
+                break;
+            }
             connection.resume(&mut worker);
         }
         db.push_log().expect("the disk is sound");

@@ -9,6 +9,8 @@ use crate::pubsub::Subscriptions;
 use crate::push::Inbox;
 use crate::server::Server;
 use crate::tracking::{Tracked, modes};
+use crate::transaction::Transaction;
+use crate::worker::Worker;
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::collections::BTreeMap;
@@ -48,6 +50,8 @@ pub struct Client {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
+    /// What it has begun with `MULTI` and `WATCH`.
+    pub transaction: Transaction,
     /// The command it last ran (its number in the table).
     pub last_command: u16,
     /// What it runs must not wait: it is part of a transaction.
@@ -85,6 +89,7 @@ impl Client {
             dropped: false,
             no_evict: false,
             no_touch: false,
+            transaction: Transaction::default(),
             last_command: ClientCard::NO_COMMAND,
             may_not_wait: false,
             place: None,
@@ -109,10 +114,12 @@ impl Client {
             dropped: false,
             no_evict: false,
             no_touch: false,
+            transaction: Transaction::default(),
             last_command: ClientCard::NO_COMMAND,
             may_not_wait: true,
             place: None,
             last_lsn: Lsn::ZERO,
+            told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             told_first: (0, Lsn::ZERO),
             listens: false,
@@ -146,6 +153,14 @@ impl Client {
             server.tracking.end(self);
             server.update_observing();
         }
+    }
+
+    /// Ends it, as what it has sent is over `client-query-buffer-limit`.
+    pub fn overrun(&mut self, worker: &Worker) {
+        tracing::warn!(client = %self.card.origin.address, "closing a client: what it has sent is over client-query-buffer-limit");
+        worker.figures.query_overruns.add(1);
+        self.closing = true;
+        self.dropped = true;
     }
 
     /// Makes it another user.

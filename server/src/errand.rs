@@ -103,8 +103,10 @@ impl Walk {
 
     fn run(&mut self) {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        let mut keyspace = &self.db;
         let mut call = KeyspaceCall {
             args: &args,
+            keyspace: &mut keyspace,
             db: &self.db,
             database: self.database,
             now_ms: self.db.now_ms(),

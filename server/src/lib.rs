@@ -29,4 +29,5 @@ pub mod scripting;
 pub mod serve;
 pub mod server;
 pub mod tracking;
+pub mod transaction;
 pub mod worker;

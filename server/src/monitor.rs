@@ -61,8 +61,14 @@ impl Monitors {
         if command.flags & (flags::SKIP_MONITOR | flags::ADMIN) != 0 {
             return;
         }
+        let cards = self.cards.lock();
+        // What nobody could take is not written down in the first place: escaped, it is up to four times as long.
+        if bytes_max != 0 && args.iter().map(|arg| arg.len()).sum::<usize>() > bytes_max {
+            cards.values().for_each(|card| signals.overrun(card));
+            return;
+        }
         let line = Push::Plain(line(args, source, now_us).into());
-        for card in self.cards.lock().values() {
+        for card in cards.values() {
             signals.post(card, &line, Lsn::ZERO, bytes_max);
         }
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Classes of events that come from here.
-const CLASSES: u32 = notify::EXPIRED | notify::EVICTED | notify::HASH;
+const CLASSES: u32 = notify::EXPIRED | notify::EVICTED | notify::HASH | notify::GENERIC;
 
 #[derive(Default)]
 struct State {
@@ -67,6 +67,7 @@ impl Observer for KeyObserver {
             Occurrence::Expired => (notify::EXPIRED, "expired"),
             Occurrence::Evicted => (notify::EVICTED, "evicted"),
             Occurrence::FieldsExpired => (notify::HASH, "hexpired"),
+            Occurrence::Emptied => (notify::GENERIC, "del"),
             _ => return,
         };
         if self.tracking.is_on() {

@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Names that a client that leaves is taken off in one hold of the lock.
+const NAMES_PER_HOLD_MAX: usize = 256;
+
 /// What is subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -129,13 +132,20 @@ impl PubSub {
         if own.is_empty() {
             return;
         }
-        let mut names = self.names.write();
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            for name in std::mem::take(own.0.of_mut(kind)) {
-                self.forget(&mut names, card.id, kind, &name);
-            }
+            while self.forget_some(own.0.of_mut(kind), card.id, kind) {}
             note(own, card, kind);
         }
+    }
+
+    /// Takes a client off some of the names that it listens to, so few that publishers need not wait for long; whether there may be more.
+    fn forget_some(&self, own: &mut BTreeSet<Arc<[u8]>>, id: u64, kind: Kind) -> bool {
+        let mut names = self.names.write();
+        for _ in 0..NAMES_PER_HOLD_MAX {
+            let Some(name) = own.pop_first() else { return false };
+            self.forget(&mut names, id, kind, &name);
+        }
+        true
     }
 
     fn forget(&self, names: &mut ByKind<Names>, id: u64, kind: Kind, name: &[u8]) {

@@ -169,13 +169,16 @@ impl Signals {
             return;
         }
         match card.inbox.add(posted, room) {
-            Some(false) => return,
-            Some(true) => {}
-            None => {
-                card.overrun.store(true, Ordering::Relaxed);
-                card.killed.store(true, Ordering::SeqCst);
-            }
+            Some(false) => {}
+            Some(true) => self.tell(card),
+            None => self.overrun(card),
         }
+    }
+
+    /// Ends a client that is told more than it takes.
+    pub fn overrun(&mut self, card: &ClientCard) {
+        card.overrun.store(true, Ordering::Relaxed);
+        card.killed.store(true, Ordering::SeqCst);
         self.tell(card);
     }
 

@@ -381,6 +381,34 @@ fn waitaof_waits_for_the_disk() {
 }
 
 #[test]
+fn an_orderly_end_waits_for_nobody_who_waits() {
+    let mut server = start();
+    let mut other = server.client();
+    let mut blocked = waiter(&server, &mut other, "BLPOP k 0", 1);
+    assert_eq!(other.command("CLIENT PAUSE 100000 WRITE"), Value::ok());
+    let mut paused = waiter(&server, &mut other, "SET k 1", 2);
+    let begun = Instant::now();
+    assert!(server.stop(rustix::process::Signal::TERM).success());
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert!(blocked.receive().is_err() && paused.receive().is_err());
+}
+
+#[test]
+fn a_reply_to_one_who_waits_is_as_durable_as_any() {
+    // What was popped on behalf of one who waits is not there again after a crash, nor is it lost before the reply.
+    let mut server = Server::start(ServerOptions::new("always"));
+    let mut other = server.client();
+    let mut blocked = waiter(&server, &mut other, "BLMOVE from to LEFT LEFT 0", 1);
+    assert_eq!(other.command("RPUSH from x y"), Value::Integer(2));
+    assert_eq!(next(&mut blocked), Value::bulk("x"));
+    server.kill();
+    server.restart();
+    let mut other = server.client();
+    assert_eq!(other.command("LRANGE from 0 -1"), bulks(&["y"]));
+    assert_eq!(other.command("LRANGE to 0 -1"), bulks(&["x"]));
+}
+
+#[test]
 fn thousands_may_wait() {
     let server = start();
     let mut other = server.client();

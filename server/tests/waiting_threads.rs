@@ -158,7 +158,7 @@ fn consume(server: Arc<Server>, consumer: usize, taken: &AtomicUsize, total: usi
 fn nobody_waits_for_an_element_that_is_there() {
     // The moment between a vain attempt and the wait, over and over: a consumer without a time limit, and one push.
     let (server, _dir) = server();
-    let rounds = 20_000;
+    let rounds = 10_000;
     let (pushed, popped) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let (producer, consumer) = (Arc::clone(&server), Arc::clone(&server));
@@ -171,7 +171,7 @@ fn nobody_waits_for_an_element_that_is_there() {
                 connection.receive(&mut worker, b"RPUSH k x\r\n");
                 assert_eq!(take(&mut worker, &mut connection), ":1\r\n", "round {round}");
                 while popped.load(Ordering::SeqCst) < round {
-                    std::hint::spin_loop();
+                    std::thread::yield_now();
                 }
             }
         });
@@ -180,7 +180,7 @@ fn nobody_waits_for_an_element_that_is_there() {
             let mut connection = connect(&worker);
             for round in 1..=rounds {
                 while pushed.load(Ordering::SeqCst) < round {
-                    std::hint::spin_loop();
+                    std::thread::yield_now();
                 }
                 connection.receive(&mut worker, b"BLPOP k 0\r\n");
                 let begun = Instant::now();
@@ -194,6 +194,7 @@ fn nobody_waits_for_an_element_that_is_there() {
                         break;
                     }
                     assert!(begun.elapsed() < Duration::from_secs(30), "round {round}: a lost wakeup");
+                    std::thread::yield_now();
                 }
                 popped.store(round, Ordering::SeqCst);
             }

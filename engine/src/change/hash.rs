@@ -3,6 +3,9 @@
 //! Where fields have deadlines, an entry's deadline is the earlier of the key's own and of the moment at which the last field dies: each change
 //! of such a hash sets it anew. What is dead is left where it is: a replay does not know what time it was.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Applied, Change, Inverse};
 use crate::expiry::NEVER;
 use crate::key::KeyHasher;
@@ -220,6 +223,61 @@ pub(crate) fn set_flat(
     let mut table = FieldTable::of(fields.iter(), NEVER, hasher);
     table.set(hasher.field(name), name, value, NEVER);
     (structured(Head::of(flat, NEVER), table), new)
+}
+
+/// Of the pairs with this name, of which there is one, the last.
+fn last_of<'a>(pairs: &[[&'a [u8]; 2]], name: &[u8]) -> [&'a [u8]; 2] {
+    match pairs.iter().rfind(|[other, _]| *other == name) {
+        Some(pair) => *pair,
+        None => unreachable!("the name is that of a pair"),
+    }
+}
+
+/// The object that a flat hash without deadlines becomes when fields are set one after the other, and how many are new.
+pub(crate) fn set_all_flat(flat: &[u8], hasher: &KeyHasher, pairs: &[[&[u8]; 2]]) -> (Object, usize) {
+    let fields = Fields::of(flat);
+    // Where each is written: over what it replaces, or at the end.
+    let mut places: SmallVec<[(usize, usize, usize); 8]> = SmallVec::new();
+    let (mut bytes, mut new) = (flat.len(), 0);
+    for (number, [name, _]) in pairs.iter().enumerate() {
+        if pairs[..number].iter().any(|[earlier, _]| earlier == name) {
+            continue;
+        }
+        let [_, value] = last_of(pairs, name);
+        let (start, end) = match fields.find(name) {
+            Some(found) => (found.start, found.end),
+            None => {
+                new += 1;
+                (flat.len(), flat.len())
+            }
+        };
+        bytes = bytes + name.len() + value.len() + 10 - (end - start);
+        places.push((start, end, number));
+    }
+    if bytes > PACKED_BYTES_MAX || fields.len() + new > PACKED_FIELDS_MAX {
+        let mut table = FieldTable::of(fields.iter(), NEVER, hasher);
+        for [name, value] in pairs {
+            table.set(hasher.field(name), name, value, NEVER);
+        }
+        return (structured(Head::of(flat, NEVER), table), new);
+    }
+    // In the order of their places; those at the end in the order in which they came.
+    places.sort_unstable();
+    let written: SmallVec<[_; 8]> = places
+        .iter()
+        .map(|&(start, end, number)| {
+            let pair = last_of(pairs, pairs[number][0]);
+            (start, end, pair, pair.map(|part| varint::Bytes::of(part.len())))
+        })
+        .collect();
+    let mut parts: SmallVec<[&[u8]; 48]> = SmallVec::new();
+    let mut from = 0;
+    for (start, end, [name, value], [name_bytes, value_bytes]) in &written {
+        parts.extend_from_slice(&[&flat[from..*start], name_bytes, name, value_bytes, value]);
+        from = *end;
+    }
+    parts.push(&flat[from..]);
+    (Object::Packed(Packed::concat(&parts)), new)
 }
 
 /// A hash of these fields, in the form that their size asks for.

@@ -275,18 +275,27 @@ impl List {
             .get(at)
             .map_or(&[][..], |chunk| &chunk.run()[packed_list::offset(chunk.run(), chunk.len(), within)..]);
         let others = (at + 1).min(self.chunks.len());
-        // Each chunk is somewhere else in memory: the next one is on its way while the elements of this one are looked at.
-        let ahead = |at: usize| {
-            if let Some(next) = self.chunks.get(at) {
+        Elements(first).chain(self.chunks.range(others..).flat_map(Chunk::elements))
+    }
+
+    /// Calls `each` with up to `count` elements from an index on: what [`from`](Self::from) gives, without asking after each element whether
+    /// that is enough.
+    pub(crate) fn for_each(&self, from: usize, count: usize, each: &mut dyn FnMut(&[u8])) {
+        let Some((first, within)) = self.locate(from) else { return };
+        let (mut left, mut skipped) = (count, within);
+        for (at, chunk) in self.chunks.range(first..).enumerate() {
+            if left == 0 {
+                return;
+            }
+            // Each chunk is somewhere else in memory: the next one is on its way while the elements of this one are looked at.
+            if let Some(next) = self.chunks.get(first + at + 1) {
                 next.prefetch();
             }
-        };
-        ahead(others);
-        let others = self.chunks.range(others..).enumerate().flat_map(move |(passed, chunk)| {
-            ahead(others + passed + 1);
-            chunk.elements()
-        });
-        Elements(first).chain(others)
+            let start = packed_list::offset(chunk.run(), chunk.len(), skipped);
+            let here = left.min(chunk.len() - skipped);
+            packed_list::Elements(&chunk.run()[start..]).take(here).for_each(&mut *each);
+            (left, skipped) = (left - here, 0);
+        }
     }
 
     /// The elements up to an index, exclusive, backwards.

@@ -8,6 +8,7 @@
 //! [`check`] refuses it in bytes from outside, and callers never bring one.
 //! Searches are linear: runs are short.
 
+use super::layout::Sink;
 use crate::varint;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -56,9 +57,10 @@ pub(crate) fn iter(run: &[u8]) -> impl Iterator<Item = Scored<'_>> {
 }
 
 /// Appends one.
-pub(crate) fn put(out: &mut Vec<u8>, score: f64, member: &[u8]) {
-    out.extend_from_slice(&score.to_le_bytes());
-    varint::put_slice(out, member);
+pub(crate) fn put(out: &mut impl Sink, score: f64, member: &[u8]) {
+    out.put(&score.to_le_bytes());
+    out.put(&varint::Bytes::of(member.len()));
+    out.put(member);
 }
 
 /// A member's place in a run.
@@ -75,7 +77,8 @@ pub(crate) fn find(run: &[u8], member: &[u8]) -> Option<Found> {
     loop {
         let start = run.len() - rest.len();
         let (score, name) = take(&mut rest)?;
-        if name == member {
+        // Members tend to begin alike: their ends tell most of them apart at less cost than a comparison.
+        if name.len() == member.len() && name.last() == member.last() && name == member {
             return Some(Found { index, bytes: start..run.len() - rest.len(), score });
         }
         index += 1;

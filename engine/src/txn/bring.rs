@@ -46,6 +46,7 @@ impl Txn<'_> {
             self.bring_key(key, fetched.as_mut(), &mut wanted)?;
         }
         if wanted.is_empty() {
+            self.lend_heads(fetched);
             return Ok(None);
         }
         // What was read for the other keys must not be read again.

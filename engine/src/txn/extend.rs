@@ -13,7 +13,7 @@ use crate::key::Key;
 pub enum Extended {
     /// The keys may be used.
     Ready,
-    /// Somebody holds the lock of one: [roll back](Txn::roll_back) and begin again with all keys.
+    /// Somebody holds the lock of one (or, on [copies](crate::Overlay), one is to be copied in first): [roll back](Txn::roll_back) and begin again with all keys.
     Contended,
     /// These values must be read first: [roll back](Txn::roll_back), read them, and begin again with all keys and what was read.
     Cold(Fetch),
@@ -26,11 +26,9 @@ impl Txn<'_> {
     /// # Errors
     /// As [`Db::try_begin`](crate::Db::try_begin).
     pub fn extend(&mut self, keys: &[Key<'_>]) -> Result<Extended, Error> {
-        if let Some(outcome) = self.outcome {
-            // Copies are made between the steps.
-            let outcome = outcome.lock();
-            let known = keys.iter().all(|key| outcome.knows(key));
-            return Ok(if known { Extended::Ready } else { Extended::Contended });
+        if let Some(private) = self.private {
+            let all = keys.iter().all(|key| private.has(key));
+            return Ok(if all { Extended::Ready } else { Extended::Contended });
         }
         for key in keys {
             let number = self.inner.shard_number(key.hash);
@@ -45,15 +43,22 @@ impl Txn<'_> {
         if keys.iter().any(|key| !self.inner.is_current(key)) {
             return Ok(Extended::Contended);
         }
-        if !self.wants_bring() {
+        let observed = self.inner.observed.is_on();
+        if !observed && !self.wants_bring() {
             return Ok(Extended::Ready);
         }
         // What it buries has happened, whatever becomes of the transaction: it comes before what can be taken back.
         let record = std::mem::take(&mut self.record);
-        let brought = self.bring(keys, None);
+        if observed {
+            self.bury_dead(keys);
+        }
+        let brought = if self.wants_bring() { self.bring(keys, None) } else { Ok(None) };
         let buried = std::mem::replace(&mut self.record, record);
         if !buried.is_empty() {
-            debug_assert!(self.access != Access::Read, "a reader buries nobody");
+            debug_assert!(
+                observed || self.access != Access::Read,
+                "a reader buries nobody who is not told of"
+            );
             let at = self.journal.as_ref().map_or(0, |journal| journal.record_kept);
             self.record.splice(at..at, buried.iter().copied());
             if let Some(journal) = &mut self.journal {

@@ -1,12 +1,13 @@
 //! Hashes: flat up to a size, then a table of fields. What is dead is nowhere to be seen here, whether it was taken out already or not.
 
 use super::{Txn, WrongKind};
-use crate::change::{Change, TimedChange, hash::made_of};
+use crate::change::hash::{made_of, set_all_flat};
+use crate::change::{Change, TimedChange};
 use crate::expiry::NEVER;
 use crate::key::Key;
 use crate::limits::SCAN_IGNORED_BITS;
 use crate::object::packed_hash::{Field, Fields, Head};
-use crate::object::{Body, Kind, Structured, View};
+use crate::object::{Body, Kind, Structured, View, layout};
 use smallvec::SmallVec;
 
 /// A field of a hash.
@@ -27,18 +28,22 @@ impl Txn<'_> {
 
     /// A field that lives.
     fn hash_field(&self, key: &Key<'_>, name: &[u8]) -> Result<Option<Field<'_>>, WrongKind> {
-        let field = match self.hash_view(key)? {
-            Some(View::Packed(flat)) => Fields::of(flat).find(name).map(|found| Field {
+        Ok(self.hash_view(key)?.and_then(|view| self.field_of(view, name)))
+    }
+
+    fn field_of<'a>(&self, view: View<'a>, name: &[u8]) -> Option<Field<'a>> {
+        let field = match view {
+            View::Packed(flat) => Fields::of(flat).find(name).map(|found| Field {
                 name: &[],
                 value: found.value,
                 deadline_ms: found.deadline_ms,
             }),
-            Some(View::Structured(Structured { body: Body::Hash(fields), .. })) => {
+            View::Structured(Structured { body: Body::Hash(fields), .. }) => {
                 fields.get(self.inner.hasher.field(name), name)
             }
-            _ => None,
+            View::Structured(_) => None,
         };
-        Ok(field.filter(|field| field.deadline_ms > self.now_ms))
+        field.filter(|field| field.deadline_ms > self.now_ms)
     }
 
     /// The value of one field; `None` if there is no such field or key.
@@ -47,6 +52,26 @@ impl Txn<'_> {
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_get(&self, key: &Key<'_>, field: &[u8]) -> Result<Option<&[u8]>, WrongKind> {
         Ok(self.hash_field(key, field)?.map(|field| field.value))
+    }
+
+    /// Calls `each` with the value of each of these fields, or `None`, in their order; whether there is such a key.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn hash_get_each(
+        &self,
+        key: &Key<'_>,
+        names: &[&[u8]],
+        each: &mut dyn FnMut(Option<&[u8]>),
+    ) -> Result<bool, WrongKind> {
+        let Some(view) = self.hash_view(key)? else {
+            names.iter().for_each(|_| each(None));
+            return Ok(false);
+        };
+        for name in names {
+            each(self.field_of(view, name).map(|field| field.value));
+        }
+        Ok(true)
     }
 
     /// When a field dies, in ms since the epoch: `None` if there is no such field or key, `Some(None)` if it lives as long as the key.
@@ -152,6 +177,42 @@ impl Txn<'_> {
     /// [`WrongKind`] if the key holds something else.
     pub fn hash_set(&mut self, key: &Key<'_>, field: &[u8], value: &[u8]) -> Result<bool, WrongKind> {
         self.hash_set_until(key, field, value, None)
+    }
+
+    /// Sets several fields, of two values for one the last; how many are new. As [`hash_set`](Self::hash_set) of each, but faster.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn hash_set_all(&mut self, key: &Key<'_>, fields: &[[&[u8]; 2]]) -> Result<usize, WrongKind> {
+        /// More make a hash that is not flat for long, and searching them for each other would be quadratic.
+        const TOGETHER_MAX: usize = 32;
+        let place = self.place_of(key, Kind::Hash)?;
+        if fields.len() > 1 && fields.len() <= TOGETHER_MAX {
+            let hasher = &self.inner.hasher;
+            let Some(place) = place else {
+                let mut head: SmallVec<[u8; 96]> = SmallVec::new();
+                layout::put_head(&mut head, Kind::Hash, key.database, key.bytes, None);
+                let (object, new) = set_all_flat(&head, hasher, fields);
+                self.put(key, object, NEVER, 0);
+                return Ok(new);
+            };
+            if let View::Packed(flat) = self.shard(key).entry(place).view()
+                && !Fields::of(flat).are_timed()
+            {
+                let (object, new) = set_all_flat(flat, hasher, fields);
+                for [field, value] in fields {
+                    self.before_change(key, place, &Change::SetField { field, value });
+                }
+                let old = self.shard_mut(key).replace(place, object);
+                self.discard(old);
+                return Ok(new);
+            }
+        }
+        let mut new = 0;
+        for [field, value] in fields {
+            new += usize::from(self.hash_set(key, field, value)?);
+        }
+        Ok(new)
     }
 
     /// As [`hash_set`](Self::hash_set), with a deadline of the field's own in ms since the epoch (`None`: it lives as long as the key). A

@@ -38,10 +38,13 @@ impl Txn<'_> {
         copy: Option<(Object, u64, u16, bool)>,
         before: Option<(u64, u16)>,
     ) {
-        let shard = self.shard_of(key);
+        let (position, now_ms) = (self.position(key), self.now_ms);
+        let shard: &mut Shard = &mut self.shards[position].1;
         let old = match (copy, shard.find(key)) {
             (None, None) => None,
-            (None, Some(place)) => before.map(|_| shard.remove(place)),
+            (None, Some(place)) if before.is_some() => Some(shard.remove(place)),
+            // It was dead already.
+            (None, Some(place)) => Some(shard.bury(place, now_ms, &mut self.record)),
             (Some((mut object, deadline_ms, grid, changed)), place) => match place {
                 Some(place) if !changed || shard.entry(place).handle().is_same(&object) => {
                     if before != Some((deadline_ms, grid)) {

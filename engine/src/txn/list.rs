@@ -120,14 +120,16 @@ impl Txn<'_> {
         count: usize,
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<(), WrongKind> {
-        let Some(view) = self.list_view(key)? else { return Ok(()) };
-        let mut left = count;
-        if left > 0 {
-            visit(view, start, &mut |element| {
-                each(element);
-                left -= 1;
-                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
+        match self.list_view(key)? {
+            Some(View::Packed(flat)) => {
+                let (len, run) = packed_list::parts(layout::parts(flat).payload);
+                let start = packed_list::offset(run, len, start.min(len));
+                packed_list::Elements(&run[start..]).take(count).for_each(each);
+            }
+            Some(View::Structured(Structured { body: Body::List(list), .. })) => {
+                list.for_each(start, count, each);
+            }
+            _ => {}
         }
         Ok(())
     }

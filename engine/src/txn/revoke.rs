@@ -10,8 +10,8 @@
 use super::Txn;
 use crate::change::{self, Change, Inverse};
 use crate::key::Key;
-use crate::object::{Kind, Object, Packed, View};
-use crate::shard::Shard;
+use crate::object::{Object, Packed, View};
+use crate::shard::{Entry, Shard};
 
 /// What undoes what a transaction has done; see the module's page.
 #[derive(Default)]
@@ -40,12 +40,12 @@ enum Undo {
     Remove,
     /// It held this.
     Put { object: Object, deadline_ms: u64, grid: u16 },
-    /// Its value was this; its deadline did not change.
-    Replace(Packed),
+    /// Its value was this. (A deadline of a field may move the entry's.)
+    Replace { flat: Packed, deadline_ms: u64, grid: u16 },
     /// Only its deadline was another.
     Deadline { deadline_ms: u64, grid: u16 },
-    /// The changes from this number on among the inverse ones.
-    Change { first: usize },
+    /// The changes from this number on among the inverse ones lead back.
+    Change { first: usize, deadline_ms: u64, grid: u16 },
 }
 
 impl Journal {
@@ -58,7 +58,7 @@ impl Journal {
     pub(super) fn into_garbage(self) -> impl Iterator<Item = Object> {
         self.steps.into_iter().filter_map(|step| match step.undo {
             Undo::Put { object, .. } => Some(object),
-            Undo::Replace(flat) => Some(Object::Packed(flat)),
+            Undo::Replace { flat, .. } => Some(Object::Packed(flat)),
             Undo::Remove | Undo::Deadline { .. } | Undo::Change { .. } => None,
         })
     }
@@ -77,25 +77,21 @@ impl Journal {
         self.push(key, Undo::Deadline { deadline_ms, grid });
     }
 
-    /// The value of `key`, `view` or the flat object `shared`, is about to change.
+    /// The value of `key`, whose entry this is, is about to change.
     pub(super) fn before_change(
         &mut self,
         key: &Key<'_>,
         hasher: &crate::key::KeyHasher,
-        (view, shared): (View<'_>, Option<Packed>),
-        (deadline_ms, grid): (u64, u16),
+        entry: &Entry,
         change: &Change<'_>,
     ) {
-        let undo = match (view, shared) {
-            // The deadline of a hash follows its fields.
-            (_, Some(flat)) if change.kind() == Kind::Hash => {
-                Undo::Put { object: Object::Packed(flat), deadline_ms, grid }
-            }
-            (_, Some(flat)) => Undo::Replace(flat),
+        let (deadline_ms, grid) = (entry.deadline_ms(), entry.handle().grid());
+        let undo = match (entry.view(), entry.handle().share()) {
+            (_, Some(flat)) => Undo::Replace { flat, deadline_ms, grid },
             (View::Structured(structured), None) => {
                 let first = self.inverse.len();
                 change::invert(structured, hasher, change, &mut self.inverse);
-                Undo::Change { first }
+                Undo::Change { first, deadline_ms, grid }
             }
             (View::Packed(_), None) => unreachable!("flat objects are shared"),
         };
@@ -143,17 +139,20 @@ impl Txn<'_> {
             let old = match (step.undo, place) {
                 (Undo::Put { object, deadline_ms, grid }, _) => shard.put(&key, object, deadline_ms, grid),
                 (Undo::Remove, Some(place)) => Some(shard.remove(place)),
-                (Undo::Replace(flat), Some(place)) => Some(shard.replace(place, Object::Packed(flat))),
+                (Undo::Replace { flat, deadline_ms, grid }, Some(place)) => {
+                    Some(shard.put_at(place, Object::Packed(flat), deadline_ms, grid))
+                }
                 (Undo::Deadline { deadline_ms, grid }, Some(place)) => {
                     shard.set_deadline(place, deadline_ms, grid);
                     None
                 }
-                (Undo::Change { first }, Some(place)) => {
+                (Undo::Change { first, deadline_ms, grid }, Some(place)) => {
                     for change in inverse.since(first) {
                         let applied = change::apply(shard, place, hasher, &change);
                         self.garbage.extend(applied.garbage);
                     }
                     inverse.truncate(first);
+                    shard.set_deadline(place, deadline_ms, grid);
                     None
                 }
                 (_, None) => unreachable!("what is undone was done to a key that is there"),

@@ -126,7 +126,7 @@ impl Txn<'_> {
         let mut done = ScoresSet::default();
         for batch in entries.chunks(SCORES_PER_CHANGE) {
             // What is to be set, and of which members: one may come again.
-            let mut run = Vec::new();
+            let mut run: SmallVec<[u8; 128]> = SmallVec::new();
             let mut pending: SmallVec<[(f64, &[u8]); 4]> = SmallVec::new();
             let members = self.sorted_set(key)?;
             let mut result = Ok(());
@@ -216,8 +216,11 @@ impl Txn<'_> {
             if found.len() == all.len() {
                 self.delete(key);
             } else if !found.is_empty() {
-                let mut slices = Vec::new();
-                found.iter().for_each(|member| varint::put_slice(&mut slices, member));
+                let mut slices: SmallVec<[u8; 128]> = SmallVec::new();
+                for member in found {
+                    slices.extend_from_slice(&varint::Bytes::of(member.len()));
+                    slices.extend_from_slice(member);
+                }
                 self.change(key, &Change::SortedSet(SortedSetChange::Remove { members: &slices }));
             }
         }

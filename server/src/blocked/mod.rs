@@ -286,7 +286,7 @@ pub struct Blocked {
     for_elements: AtomicUsize,
     /// How many wait for a key with this hash.
     filter: Box<[AtomicU32]>,
-    hasher: RandomState,
+    seed: u64,
     registry: Mutex<Registry>,
 }
 
@@ -303,7 +303,7 @@ impl Default for Blocked {
             with_deadline: AtomicUsize::new(0),
             for_elements: AtomicUsize::new(0),
             filter: (0..FILTER_SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            hasher: RandomState::new(),
+            seed: RandomState::new().hash_one(0),
             registry: Mutex::default(),
         }
     }
@@ -358,9 +358,18 @@ impl Blocked {
         all.iter().skip(own).map(|&(database, key)| (database, key.into())).collect()
     }
 
+    /// A glance at the key: two that share a slot cost a look into the registry, no more.
     fn slot(&self, database: u8, key: &[u8]) -> usize {
-        // The number of slots divides what is cut off.
-        self.hasher.hash_one((database, key)) as usize & (FILTER_SLOTS - 1)
+        let word = |from: usize| {
+            let mut bytes = [0; 8];
+            let part = key.get(from..).unwrap_or_default();
+            let length = part.len().min(8);
+            bytes[..length].copy_from_slice(&part[..length]);
+            u64::from_le_bytes(bytes)
+        };
+        let glance = word(0) ^ word(key.len().saturating_sub(8)).rotate_left(29) ^ (key.len() as u64) << 8;
+        let mixed = (glance ^ u64::from(database) ^ self.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 40) as usize & (FILTER_SLOTS - 1)
     }
 
     /// Has a client wait. With [`Awaited::Element`] its keys' shards must be locked, since before it looked for one. `place` is the one it
@@ -446,6 +455,11 @@ impl Blocked {
     pub fn unblock(&self, client: u64, ended: Ended) -> Option<Arc<ClientCard>> {
         let waiter = self.registry.lock().clients.get(&client).map(Arc::clone)?;
         self.end(&waiter, ended).then(|| Arc::clone(&waiter.client))
+    }
+
+    /// How many keys somebody waits for.
+    pub fn count_keys(&self) -> usize {
+        self.registry.lock().keys.iter().map(HashMap::len).sum()
     }
 
     /// The keys in these databases that somebody waits for.

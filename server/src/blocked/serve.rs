@@ -7,14 +7,14 @@
 use super::{Awaited, Ended, Request, Waiter};
 use crate::command::dispatch::refusal;
 use crate::command::reach::NOTHING;
-use crate::command::{Call, Lookups, Random, Served};
+use crate::command::{Call, Lookups, Random, Served, flags};
 use crate::config::Live;
 use crate::notify::{self, Events};
 use crate::resp::Reply;
 use crate::server::Server;
 use crate::tracking::Outlet;
 use sessile::{Begun, ChangedKey, Key, Kind, Lsn, Txn};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 /// How often values that are in the page cache are read for a waiter before it must look for itself.
@@ -105,6 +105,7 @@ impl<'a> Service<'a> {
         if !blocked.any_for_elements() {
             return leftover;
         }
+        let held = Held::new(held);
         let mut registry = blocked.registry.lock();
         let last = registry.last_ticket;
         let mut place = 0;
@@ -115,7 +116,7 @@ impl<'a> Service<'a> {
                 after = waiter.ticket;
                 let Awaited::Element(request) = &waiter.awaited else { continue };
                 let keys = request.hashed(db);
-                if keys.iter().any(|key| !held.iter().any(|held| is_same(key, held))) {
+                if !held.all(&keys) {
                     // Nor may those behind it be served before it.
                     leftover.0.push_back(changed_key);
                     continue 'keys;
@@ -125,6 +126,11 @@ impl<'a> Service<'a> {
                     Could::Yes => {}
                     Could::NotThis => continue,
                     Could::Nobody => continue 'keys,
+                }
+                if reads_for_itself(&waiter, request) {
+                    blocked.remove_from(&mut registry, &waiter);
+                    self.tell(&waiter, Ended::Retry);
+                    continue;
                 }
                 if let Attempt::Served(reply) = self.attempt(txn, request, &keys, events) {
                     blocked.remove_from(&mut registry, &waiter);
@@ -168,6 +174,11 @@ impl<'a> Service<'a> {
             let mut registry = blocked.registry.lock();
             // It may have been served, or have left, since we looked.
             if !registry.holds(&waiter) {
+                continue;
+            }
+            if reads_for_itself(&waiter, request) {
+                blocked.remove_from(&mut registry, &waiter);
+                self.tell(&waiter, Ended::Retry);
                 continue;
             }
             let mut events = Events::default();
@@ -276,8 +287,40 @@ impl<'a> Service<'a> {
     }
 }
 
-fn is_same(a: &Key<'_>, b: &Key<'_>) -> bool {
-    a.database() == b.database() && a.bytes() == b.bytes()
+/// The keys of the open transaction.
+enum Held<'k> {
+    Few(&'k [Key<'k>]),
+    Many(HashSet<(u8, &'k [u8])>),
+}
+
+impl<'k> Held<'k> {
+    /// Keys up to which it is quicker to look at one after the other.
+    const FEW: usize = 32;
+
+    fn new(keys: &'k [Key<'k>]) -> Held<'k> {
+        if keys.len() <= Held::FEW {
+            Held::Few(keys)
+        } else {
+            Held::Many(keys.iter().map(|key| (key.database(), key.bytes())).collect())
+        }
+    }
+
+    /// Whether all of these are among them.
+    fn all(&self, keys: &[Key<'_>]) -> bool {
+        let held = |key: &Key<'_>| match self {
+            Held::Few(few) => {
+                few.iter().any(|held| (held.database(), held.bytes()) == (key.database(), key.bytes()))
+            }
+            Held::Many(many) => many.contains(&(key.database(), key.bytes())),
+        };
+        keys.iter().all(held)
+    }
+}
+
+/// Whether the waiter has to look for itself. It keeps copies of what it reads, and its reply must be in its output before it is told that they
+/// are no longer true.
+fn reads_for_itself(waiter: &Waiter, request: &Request) -> bool {
+    request.command.flags & flags::READONLY != 0 && waiter.client.tracked.is_on()
 }
 
 /// Whether a changed key can serve one who waits for it.
@@ -294,7 +337,7 @@ fn could_serve(kind: Option<Kind>, request: &Request) -> Could {
         None => return Could::Nobody,
         Some(Kind::List) => "list",
         Some(Kind::SortedSet) => "sorted-set",
-        Some(_) => return Could::NotThis,
+        Some(Kind::String | Kind::Set | Kind::Hash) => return Could::NotThis,
     };
     if request.command.group == group { Could::Yes } else { Could::NotThis }
 }

@@ -4,19 +4,21 @@
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
 use super::reach::Learned;
+use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::{Entry, table};
+use super::transaction::{IMMEDIATE, aborted};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
     Timeout, flags, permission,
 };
 use crate::acl::Context;
-use crate::blocked::{Awaited, Blocked, Request, Service, Wait};
+use crate::blocked::{Awaited, Blocked, Request, Wait};
 use crate::client::Client;
 use crate::errand::{Checkpoint, Errand, Walk};
 use crate::monitor::Source;
-use crate::notify::{self, Events};
+use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
-use crate::tracking::Outlet;
+use crate::transaction::Queue;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
@@ -29,7 +31,7 @@ const TIMED_EVERY: u64 = 64;
 /// Bytes of arguments that an unknown command's error repeats.
 const PREVIEW_BYTES_MAX: usize = 128;
 /// How often a command reads values that are in the page cache and finds that it needs others by then, before it goes the long way.
-const CACHE_READS_MAX: usize = 8;
+pub(super) const CACHE_READS_MAX: usize = 8;
 /// What a subscriber may do that speaks RESP2, in which it could not tell replies from messages.
 const SUBSCRIBERS_COMMANDS: [&str; 9] = [
     "ping",
@@ -61,6 +63,9 @@ pub struct ServerCall<'a> {
     pub lsn: Lsn,
     /// Set by a command that has done nothing, since the log's buffer is full.
     pub busy: bool,
+    /// Of a script in a transaction: what runs it there.
+    #[cfg(feature = "scripting")]
+    pub block: Option<&'a mut dyn crate::scripting::block::RunScript>,
     /// What was brought for this command, which then is executed for the second time.
     brought: Option<Box<Errand>>,
     /// What it needs first; then nothing that it has written counts.
@@ -84,6 +89,8 @@ impl<'a> ServerCall<'a> {
             reply,
             lsn: Lsn::ZERO,
             busy: false,
+            #[cfg(feature = "scripting")]
+            block: None,
             brought: None,
             wanted: None,
             wait: None,
@@ -176,7 +183,7 @@ pub fn execute(
             client.dropped = true;
             return Outcome::Done(Lsn::ZERO);
         }
-        refuse(worker, reply, None, &unknown_command(name, args));
+        refuse(worker, client, reply, None, &unknown_command(name, args));
         return Outcome::Done(Lsn::ZERO);
     };
     if let Some(subcommand) = args.get(1)
@@ -187,13 +194,13 @@ pub fn execute(
                 if entry.command.name == "debug"
                     && let Err(error) = super::debug::check_access(&worker.live, client)
                 {
-                    refuse(worker, reply, Some(entry), &error.text());
+                    refuse(worker, client, reply, Some(entry), &error.text());
                     return Outcome::Done(Lsn::ZERO);
                 }
                 entry = found;
             }
             None if entry.is_container() => {
-                refuse(worker, reply, Some(entry), &unknown_subcommand(entry.command, subcommand));
+                refuse(worker, client, reply, Some(entry), &unknown_subcommand(entry.command, subcommand));
                 return Outcome::Done(Lsn::ZERO);
             }
             None => {}
@@ -202,15 +209,21 @@ pub fn execute(
     client.last_command = entry.number;
     if !entry.takes(args.len()) || entry.is_container() {
         let text = format!("ERR wrong number of arguments for '{}' command", entry.full_name);
-        refuse(worker, reply, Some(entry), text.as_bytes());
+        refuse(worker, client, reply, Some(entry), text.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
     if !client.authenticated && entry.command.flags & flags::NO_AUTH == 0 {
-        refuse(worker, reply, Some(entry), b"NOAUTH Authentication required.");
+        refuse(worker, client, reply, Some(entry), b"NOAUTH Authentication required.");
+        return Outcome::Done(Lsn::ZERO);
+    }
+    let in_transaction = client.transaction.is_open();
+    if in_transaction && entry.command.flags & flags::NO_MULTI != 0 {
+        let text = b"ERR Command not allowed inside a transaction";
+        refuse(worker, client, reply, Some(entry), text);
         return Outcome::Done(Lsn::ZERO);
     }
     if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
-        refuse(worker, reply, Some(entry), denied.as_bytes());
+        refuse(worker, client, reply, Some(entry), denied.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
     let mut access = access_of(entry.command);
@@ -218,11 +231,13 @@ pub fn execute(
         let bytes = args.iter().map(|arg| arg.len()).sum::<usize>() + RECORD_OVERHEAD_BYTES;
         match worker.server.db.admit_now(bytes, access) {
             Ok(true) => worker.wrote = true,
+            // It is only queued now.
+            Ok(false) if in_transaction => {}
             // It answers all the same.
             Ok(false) | Err(_) if entry.command.flags & flags::MAY_WRITE != 0 => access = Access::Read,
             Ok(false) => return Outcome::Busy,
             Err(error) => {
-                refuse(worker, reply, Some(entry), refusal(&error).as_bytes());
+                refuse(worker, client, reply, Some(entry), refusal(&error).as_bytes());
                 return Outcome::Done(Lsn::ZERO);
             }
         }
@@ -235,15 +250,21 @@ pub fn execute(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             entry.full_name
         );
-        refuse(worker, reply, Some(entry), text.as_bytes());
+        refuse(worker, client, reply, Some(entry), text.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }
     if client.listens && client.card.monitors.load(Ordering::Relaxed) && touches_keyspace(entry.command) {
-        refuse(worker, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
+        refuse(worker, client, reply, Some(entry), b"ERR Replica can't interact with the keyspace");
         return Outcome::Done(Lsn::ZERO);
     }
-    if worker.server.pause.stops(entry.command, false, worker.now_ms) {
+    let writes_queued = || client.transaction.queue.as_ref().is_some_and(|queue| queue.writes());
+    let writes = in_transaction && entry.command.name == "exec" && writes_queued();
+    if worker.server.pause.stops(entry.command, writes, worker.now_ms) {
         return Outcome::Postponed;
+    }
+    if in_transaction && !IMMEDIATE.contains(&entry.command.name) {
+        queue(worker, client, reply, entry, args);
+        return Outcome::Done(Lsn::ZERO);
     }
     let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
     let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
@@ -263,8 +284,10 @@ pub fn execute(
         }
         Run::Keyspace(run) | Run::Walk(run) => {
             let server = &worker.server;
+            let mut keyspace = &server.db;
             let mut call = KeyspaceCall {
                 args,
+                keyspace: &mut keyspace,
                 db: &server.db,
                 database: client.database,
                 now_ms: worker.now_ms,
@@ -279,9 +302,8 @@ pub fn execute(
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
-                if worker.server.tracking.is_on() && matches!(entry.command.name, "flushall" | "flushdb") {
-                    let bytes_max = worker.live.pushed_bytes_max();
-                    worker.server.tracking.flush(&mut worker.signals, bytes_max);
+                if result.is_ok() {
+                    after_keyspace(worker, client, entry.command, args);
                 }
                 (result, lsn)
             }
@@ -295,11 +317,11 @@ pub fn execute(
                 reply.truncate(start);
                 return Outcome::Away(errand);
             }
-            waits = wait;
             if busy {
                 reply.truncate(start);
                 return Outcome::Busy;
             }
+            waits = wait;
             (result, lsn)
         }
         Run::Container => (Ok(()), Lsn::ZERO), // refused above
@@ -414,28 +436,33 @@ fn run_over(
     args: &[&[u8]],
     (mut fetched, learned): (Option<Fetch>, &Learned),
 ) -> Ran {
-    let db = &worker.server.db;
+    let mut parts = Parts::of(worker);
+    let (server, now_ms) = (parts.server, parts.now_ms);
+    let db = &server.db;
     let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
-    for_each_key(command.keys, args, client.database, &mut |database, index| {
-        if let Some(bytes) = args.get(index) {
-            keys.push(db.key(database, bytes));
-        }
-    });
+    hash_keys(db, command, args, client.database, &mut keys);
     let named = keys.len();
     if !learned.is_empty() {
         keys.extend(learned.keys(db));
     }
     let own = keys.len();
-    if access != Access::Read && worker.server.blocked.may_await(&keys) {
+    if access != Access::Read && server.blocked.may_await(&keys) {
         // With them, those who wait can be served in the same transaction.
-        company = worker.server.blocked.company(&keys);
+        company = server.blocked.company(&keys);
         keys.extend(company.iter().map(|(database, key)| db.key(*database, key)));
     }
     let mut cache_reads = 0;
     let mut deleted = None;
     let mut txn = loop {
-        match db.try_begin(&keys, access, worker.now_ms, fetched.take()) {
+        if keys.is_empty() {
+            for_each_key(command.keys, args, client.database, &mut |database, index| {
+                if let Some(bytes) = args.get(index) {
+                    keys.push(db.key(database, bytes));
+                }
+            });
+        }
+        match db.try_begin(&keys, access, now_ms, fetched.take()) {
             Ok(Begun::Ready(txn)) => break txn,
             Ok(Begun::Cold(mut fetch)) => {
                 cache_reads += 1;
@@ -443,6 +470,11 @@ fn run_over(
                     return Ran::Cold(fetch, Learned::new(true));
                 }
                 fetched = Some(fetch);
+            }
+            Err(sessile::Error::DatabasesSwapped) => {
+                keys.clear();
+                hash_keys(db, command, args, client.database, &mut keys);
+                keys.extend(learned.keys(db));
             }
             // What others wait for besides is no business of this command.
             Err(_) if keys.len() > own => keys.truncate(own),
@@ -457,40 +489,28 @@ fn run_over(
         }
     };
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
-    if worker.live.settings.notify_events & notify::NEW != 0 {
-        txn.note_creations();
-    }
-    // To be asked while the shards are locked; see `blocked` and `tracking`.
-    let others = (&worker.server.blocked, &worker.server.tracking);
-    let concerns = access != Access::Read && (others.0.may_await(&keys) || others.1.is_on());
-    if concerns {
-        txn.note_changes();
-    }
+    // Asked while the shards are locked; see `blocked` and `tracking`.
+    let mut effects = Effects::begin(&parts, &mut txn, &keys, access != Access::Read);
     let mut call = Call {
         args,
         keys: &keys[..named],
         txn: &mut txn,
         reply,
-        random: &mut worker.random,
-        settings: &worker.live.settings,
+        random: parts.random,
+        settings: &parts.live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
         learned,
         damaged,
     };
     let result = match command.run {
-        Run::Data(run) => run(&mut call),
-        Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
+        Run::Blocking(blocking) if !client.may_not_wait => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) if client.may_not_wait => {
-                (blocking.expired)(call.reply);
-                Ok(())
-            }
             // Under the locks; see `blocked`.
             Ok(Served::NotYet) => {
                 match wait_for_element(
-                    &worker.server.blocked,
-                    worker.now_ms,
+                    &server.blocked,
+                    now_ms,
                     client,
                     command,
                     blocking,
@@ -503,49 +523,31 @@ fn run_over(
             }
             Err(error) => Err(error),
         },
-        Run::Keyspace(_) | Run::Walk(_) | Run::Server(_) | Run::Container => {
-            unreachable!("only commands on keys come here")
-        }
+        _ => run_at_once(command, &mut call),
     };
     if matches!(result, Err(CommandError::NeedsKeys(_))) {
         return Ran::Done(result, txn.commit());
     }
-    call.note_creations();
-    let events = std::mem::take(&mut call.events);
-    let Lookups { hits, misses } = call.lookups;
-    if hits > 0 {
-        worker.figures.hits.add(u64::from(hits));
-    }
-    if misses > 0 {
-        worker.figures.misses.add(u64::from(misses));
-    }
-    if client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
-        let mut outlet = Outlet {
-            signals: &mut worker.signals,
-            broadcasts: &mut worker.broadcasts,
-            bytes_max: worker.live.pushed_bytes_max(),
-        };
-        let read = keys[..named].iter().map(|key| key.bytes());
-        worker.server.tracking.remember(&client.card, read, worker.live.tracking_keys_max, &mut outlet);
-    }
+    effects.take(&mut call);
+    note_read(&mut parts, client, command, &keys[..named]);
     // Also when it failed: what it changed before that is in memory and must be in the log.
-    let lsn = if concerns {
-        let outlet = Outlet {
-            signals: &mut worker.signals,
-            broadcasts: &mut worker.broadcasts,
-            bytes_max: worker.live.pushed_bytes_max(),
-        };
-        let changer = Some(client.card.id);
-        Service::new(&worker.server, &worker.live, &mut worker.random, outlet, changer)
-            .conclude(txn, &keys, events)
-    } else {
-        txn.commit_then(|lsn| {
-            if !events.is_empty() {
-                events.publish_for(&worker.server.pubsub, &worker.live, lsn, &mut worker.signals);
-            }
-        })
-    };
-    Ran::Done(result, lsn.max(deleted))
+    Ran::Done(result, effects.conclude(parts, client, txn, &keys).max(deleted))
+}
+
+/// Adds the keys that a command's arguments name.
+#[inline]
+fn hash_keys<'a>(
+    db: &sessile::Db,
+    command: &Command,
+    args: &[&'a [u8]],
+    database: u8,
+    keys: &mut SmallVec<[Key<'a>; 4]>,
+) {
+    for_each_key(command.keys, args, database, &mut |database, index| {
+        if let Some(bytes) = args.get(index) {
+            keys.push(db.key(database, bytes));
+        }
+    });
 }
 
 /// Has a client wait whose command has found nothing.
@@ -652,14 +654,37 @@ pub fn refusal(error: &sessile::Error) -> String {
     }
 }
 
-fn refuse(worker: &Worker, reply: &mut Reply, entry: Option<&Entry>, text: &[u8]) {
+/// Queues a command of a transaction; or ends a client whose queue would be larger than anything that it may send.
+fn queue(worker: &Worker, client: &mut Client, reply: &mut Reply, entry: &'static Entry, args: &[&[u8]]) {
+    if client.transaction.bytes() + Queue::cost(args) > worker.live.query_bytes_max {
+        client.overrun(worker);
+    } else if let Some(queue) = &mut client.transaction.queue {
+        queue.push(entry, args);
+        reply.simple("QUEUED");
+    }
+}
+
+/// Answers an error for a command that is not run. A transaction that it was to be part of will not be run either.
+fn refuse(
+    worker: &Worker,
+    client: &mut Client,
+    reply: &mut Reply,
+    entry: Option<&'static Entry>,
+    text: &[u8],
+) {
     if let Some(figures) = entry.and_then(|entry| worker.figures.commands.get(usize::from(entry.number))) {
         figures.rejected.add(1);
+    }
+    client.transaction.fail();
+    if entry.is_some_and(|entry| entry.command.name == "exec") {
+        client.transaction.discard();
+        write_error(worker, reply, &aborted(text.strip_prefix(b"ERR ").unwrap_or(text)));
+        return;
     }
     write_error(worker, reply, text);
 }
 
-fn write_error(worker: &Worker, reply: &mut Reply, text: &[u8]) {
+pub(super) fn write_error(worker: &Worker, reply: &mut Reply, text: &[u8]) {
     worker.figures.errors.add(1);
     worker.server.count_error(text);
     reply.error(text);

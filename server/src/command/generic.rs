@@ -3,7 +3,7 @@
 use super::args::{database, is};
 use super::flags::{DENYOOM, FAST, READONLY, WRITE};
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
-use crate::notify::{GENERIC, NEW};
+use crate::notify::{GENERIC, HASH, NEW};
 use sessile::{Key, Kind, Txn};
 
 const ROW: Command = Command {
@@ -180,6 +180,10 @@ fn same_key(call: &Call<'_, '_>) -> bool {
 
 /// Renames or copies the first key over the second.
 fn transfer<'db>(call: &mut Call<'_, 'db>, by: fn(&mut Txn<'db>, &Key<'_>, &Key<'_>) -> bool) -> bool {
+    // Dead fields don't come along.
+    if call.txn.hash_prune(&call.keys[0]) > 0 {
+        call.notify(HASH, "hexpired", 0);
+    }
     // What is in the way is removed first, so that the key counts as new.
     let replaces = call.txn.exists(&call.keys[1]);
     let done = by(call.txn, &call.keys[0], &call.keys[1]);

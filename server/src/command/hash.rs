@@ -163,11 +163,7 @@ pub const COMMANDS: &[Command] = &[
 /// Sets all pairs from argument 2 on; how many fields are new.
 fn set_pairs(call: &mut Call<'_, '_>, command: &str) -> Result<i64, CommandError> {
     let (pairs, []) = call.args[2..].as_chunks::<2>() else { return Err(wrong_arity(command)) };
-    let mut new = 0;
-    for [field, value] in pairs {
-        new += i64::from(call.txn.hash_set(&call.keys[0], field, value)?);
-    }
-    Ok(new)
+    Ok(call.txn.hash_set_all(&call.keys[0], pairs)? as i64)
 }
 
 /// How many fields the hash has that is about to be read.
@@ -214,12 +210,10 @@ fn hget(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn hmget(call: &mut Call<'_, '_>) -> CommandResult {
-    let found = call.txn.exists(&call.keys[0]);
+    let (fields, reply) = (&call.args[2..], &mut *call.reply);
+    reply.array(fields.len());
+    let found = call.txn.hash_get_each(&call.keys[0], fields, &mut |value| reply.bulk_or_null(value))?;
     call.looked_up(0, found);
-    call.reply.array(call.args.len() - 2);
-    for field in &call.args[2..] {
-        call.reply.bulk_or_null(call.txn.hash_get(&call.keys[0], field)?);
-    }
     Ok(())
 }
 

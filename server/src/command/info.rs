@@ -109,13 +109,14 @@ fn server_section(text: &mut String, server: &Server, now_ms: u64) {
 fn clients(text: &mut String, server: &Server, _: u64) {
     let _ = write!(
         text,
-        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:{}\r\ntracking_clients:{}\r\npubsub_clients:{}\r\nclients_in_timeout_table:{}\r\n",
+        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:{}\r\ntracking_clients:{}\r\npubsub_clients:{}\r\nclients_in_timeout_table:{}\r\ntotal_blocking_keys:{}\r\n",
         server.clients.count(),
         server.config().get("maxclients"),
         server.blocked.count(),
         server.tracking.count(),
         server.clients.all().iter().filter(|card| card.is_subscriber()).count(),
         server.blocked.count_with_deadline(),
+        server.blocked.count_keys(),
     );
 }
 

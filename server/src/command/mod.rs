@@ -35,6 +35,7 @@ pub mod hash_until;
 pub mod hyperloglog;
 pub mod info;
 pub mod keys;
+mod keyspace;
 pub mod lcs;
 pub mod list;
 pub mod list_move;
@@ -47,6 +48,7 @@ pub mod pubsub;
 pub mod range;
 pub mod reach;
 pub mod reference;
+pub mod run;
 pub mod scan;
 #[cfg(feature = "scripting")]
 pub mod scripting;
@@ -60,10 +62,12 @@ pub mod sorted_set_pop;
 pub mod sorted_set_range;
 pub mod string;
 pub mod table;
+pub mod transaction;
 pub mod waiting;
 
 pub use dispatch::ServerCall;
 pub use error::CommandError;
+pub use keyspace::Keyspace;
 
 /// Whether a name matches a pattern, as `PSUBSCRIBE` has them.
 pub(crate) fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
@@ -326,7 +330,9 @@ impl Call<'_, '_> {
 pub struct KeyspaceCall<'a> {
     /// All arguments, the command's name first. Arity has been checked.
     pub args: &'a [&'a [u8]],
-    /// The engine.
+    /// What it works on.
+    pub keyspace: &'a mut dyn Keyspace,
+    /// The engine, for its figures: while a transaction is open, not to be used.
     pub db: &'a Db,
     /// The connection's current database.
     pub database: u8,

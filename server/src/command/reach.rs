@@ -42,6 +42,11 @@ impl Learned {
         self.keys.iter().map(|(database, bytes)| (*database, bytes.to_vec()))
     }
 
+    /// Adds keys.
+    pub fn add(&mut self, keys: impl IntoIterator<Item = (u8, Vec<u8>)>) {
+        self.keys.extend(keys.into_iter().map(|(database, bytes)| (database, bytes.into_boxed_slice())));
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -5,7 +5,7 @@ use super::dispatch::refusal;
 use super::flags::{FAST, READONLY, WRITE};
 use super::generic::type_name;
 use super::glob::{self, Case};
-use super::number::parse_cursor;
+use super::number::{parse_cursor, parse_integer};
 use super::{Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Run};
 use crate::resp::Reply;
 use sessile::Kind;
@@ -90,10 +90,47 @@ pub const COMMANDS: &[Command] = &[
         group: "server",
         ..ROW
     },
+    Command {
+        name: "swapdb",
+        arity: 3,
+        flags: WRITE | FAST,
+        categories: &["keyspace", "dangerous"],
+        since: "4.0.0",
+        summary: "Swaps two databases",
+        complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+        run: Run::Keyspace(swapdb),
+        group: "server",
+        ..ROW
+    },
 ];
 
 /// Keys that `KEYS` looks at in one go, so that no shard is held for long.
 pub(crate) const KEYS_A_STEP: usize = 1000;
+fn swapdb(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    let (one, other) = swapped(call.args)?;
+    call.lsn = call.keyspace.swap(one, other).map_err(|error| CommandError::Text(refusal(&error).into()))?;
+    call.reply.ok();
+    Ok(())
+}
+
+/// The databases that a `SWAPDB` swaps.
+///
+/// # Errors
+/// What is wrong with its arguments.
+pub(super) fn swapped(args: &[&[u8]]) -> Result<(u8, u8), CommandError> {
+    let number = |index: usize, error: &'static str| {
+        let number = args.get(index).and_then(|number| parse_integer(number));
+        number.and_then(|number| i32::try_from(number).ok()).ok_or(CommandError::from(error))
+    };
+    let one = number(1, "ERR invalid first DB index")?;
+    let other = number(2, "ERR invalid second DB index")?;
+    let database = |number: i32| u8::try_from(number).ok().filter(|&number| number < sessile::DATABASES);
+    match (database(one), database(other)) {
+        (Some(one), Some(other)) => Ok((one, other)),
+        _ => Err("ERR DB index is out of range".into()),
+    }
+}
+
 /// Keys that `SCAN` looks at unless told, and fields that `HSCAN` does.
 const SCAN_COUNT: usize = 10;
 
@@ -202,19 +239,19 @@ impl Gathered {
 
 /// A step through the keys; what can't be read from disk is an error.
 fn step(
-    call: &KeyspaceCall<'_>,
+    call: &mut KeyspaceCall<'_>,
     cursor: u64,
     count: usize,
     each: &mut dyn FnMut(&[u8], Kind),
 ) -> Result<u64, CommandError> {
-    call.db
+    call.keyspace
         .scan(call.database, cursor, count, each)
         .map_err(|error| CommandError::Text(refusal(&error).into()))
 }
 
 /// A key drawn at random.
 fn draw(call: &mut KeyspaceCall<'_>) -> Result<Option<Vec<u8>>, CommandError> {
-    let drawn = call.db.random_key(call.database, call.random.next());
+    let drawn = call.keyspace.random_key(call.database, call.random.next());
     drawn.map_err(|error| CommandError::Text(refusal(&error).into()))
 }
 
@@ -256,7 +293,7 @@ fn randomkey(call: &mut KeyspaceCall<'_>) -> CommandResult {
 }
 
 fn dbsize(call: &mut KeyspaceCall<'_>) -> CommandResult {
-    call.reply.integer(call.db.len_of(call.database) as i64);
+    call.reply.integer(call.keyspace.len_of(call.database) as i64);
     Ok(())
 }
 
@@ -267,7 +304,7 @@ fn clear(call: &mut KeyspaceCall<'_>, database: Option<u8>) -> CommandResult {
         [_, how] if is(how, "sync") || is(how, "async") => {}
         _ => return Err(CommandError::Syntax),
     }
-    call.lsn = call.db.clear(database).map_err(|error| CommandError::Text(refusal(&error).into()))?;
+    call.lsn = call.keyspace.clear(database).map_err(|error| CommandError::Text(refusal(&error).into()))?;
     call.reply.ok();
     Ok(())
 }

@@ -231,6 +231,9 @@ pub(super) fn run_code(
         user: &user,
         protocol: call.reply.protocol(),
     };
+    if let Some(block) = call.block.take() {
+        return block.run(call.worker, &job, call.reply);
+    }
     let fetched = match call.take_brought() {
         Some(Errand::Values(fetch, _)) => Some(fetch),
         _ => None,

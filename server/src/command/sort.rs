@@ -57,6 +57,8 @@ struct Options<'a> {
     alphabetic: bool,
     limit: Option<(i64, i64)>,
     by: Option<&'a [u8]>,
+    /// Whether a `BY` was the same for all elements: then they are not sorted, even if another one is not.
+    unsorted: bool,
     get: Vec<&'a [u8]>,
     /// The argument that names the key to store to.
     store: Option<usize>,
@@ -85,6 +87,7 @@ impl<'a> Options<'a> {
                 }
                 [pattern, ..] if is(c_string(word), "by") => {
                     options.by = Some(pattern);
+                    options.unsorted |= Pattern::parse(pattern).is_none();
                     if !may_learn && Pattern::parse(pattern).is_some() {
                         return (options, Err(BY_DENIED.into()));
                     }
@@ -305,15 +308,14 @@ fn order(
 fn run(call: &mut Call<'_, '_>, may_store: bool) -> CommandResult {
     let (mut options, parsed) = Options::parse(call.args, may_store, call.learned.may_learn());
     parsed?;
-    // A key that has no element's place in it is the same for all: there is nothing to sort by.
-    let by = options.by.and_then(Pattern::parse);
-    let mut sorts = options.by.is_none() || by.is_some();
+    let mut sorts = !options.unsorted;
     let kind = call.txn.kind(&call.keys[0]);
     call.looked_up(0, kind.is_some());
     if !sorts && kind == Some(Kind::Set) && options.store.is_some() {
         // What is kept must not depend on how a set is kept.
-        (sorts, options.alphabetic) = (true, true);
+        (sorts, options.alphabetic, options.by) = (true, true, None);
     }
+    let by = options.by.and_then(Pattern::parse);
     let (all, wanted) = elements(call, &options, !sorts)?;
     let order =
         if sorts { order(call, &options, by.as_ref(), &all)? } else { (0..all.len() as u32).collect() };

@@ -10,7 +10,7 @@ use super::sorted_set::ROW;
 use super::sorted_set_range::store;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
 use crate::resp::Protocol;
-use sessile::Kind;
+use sessile::{Key, Kind, SortedMembers, Txn};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -150,36 +150,46 @@ enum Outcome {
 
 type Members = Vec<(f64, Vec<u8>)>;
 
-/// How many members a sorted set or set has.
-fn len(call: &Call<'_, '_>, key: usize) -> Result<usize, CommandError> {
-    let key = &call.keys[key];
-    match call.txn.kind(key) {
-        Some(Kind::Set) => Ok(call.txn.set_len(key)?),
-        _ => Ok(call.txn.sorted_set_len(key)?),
-    }
+/// What a key holds, as far as it can be combined.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Nothing,
+    Set(sessile::Members<'a>),
+    SortedSet(SortedMembers<'a>),
 }
 
-/// A member's score.
-fn score(call: &Call<'_, '_>, key: usize, member: &[u8]) -> Result<Option<f64>, CommandError> {
-    let key = &call.keys[key];
-    match call.txn.kind(key) {
-        Some(Kind::Set) => Ok(call.txn.set_contains(key, member)?.then_some(1.0)),
-        _ => Ok(call.txn.sorted_set_score(key, member)?),
+impl<'a> Source<'a> {
+    fn of(txn: &'a Txn<'_>, key: &Key<'_>) -> Result<Source<'a>, CommandError> {
+        Ok(match txn.kind(key) {
+            Some(Kind::Set) => txn.set_members(key)?.map_or(Source::Nothing, Source::Set),
+            _ => txn.sorted_set(key)?.map_or(Source::Nothing, Source::SortedSet),
+        })
     }
-}
 
-/// Calls `each` for all members.
-fn for_each(call: &Call<'_, '_>, key: usize, each: &mut dyn FnMut(&[u8], f64)) -> CommandResult {
-    let key = &call.keys[key];
-    match call.txn.kind(key) {
-        Some(Kind::Set) => {
-            if let Some(members) = call.txn.set_members(key)? {
-                members.iter().for_each(|member| each(member, 1.0));
-            }
+    fn len(&self) -> usize {
+        match self {
+            Source::Nothing => 0,
+            Source::Set(members) => members.len(),
+            Source::SortedSet(members) => members.len(),
         }
-        _ => call.txn.sorted_set_for_each(key, 0..usize::MAX, false, each)?,
     }
-    Ok(())
+
+    /// A member's score.
+    fn score(&self, member: &[u8]) -> Option<f64> {
+        match self {
+            Source::Nothing => None,
+            Source::Set(members) => members.contains(member).then_some(1.0),
+            Source::SortedSet(members) => members.score(member),
+        }
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(&[u8], f64)) {
+        match self {
+            Source::Nothing => {}
+            Source::Set(members) => members.iter().for_each(|member| each(member, 1.0)),
+            Source::SortedSet(members) => members.for_each(0..members.len(), false, each),
+        }
+    }
 }
 
 /// Reads `numkeys key … [options]`, which begins at this argument, and looks at the keys, as Redis does in between.
@@ -201,7 +211,7 @@ fn read(
     let first = usize::from(outcome == Outcome::Stored);
     let mut inputs = Vec::with_capacity(count);
     for key in first..first + count {
-        let length = len(call, key)?;
+        let length = Source::of(call.txn, &call.keys[key])?.len();
         call.looked_up(key, length > 0);
         inputs.push(Input { key, weight: 1.0, length });
     }
@@ -243,63 +253,52 @@ fn read(
     Ok(query)
 }
 
-fn union(call: &Call<'_, '_>, query: &Query) -> Result<Members, CommandError> {
+/// Inputs with their weights.
+type Sources<'a> = [(Source<'a>, f64)];
+
+fn union(sources: &Sources<'_>, aggregate: Aggregate) -> Members {
     let mut scores: HashMap<Vec<u8>, f64> = HashMap::new();
-    for input in &query.inputs {
-        for_each(call, input.key, &mut |member, score| {
-            let score = number_or_zero(input.weight * score);
+    for (source, weight) in sources {
+        source.for_each(&mut |member, score| {
+            let score = number_or_zero(weight * score);
             match scores.get_mut(member) {
-                Some(sum) => *sum = query.aggregate.of(*sum, score),
+                Some(sum) => *sum = aggregate.of(*sum, score),
                 None => {
                     scores.insert(member.to_vec(), score);
                 }
             }
-        })?;
+        });
     }
-    Ok(scores.into_iter().map(|(member, score)| (score, member)).collect())
+    scores.into_iter().map(|(member, score)| (score, member)).collect()
 }
 
-/// What the smallest input has in common with all others: at most so many members.
-fn intersection(call: &Call<'_, '_>, query: &Query, most: usize) -> Result<Members, CommandError> {
-    let [smallest, others @ ..] = &query.inputs[..] else { return Ok(Vec::new()) };
-    let (mut found, mut failed) = (Vec::new(), Ok(()));
-    for_each(call, smallest.key, &mut |member, first| {
+/// What the first, smallest input has in common with all others: at most so many members.
+fn intersection(sources: &Sources<'_>, aggregate: Aggregate, most: usize) -> Members {
+    let [(smallest, weight), others @ ..] = sources else { return Vec::new() };
+    let mut found = Vec::new();
+    smallest.for_each(&mut |member, score| {
         if found.len() >= most {
             return;
         }
-        let mut sum = number_or_zero(smallest.weight * first);
-        for other in others {
-            match score(call, other.key, member) {
-                Ok(Some(score)) => sum = query.aggregate.of(sum, score * other.weight),
-                Ok(None) => return,
-                Err(error) => {
-                    failed = Err(error);
-                    return;
-                }
-            }
+        let mut sum = number_or_zero(weight * score);
+        for (other, weight) in others {
+            let Some(score) = other.score(member) else { return };
+            sum = aggregate.of(sum, score * weight);
         }
         found.push((sum, member.to_vec()));
-    })?;
-    failed.map(|()| found)
+    });
+    found
 }
 
-fn difference(call: &Call<'_, '_>, query: &Query) -> Result<Members, CommandError> {
-    let [first, others @ ..] = &query.inputs[..] else { return Ok(Vec::new()) };
-    let (mut found, mut failed) = (Vec::new(), Ok(()));
-    for_each(call, first.key, &mut |member, own| {
-        for other in others {
-            match score(call, other.key, member) {
-                Ok(None) => {}
-                Ok(Some(_)) => return,
-                Err(error) => {
-                    failed = Err(error);
-                    return;
-                }
-            }
+fn difference(sources: &Sources<'_>) -> Members {
+    let [(first, _), others @ ..] = sources else { return Vec::new() };
+    let mut found = Vec::new();
+    first.for_each(&mut |member, score| {
+        if others.iter().all(|(other, _)| other.score(member).is_none()) {
+            found.push((score, member.to_vec()));
         }
-        found.push((own, member.to_vec()));
-    })?;
-    failed.map(|()| found)
+    });
+    found
 }
 
 fn combine(call: &mut Call<'_, '_>, operation: Operation, outcome: Outcome) -> CommandResult {
@@ -309,10 +308,14 @@ fn combine(call: &mut Call<'_, '_>, operation: Operation, outcome: Outcome) -> C
         Ok(limit @ 1..) => limit,
         _ => usize::MAX,
     };
+    let mut sources = Vec::with_capacity(query.inputs.len());
+    for input in &query.inputs {
+        sources.push((Source::of(call.txn, &call.keys[input.key])?, input.weight));
+    }
     let mut members = match operation {
-        Operation::Union => union(call, &query)?,
-        Operation::Intersection => intersection(call, &query, most)?,
-        Operation::Difference => difference(call, &query)?,
+        Operation::Union => union(&sources, query.aggregate),
+        Operation::Intersection => intersection(&sources, query.aggregate, most),
+        Operation::Difference => difference(&sources),
     };
     match (outcome, operation) {
         (Outcome::Counted, _) => call.reply.integer(members.len() as i64),

@@ -47,6 +47,7 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_range::COMMANDS,
     super::sort::COMMANDS,
     super::string::COMMANDS,
+    super::transaction::COMMANDS,
     super::waiting::COMMANDS,
 ];
 

@@ -3,7 +3,7 @@
 //! A hint, for prefetching. It takes the first argument for the key, gives up at anything unusual, and decides nothing: the parser
 //! reads everything again.
 
-use super::request::parse_integer;
+use super::request::small_number;
 
 /// Calls `each` with the first argument of up to `most` complete requests at the start of `bytes`; how many bytes they span.
 pub fn first_arguments<'a>(bytes: &'a [u8], most: usize, mut each: impl FnMut(&'a [u8])) -> usize {
@@ -38,9 +38,8 @@ fn first_argument(bytes: &[u8]) -> Option<(Option<&[u8]>, usize)> {
 fn number(bytes: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     let line = bytes.get(at..)?.strip_prefix(&[kind])?;
     // Counts and lengths worth prefetching for have few digits.
-    let digits = line.iter().take(8).position(|&byte| byte == b'\r')?;
-    let number = usize::try_from(parse_integer(&line[..digits])?).ok()?;
-    Some((number, at + 1 + digits + 2))
+    let (number, digits) = small_number(line)?;
+    Some((usize::try_from(number).ok()?, at + 1 + digits + 2))
 }
 
 #[cfg(test)]

@@ -225,6 +225,17 @@ impl RequestParser {
         buffer: &[u8],
         too_long: ProtocolError,
     ) -> Result<Option<Result<i64, NotANumber>>, ProtocolError> {
+        if self.searched <= self.position
+            && let Some((number, digits)) = small_number(buffer.get(self.position + 1..).unwrap_or_default())
+        {
+            let end = self.position + 1 + digits;
+            if buffer.len() < end + 2 {
+                return Ok(None);
+            }
+            self.position = end + 2;
+            self.searched = self.position;
+            return Ok(Some(Ok(number)));
+        }
         // Redis looks for the carriage return and takes the byte after it for granted.
         let start = self.searched.max(self.position + 1);
         let Some(end) = memchr::memchr(b'\r', buffer.get(start..).unwrap_or_default()).map(|end| start + end)
@@ -243,6 +254,25 @@ impl RequestParser {
 }
 
 struct NotANumber;
+
+/// The number that a line begins with, if it is of few digits and the line ends behind it, and how many digits they are: what nearly all
+/// counts and lengths are. Others are not necessarily wrong.
+#[inline]
+pub(super) fn small_number(line: &[u8]) -> Option<(i64, usize)> {
+    const DIGITS_MAX: usize = 7;
+    let mut number = 0;
+    for (at, &byte) in line.iter().take(DIGITS_MAX + 1).enumerate() {
+        match byte {
+            b'\r' if at > 0 => return Some((number, at)),
+            // A zero is followed by nothing.
+            b'0'..=b'9' if at < DIGITS_MAX && (number > 0 || at == 0) => {
+                number = number * 10 + i64::from(byte - b'0');
+            }
+            _ => return None,
+        }
+    }
+    None
+}
 
 /// A 64-bit integer as Redis's protocol writes it: no plus sign, no leading zeros, no spaces.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {

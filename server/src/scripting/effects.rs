@@ -113,7 +113,7 @@ impl Effects {
         Ok(Committed::At(lsn))
     }
 
-    fn tell(self, worker: &mut Worker, lsn: Lsn) {
+    pub(super) fn tell(self, worker: &mut Worker, lsn: Lsn) {
         let bytes_max = worker.live.pushed_bytes_max();
         for Message { channel, text, shard } in self.messages {
             let pubsub = &worker.server.pubsub;

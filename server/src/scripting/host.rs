@@ -11,7 +11,9 @@ use crate::acl::{Context, Denied};
 use crate::client::Client;
 use crate::command::dispatch::{ServerCall, for_each_key, may_learn, refusal, resolve};
 use crate::command::reach::Learned;
-use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, Served, flags, permission};
+use crate::command::run::run_at_once;
+use crate::command::transaction::leaves_engine_alone;
+use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, flags, permission};
 use crate::notify::Events;
 use crate::pubsub;
 use crate::resp::{Protocol, Reply};
@@ -37,7 +39,7 @@ pub(super) enum Want {
 /// What a script works on.
 pub(super) enum Data<'r, 'db> {
     /// Keys whose shards are locked.
-    Held(Txn<'db>),
+    Held(&'r mut Txn<'db>),
     /// Copies.
     Copies(&'r mut Overlay),
 }
@@ -134,6 +136,10 @@ impl EngineHost<'_, '_> {
             Run::Server(_) if matches!(command.name, "publish" | "spublish") => {
                 self.publish(args, command.name == "spublish", reply);
                 Ok(Ok(()))
+            }
+            // It may look at the database, which has locks that this thread holds.
+            Run::Server(_) if matches!(self.data, Data::Held(_)) && !leaves_engine_alone(command) => {
+                self.stop(Want::Copies)
             }
             Run::Server(run) => {
                 let mut call = ServerCall::new(args, &mut self.client, self.worker, reply);
@@ -303,18 +309,7 @@ fn run_in(
         learned,
         damaged: 0,
     };
-    let result = match command.run {
-        Run::Data(run) => run(&mut call),
-        Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
-            Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) => {
-                (blocking.expired)(call.reply);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        },
-        Run::Keyspace(_) | Run::Walk(_) | Run::Server(_) | Run::Container => Ok(()),
-    };
+    let result = run_at_once(command, &mut call);
     call.note_creations();
     effects.lookups.hits += call.lookups.hits;
     effects.lookups.misses += call.lookups.misses;

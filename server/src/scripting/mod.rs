@@ -4,6 +4,7 @@
 //! them the engine to work on, and `host` is what `redis.call` does there.
 
 mod bit;
+pub mod block;
 pub mod changing;
 pub mod dump;
 mod effects;

@@ -149,7 +149,7 @@ struct Admission {
 }
 
 /// Runs `f` with the thread's VM.
-fn with_vm<R>(server: &Server, f: impl FnOnce(&mut Vm) -> R) -> Result<R, String> {
+pub(super) fn with_vm<R>(server: &Server, f: impl FnOnce(&mut Vm) -> R) -> Result<R, String> {
     let scripting: &Scripting = &server.scripting;
     let memory_bytes_max = server.live().0.script_memory_bytes_max;
     VM.with_borrow_mut(|slot| {
@@ -210,7 +210,7 @@ pub(super) fn load_library(
     })?
 }
 
-fn compiled(server: &Server, vm: &mut Vm, code: &Code) -> Result<Function, Vec<u8>> {
+pub(super) fn compiled(server: &Server, vm: &mut Vm, code: &Code) -> Result<Function, Vec<u8>> {
     match code {
         Code::Script(script) => vm
             .script(&script.digest, script.body())
@@ -254,7 +254,7 @@ fn error_reply(protocol: Protocol, text: &str) -> Finished {
     Finished { reply: std::mem::take(reply.bytes_mut()), ..Finished::default() }
 }
 
-fn client_of(job: &Job<'_>) -> Client {
+pub(super) fn client_of(job: &Job<'_>) -> Client {
     Client::in_script(Arc::clone(job.card), Arc::clone(job.user), job.database)
 }
 
@@ -323,7 +323,7 @@ fn held(
         }
         let seed = worker.random.next();
         let mut host = EngineHost {
-            data: Data::Held(txn),
+            data: Data::Held(&mut txn),
             worker: &mut *worker,
             client: client_of(job),
             read_only: job.read_only,
@@ -340,8 +340,7 @@ fn held(
                 Ok(())
             }
         });
-        let EngineHost { data, want, effects, .. } = host;
-        let Data::Held(txn) = data else { unreachable!("it was made with held keys") };
+        let EngineHost { want, effects, .. } = host;
         match ran {
             Ok(Ok(())) => {
                 let wrote = txn.changed();
@@ -380,7 +379,7 @@ fn held(
     Fast::Slow
 }
 
-fn invocation<'a>(job: &Job<'a>, function: Function, seed: u64) -> Invocation<'a> {
+pub(super) fn invocation<'a>(job: &Job<'a>, function: Function, seed: u64) -> Invocation<'a> {
     Invocation {
         function,
         name: job.code.name(),

@@ -214,3 +214,49 @@ fn a_raw_reader_agrees_on_a_push() {
     );
     assert_eq!(Reply::parse(&got).expect("a whole push").0.kind, b'>');
 }
+
+#[test]
+fn the_rows_say_what_redis_says() {
+    if oracles::program("pubsub", "redis-server").is_none() {
+        return;
+    }
+    let redis = Server::start(ServerOptions::new("everysec").of("redis-server"));
+    let sessile = Server::start(ServerOptions::new("everysec"));
+    let (mut theirs, mut ours) = (redis.client(), sessile.client());
+    // Name, arity, flags, places of keys, categories; then tips, which are not compared, and what the places mean.
+    let info = |client: &mut Client, name: &str| {
+        let reply = client.command(&format!("COMMAND INFO {name}"));
+        let row = reply.items()[0].items().to_vec();
+        let sorted = |value: &Value| {
+            let mut names: Vec<String> = value.items().iter().map(Value::text).collect();
+            names.sort();
+            names
+        };
+        (row[..2].to_vec(), sorted(&row[2]), row[3..6].to_vec(), sorted(&row[6]), row[8].clone())
+    };
+    for name in [
+        "subscribe",
+        "unsubscribe",
+        "psubscribe",
+        "punsubscribe",
+        "ssubscribe",
+        "sunsubscribe",
+        "publish",
+        "spublish",
+        "pubsub",
+        "pubsub|channels",
+        "pubsub|numsub",
+        "pubsub|numpat",
+        "pubsub|shardchannels",
+        "pubsub|shardnumsub",
+        "pubsub|help",
+        "monitor",
+    ] {
+        assert_eq!(info(&mut ours, name), info(&mut theirs, name), "left Sessile, right Redis: {name}");
+    }
+    for command in
+        ["COMMAND GETKEYS ssubscribe a", "COMMAND GETKEYS spublish a b", "PUBSUB HELP", "PUBSUB CHANNELS a b"]
+    {
+        assert_eq!(ours.command(command), theirs.command(command), "left Sessile, right Redis: {command}");
+    }
+}

@@ -178,6 +178,7 @@ impl InProcess {
             Run::Keyspace(run) | Run::Walk(run) => {
                 return Ok(run(&mut KeyspaceCall {
                     args,
+                    keyspace: &mut &self.db,
                     db: &self.db,
                     database: self.database,
                     now_ms,

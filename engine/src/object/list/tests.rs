@@ -151,6 +151,9 @@ proptest! {
             let at = at % (model.len() + 2);
             prop_assert_eq!(list.get(at), model.get(at).map(Vec::as_slice));
             prop_assert!(list.from(at).eq(model.iter().skip(at).map(Vec::as_slice)));
+            let mut some = Vec::new();
+            list.for_each(at, 150, &mut |element| some.push(element.to_vec()));
+            prop_assert!(some.iter().eq(model.iter().skip(at).take(150)));
             let before = model.iter().take(at).rev().map(Vec::as_slice);
             prop_assert!(list.back_from(at.min(model.len())).eq(before));
         }
