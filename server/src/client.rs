@@ -119,7 +119,6 @@ impl Client {
             may_not_wait: true,
             place: None,
             last_lsn: Lsn::ZERO,
-            told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             told_first: (0, Lsn::ZERO),
             listens: false,
