@@ -25,8 +25,8 @@ use crate::watch::Watch;
 use parking_lot::Mutex;
 use sessile_wal::Lsn;
 use sessile_wal::limits::RECORD_BYTES_MAX;
-use std::collections::btree_map::Entry as Slot;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 
 /// What the steps so far have done.
 pub(crate) struct Outcome {
