@@ -78,7 +78,7 @@ impl RunScript for Block<'_, '_> {
             want: None,
             effects: std::mem::take(&mut self.told.0),
         };
-        let limits = Limits { until_ns: Some(self.until_ns), hurried: true, ..Limits::default() };
+        let limits = Limits { until_ns: Some(self.until_ns), hurried: false, ..Limits::default() };
         let start = reply.bytes().len();
         let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
             Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, reply),

@@ -583,9 +583,9 @@ fn on_copies_with(
             Ok(())
         }
     });
-    let EngineHost { effects, .. } = host;
+    let EngineHost { effects, client, .. } = host;
     match ran {
-        Ok(Ok(())) => match effects.conclude_copies(worker, job.card.id, overlay) {
+        Ok(Ok(())) => match effects.conclude_copies(worker, &client, overlay) {
             Ok(Committed::At(lsn)) => {
                 if lsn != Lsn::ZERO {
                     // What goes wrong with the log is said to whoever waits for its acknowledgement.
