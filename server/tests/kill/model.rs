@@ -17,22 +17,74 @@ pub(crate) const CLOCK_TOLERANCE_MS: u64 = 60;
 /// A write or a read of one connection. Keys and values are whole, as sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Set { key: Vec<u8>, value: Vec<u8>, seconds: Option<u64> },
-    SetUntil { key: Vec<u8>, value: Vec<u8>, deadline_ms: u64 },
-    SetMany { pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    Get { key: Vec<u8> },
-    Delete { keys: Vec<Vec<u8>> },
-    Expire { key: Vec<u8>, seconds: u64 },
-    ExpireAt { key: Vec<u8>, deadline_ms: u64 },
-    Persist { key: Vec<u8> },
-    HashSet { key: Vec<u8>, pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    HashDelete { key: Vec<u8>, fields: Vec<Vec<u8>> },
-    Increment { key: Vec<u8> },
-    Append { key: Vec<u8>, value: Vec<u8> },
-    Rename { from: Vec<u8>, to: Vec<u8> },
+    Set {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        seconds: Option<u64>,
+    },
+    SetUntil {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        deadline_ms: u64,
+    },
+    SetMany {
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    Get {
+        key: Vec<u8>,
+    },
+    Delete {
+        keys: Vec<Vec<u8>>,
+    },
+    Expire {
+        key: Vec<u8>,
+        seconds: u64,
+    },
+    ExpireAt {
+        key: Vec<u8>,
+        deadline_ms: u64,
+    },
+    Persist {
+        key: Vec<u8>,
+    },
+    HashSet {
+        key: Vec<u8>,
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    HashDelete {
+        key: Vec<u8>,
+        fields: Vec<Vec<u8>>,
+    },
+    Increment {
+        key: Vec<u8>,
+    },
+    Append {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    /// `MULTI` … `EXEC`: all of it happens, or nothing.
+    Transaction {
+        operations: Vec<Operation>,
+    },
 }
 
 impl Operation {
+    /// What is sent for it.
+    pub(crate) fn requests(&self) -> Vec<Vec<Vec<u8>>> {
+        match self {
+            Operation::Transaction { operations } => {
+                let word = |word: &str| vec![word.as_bytes().to_vec()];
+                let queued = operations.iter().map(Operation::arguments);
+                std::iter::once(word("MULTI")).chain(queued).chain([word("EXEC")]).collect()
+            }
+            one => vec![one.arguments()],
+        }
+    }
+
     pub(crate) fn arguments(&self) -> Vec<Vec<u8>> {
         fn words(name: &str, rest: &[&[u8]]) -> Vec<Vec<u8>> {
             std::iter::once(name.as_bytes()).chain(rest.iter().copied()).map(<[u8]>::to_vec).collect()
@@ -68,6 +120,7 @@ impl Operation {
             Operation::Increment { key } => words("INCR", &[key]),
             Operation::Append { key, value } => words("APPEND", &[key, value]),
             Operation::Rename { from, to } => words("RENAME", &[from, to]),
+            Operation::Transaction { .. } => unreachable!("it is several requests"),
         }
     }
 }
@@ -136,9 +189,7 @@ impl Model {
     ) -> Result<(), String> {
         self.bury_if_reply_says_dead(operation, span, reply);
         let expected = self.assume(operation, span);
-        if expected == *reply
-            || matches!((&expected, reply), (Value::Error(a), Value::Error(b)) if same_code(a, b))
-        {
+        if is_same(&expected, reply) {
             return Ok(());
         }
         Err(format!("{operation:?} answered {reply:?} where the model has {expected:?}"))
@@ -261,6 +312,9 @@ impl Model {
                 }
                 None => Value::Error("ERR no such key".to_owned()),
             },
+            Operation::Transaction { operations } => {
+                Value::Array(operations.iter().map(|operation| self.assume(operation, span)).collect())
+            }
         }
     }
 
@@ -312,6 +366,16 @@ impl Model {
             }
         }
         differences
+    }
+}
+
+fn is_same(expected: &Value, seen: &Value) -> bool {
+    match (expected, seen) {
+        (Value::Error(expected), Value::Error(seen)) => same_code(expected, seen),
+        (Value::Array(expected), Value::Array(seen)) => {
+            expected.len() == seen.len() && expected.iter().zip(seen).all(|(one, other)| is_same(one, other))
+        }
+        _ => expected == seen,
     }
 }
 
