@@ -736,9 +736,7 @@ impl<'db> Txn<'db> {
         if let Some(journal) = self.journal.take() {
             self.garbage.extend(journal.into_garbage());
         }
-        let lsn = if self.record.is_empty() {
-            Lsn::ZERO
-        } else if self.is_private() {
+        let lsn = if self.record.is_empty() || self.is_private() {
             Lsn::ZERO
         } else {
             // Under the locks, so that the log has the changes of each key in the order in which they happened.
