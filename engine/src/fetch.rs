@@ -118,7 +118,7 @@ impl Fetch {
 
     /// Adds what was read already.
     pub(crate) fn has_read(&mut self, source: Source, flat: Packed) {
-        self.items.push(Item { source, state: State::Read(flat) });
+        self.items.push(Item { source, head_only: false, state: State::Read(flat) });
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -103,7 +103,10 @@ fn dead_fields_are_out_of_memory_in_time() {
             assert_eq!(length(&db, "key"), alive, "of {fields} in wave {wave}");
             world.pass(&db, KEPT_MS_MAX);
             let left = memory(&db, "key").saturating_sub(before);
-            assert!(left <= full * (10 - wave as usize) / 10 + full / 100 + 100, "{left} of {full} bytes in wave {wave}");
+            assert!(
+                left <= full * (10 - wave as usize) / 10 + full / 100 + 100,
+                "{left} of {full} bytes in wave {wave}"
+            );
         }
         assert_eq!(db.len(), 1);
         assert_eq!(db.len_with_deadline(0), 0);
