@@ -63,6 +63,7 @@ mod segment;
 mod segment_set;
 mod segments;
 mod shard;
+mod side_file;
 mod stats;
 mod storage;
 mod table;
@@ -87,6 +88,7 @@ pub use observer::{Observer, Occurrence};
 pub use options::{Eviction, Options};
 pub use overlay::{Committed, Overlay};
 pub use sessile_wal::{Durability, Lsn};
+pub use side_file::SIDE_FILE_BYTES_MAX;
 pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;

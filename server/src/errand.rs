@@ -28,6 +28,9 @@ pub enum Errand {
     /// A script that takes long.
     #[cfg(feature = "scripting")]
     Script(Box<crate::scripting::run::Slow>),
+    /// Libraries of functions to be changed.
+    #[cfg(feature = "scripting")]
+    Libraries(Box<crate::scripting::changing::Changing>),
 }
 
 impl Errand {
@@ -39,6 +42,8 @@ impl Errand {
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
             #[cfg(feature = "scripting")]
             Errand::Script(script) => script.run(),
+            #[cfg(feature = "scripting")]
+            Errand::Libraries(changing) => changing.run(),
         }
     }
 

@@ -34,6 +34,12 @@ pub enum ServeError {
         /// Why.
         source: sessile::Error,
     },
+    /// The libraries of functions.
+    #[error("can't load the libraries of functions: {reason}; nothing was changed")]
+    Functions {
+        /// Why, with the file's path.
+        reason: String,
+    },
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -147,6 +153,8 @@ pub fn serve(config: Config, config_file: Option<String>) -> Result<(), ServeErr
     }
     let addresses: Vec<String> = listeners.iter().map(crate::net::Listener::describe).collect();
     let server = Server::new(db, config, config_file, control);
+    #[cfg(feature = "scripting")]
+    server.scripting.libraries.open(&server).map_err(|reason| ServeError::Functions { reason })?;
     load_users(&server)?;
     let protection = match (live.protected_mode, server.acl.lets_anybody_in()) {
         (_, false) => "password required",

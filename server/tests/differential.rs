@@ -19,7 +19,7 @@ mod support;
 use differential::events::{Listening, Noting};
 use differential::excuses::excuse;
 use differential::process::Process;
-use differential::stream::{Round, Stream, What};
+use differential::stream::{OTHER, Round, Stream, What};
 use sessile_server::resp::Protocol;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,19 +73,19 @@ impl Server for InProcess {
 }
 
 /// Sessile's binary with less memory than it needs for nothing at all, so that every value leaves memory once a checkpoint has written it.
-struct Chilled {
-    process: Process,
+struct Chilled<S> {
+    process: S,
     batches: usize,
 }
 
-impl Chilled {
+impl<S> Chilled<S> {
     /// One batch in this many finds that whatever was there is on disk.
     const BATCHES_PER_CHILL: usize = 20;
     /// Time for values to leave memory.
     const LEAVE: Duration = Duration::from_millis(150);
 }
 
-impl Server for Chilled {
+impl<S: Server> Server for Chilled<S> {
     fn reset(&mut self, protocol: Protocol) {
         self.process.reset(protocol);
     }
@@ -93,10 +93,46 @@ impl Server for Chilled {
     fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
         self.batches += 1;
         if self.batches.is_multiple_of(Self::BATCHES_PER_CHILL) {
-            assert_eq!(self.process.exchange(&[words(&["DEBUG", "RELOAD"])]), [b"+OK\r\n"]);
+            assert_eq!(self.process.run(&[words(&["DEBUG", "RELOAD"])]), [b"+OK\r\n"]);
             differential::process::pause(Self::LEAVE);
         }
-        self.process.exchange(commands)
+        self.process.run(commands)
+    }
+}
+
+/// Two connections to one server; what has the mark of the other goes over it.
+struct Pair {
+    own: Process,
+    other: Process,
+}
+
+impl Pair {
+    fn of(own: Process) -> Pair {
+        let other = own.another();
+        Pair { own, other }
+    }
+}
+
+impl Server for Pair {
+    fn reset(&mut self, protocol: Protocol) {
+        // Out of whatever transaction it was in.
+        self.own.exchange(&[words(&["RESET"])]);
+        self.own.reset(protocol);
+        self.other.exchange(&[words(&["SELECT", "0"])]);
+    }
+
+    fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
+        let is_other = |args: &Args| args.first().is_some_and(|name| name == OTHER);
+        let mut replies = Vec::with_capacity(commands.len());
+        for run in commands.chunk_by(|one, next| is_other(one) == is_other(next)) {
+            if run.first().is_some_and(is_other) {
+                let unmarked: Vec<Args> = run.iter().map(|args| args[1..].to_vec()).collect();
+                replies.extend(self.other.exchange(&unmarked));
+            } else {
+                replies.extend(self.own.exchange(run));
+            }
+        }
+        replies
     }
 }
 
@@ -124,17 +160,31 @@ fn play(
     redis.reset(round.protocol);
     sessile.reset(round.protocol);
     let mut start = 0;
+    let mut queued = Vec::new();
     for batch in &round.batches {
         let theirs = redis.run(&batch.commands);
         let ours = sessile.run(&batch.commands);
         for (offset, (theirs, ours)) in theirs.into_iter().zip(ours).enumerate() {
-            let name = String::from_utf8_lossy(&batch.commands[offset][0]).into_owned();
-            let (answered, failed) = tally.answers.entry(name).or_default();
+            let args = &batch.commands[offset];
+            let own = args.first().is_some_and(|name| name != OTHER);
+            let args = if own { &args[..] } else { &args[1..] };
+            let name = String::from_utf8_lossy(&args[0]).into_owned();
+            let (answered, failed) = tally.answers.entry(name.clone()).or_default();
             *if theirs[0] == b'-' { failed } else { answered } += 1;
+            if own && theirs == b"+QUEUED\r\n" {
+                queued.push(args.to_vec());
+            } else if own && name == "multi" && theirs[0] == b'+' {
+                queued.clear();
+            }
             if theirs == ours {
                 continue;
             }
-            match excuse(&batch.commands[offset], &theirs, &ours) {
+            let excused = if own && name == "exec" {
+                excuse_all(&queued, &theirs, &ours)
+            } else {
+                excuse(args, &theirs, &ours)
+            };
+            match excused {
                 Some(reason) => *tally.excused.entry(reason).or_default() += 1,
                 None => return Some(Difference { index: start + offset, redis: theirs, sessile: ours }),
             }
@@ -145,6 +195,28 @@ fn play(
         }
     }
     None
+}
+
+/// The replies of an `EXEC`, one by one.
+fn excuse_all(queued: &[Args], redis: &[u8], sessile: &[u8]) -> Option<&'static str> {
+    fn elements(reply: &[u8]) -> Option<Vec<&[u8]>> {
+        let head = reply.iter().position(|&byte| byte == b'\n')? + 1;
+        let (mut rest, mut all) = (reply.get(head..)?, Vec::new());
+        while !rest.is_empty() {
+            let (_, length) = Reply::parse(rest)?;
+            let (element, after) = rest.split_at(length);
+            all.push(element);
+            rest = after;
+        }
+        Some(all)
+    }
+    let (redis, sessile) = (elements(redis)?, elements(sessile)?);
+    if redis.len() != queued.len() || sessile.len() != queued.len() {
+        return None;
+    }
+    let mut differing =
+        queued.iter().zip(redis.into_iter().zip(sessile)).filter(|(_, (one, other))| one != other);
+    differing.try_fold("in a transaction", |_, (args, (redis, sessile))| excuse(args, redis, sessile))
 }
 
 /// Takes commands away while the last one still differs.
@@ -218,7 +290,9 @@ fn compare_with(redis: &mut dyn Server, sessile: &mut dyn Server, what: What, co
     const ENOUGH: usize = 100_000;
     let never_fail = ["randomkey", "dbsize", "SELECT", "PEXPIRE", "SCAN", "echo", "ping"];
     let always_fail = ["nosuchcommand", "x\ny", "auth"];
-    for (name, (answered, failed)) in tally.answers.iter().filter(|_| played >= ENOUGH) {
+    // (In a transaction most are only queued.)
+    let judged = played >= ENOUGH && what != What::Transactions;
+    for (name, (answered, failed)) in tally.answers.iter().filter(|_| judged) {
         assert!(*answered > 0 || always_fail.contains(&&name[..]), "{name} always failed");
         assert!(*failed > 0 || never_fail.contains(&&name[..]), "{name} never failed");
     }
@@ -247,6 +321,29 @@ fn values_on_disk_make_no_difference() {
         let reads = info.lines().find_map(|line| line.strip_prefix("cold_reads:")?.parse::<u64>().ok());
         assert!(reads.is_some_and(|reads| reads > 100), "hardly anything was on disk: {info}");
     }
+}
+
+/// Transactions, with a second connection that changes what is watched.
+#[test]
+fn transactions_make_no_difference() {
+    if support::oracles::program("differential", "redis-server").is_none() {
+        return;
+    }
+    let Some(redis) = Process::redis() else { return };
+    let sessile = Pair::of(Process::sessile(&[]));
+    compare_with(&mut Pair::of(redis), &mut { sessile }, What::Transactions, COMMANDS_DEFAULT);
+}
+
+/// The same with values on disk.
+#[test]
+fn transactions_over_values_on_disk_make_no_difference() {
+    const COMMANDS: usize = 20_000;
+    if support::oracles::program("differential", "redis-server").is_none() {
+        return;
+    }
+    let Some(redis) = Process::redis() else { return };
+    let mut sessile = Chilled { process: Pair::of(Process::sessile(&["--maxmemory", "1"])), batches: 0 };
+    compare_with(&mut Pair::of(redis), &mut sessile, What::Transactions, COMMANDS);
 }
 
 /// Keyspace notifications, event by event.

@@ -169,6 +169,7 @@ impl Directory {
         let unread = |name: &&String| {
             name.as_str() != manifest::NAME
                 && name.as_str() != LOCK_NAME
+                && !crate::side_file::is_name(name)
                 && !name.ends_with(".log")
                 && !self.is_listed(name)
         };

@@ -102,6 +102,9 @@ fn time(call: &mut ServerCall<'_>) -> CommandResult {
 
 /// A client that is shown every command already gets no second answer, as in Redis.
 fn monitor(call: &mut ServerCall<'_>) -> CommandResult {
+    if call.client.may_not_wait {
+        return Err("ERR MONITOR isn't allowed for DENY BLOCKING client".into());
+    }
     let server = Arc::clone(&call.worker.server);
     if server.monitors.join(call.client) {
         call.reply.ok();

@@ -24,6 +24,8 @@ pub mod dump;
 mod error;
 pub mod expire;
 mod extended;
+#[cfg(feature = "scripting")]
+pub mod function;
 pub mod generic;
 mod glob;
 pub mod hash;

@@ -166,7 +166,11 @@ pub fn run_at_once(command: &Command, call: &mut Call<'_, '_>) -> CommandResult 
         Run::Blocking(blocking) => match (blocking.attempt)(call)? {
             Served::Yes => Ok(()),
             Served::NotYet => {
-                (blocking.expired)(call.reply);
+                match command.name {
+                    // Where their time is up they answer another null.
+                    "blmove" | "brpoplpush" => call.reply.null(),
+                    _ => (blocking.expired)(call.reply),
+                }
                 Ok(())
             }
         },

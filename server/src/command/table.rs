@@ -35,6 +35,8 @@ const FAMILIES: &[&[Command]] = &[
     super::range::COMMANDS,
     super::scan::COMMANDS,
     #[cfg(feature = "scripting")]
+    super::function::COMMANDS,
+    #[cfg(feature = "scripting")]
     super::scripting::COMMANDS,
     super::set::COMMANDS,
     super::set_algebra::COMMANDS,

@@ -10,7 +10,9 @@
 //! engine, and their replies are put where they belong. What must never happen is that one of them uses the database while the locks are held.
 
 use super::dispatch::{CACHE_READS_MAX, ServerCall, for_each_key, may_learn, refusal, write_error};
-use super::flags::{ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, OTHER_KEYS, SKIP_SLOWLOG, STALE};
+use super::flags::{
+    ALLOW_BUSY, DENYOOM, FAST, LOADING, MAY_WRITE, NOSCRIPT, OTHER_KEYS, PUBSUB, SKIP_SLOWLOG, STALE, WRITE,
+};
 use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::Entry;
@@ -22,10 +24,11 @@ use crate::acl::Context;
 use crate::errand::Errand;
 use crate::monitor::Source;
 use crate::notify::Events;
+use crate::pubsub::Kind;
 use crate::resp::{Protocol, Reply};
 #[cfg(feature = "scripting")]
 use crate::scripting::block::{Block, Wanted};
-use crate::transaction::Queue;
+use crate::transaction::{Queue, Transaction};
 use sessile::{Access, Begun, DATABASES, Db, Error, Fetch, Key, Lsn, Txn};
 use std::sync::Arc;
 
@@ -143,27 +146,24 @@ pub fn aborted(text: &[u8]) -> Vec<u8> {
 }
 
 fn exec(call: &mut ServerCall<'_>) -> CommandResult {
-    let Some(queue) = call.client.transaction.queue.take() else {
+    // Out of the client's hands: an `UNWATCH` among the commands must not give watches up under the locks.
+    let mut transaction = std::mem::take(&mut call.client.transaction);
+    let Some(queue) = transaction.queue.take() else {
+        call.client.transaction = transaction;
         return Err("ERR EXEC without MULTI".into());
     };
     if queue.failed {
-        call.client.transaction.discard();
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
     let may_not_wait = std::mem::replace(&mut call.client.may_not_wait, true);
-    let result = run_queue(call, &queue);
+    let result = run_queue(call, &queue, &transaction);
     call.client.may_not_wait = may_not_wait;
     match result {
-        Ok(()) => {
-            call.client.transaction.discard();
-            Ok(())
-        }
-        Err(Unfinished::Failed(error)) => {
-            call.client.transaction.discard();
-            Err(error)
-        }
+        Ok(()) => Ok(()),
+        Err(Unfinished::Failed(error)) => Err(error),
         Err(Unfinished::Later) => {
-            call.client.transaction.queue = Some(queue);
+            transaction.queue = Some(queue);
+            call.client.transaction = transaction;
             Ok(())
         }
     }
@@ -231,6 +231,8 @@ struct Plan<'q> {
     clears: bool,
     /// Keys mean something else behind a swap than before it.
     swaps: bool,
+    /// What the client listens to changes on the way.
+    listens: bool,
 }
 
 impl<'q> Plan<'q> {
@@ -238,7 +240,7 @@ impl<'q> Plan<'q> {
         let commands: Vec<_> = queue.iter().collect();
         let any = |is: &dyn Fn(&Command) -> bool| commands.iter().any(|(entry, _)| is(entry.command));
         let scripts = any(&|command| place_of(command) == Place::Script);
-        let access = match (queue.has(DENYOOM) || scripts, queue.writes()) {
+        let access = match (queue.has(DENYOOM) || scripts, queue.has(WRITE | MAY_WRITE)) {
             (true, _) => Access::Write,
             (false, true) => Access::Delete,
             (false, false) => Access::Read,
@@ -251,6 +253,7 @@ impl<'q> Plan<'q> {
             reaches: scripts || queue.has(OTHER_KEYS),
             clears: any(&|command| matches!(command.name, "flushall" | "flushdb" | "swapdb")),
             swaps: any(&|command| command.name == "swapdb"),
+            listens: any(&|command| command.flags & PUBSUB != 0 && command.name.ends_with("subscribe")),
             commands,
         }
     }
@@ -294,14 +297,16 @@ struct Before {
     random: Random,
 }
 
-fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished> {
-    let plan = Plan::of(queue);
+fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction) -> Result<(), Unfinished> {
+    let mut plan = Plan::of(queue);
     let server = Arc::clone(&call.worker.server);
     let db = &server.db;
     if plan.access != Access::Read {
         let bytes = queue.argument_bytes() + queue.len() * RECORD_OVERHEAD_BYTES;
         match db.admit_now(bytes, plan.access) {
             Ok(true) => call.worker.wrote = true,
+            // They answer all the same.
+            Ok(false) | Err(_) if !queue.writes() && !plan.scripts => plan.access = Access::Read,
             Ok(false) => {
                 call.busy = true;
                 return Err(Unfinished::Later);
@@ -340,7 +345,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
         let begun = if plan.whole {
             db.try_begin_all(&keys, plan.access, now_ms, fetched.take())
         } else {
-            let watches = call.client.transaction.watches();
+            let watches = transaction.watches();
             db.try_begin_watching(&keys, watches, plan.access, now_ms, fetched.take())
         };
         let mut txn = match begun {
@@ -352,7 +357,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
             Err(Error::DatabasesSwapped) => continue,
             Err(error) => return Err(Unfinished::Failed(CommandError::of(refusal(&error)))),
         };
-        if !call.client.transaction.watches().all(|watch| txn.is_unchanged(watch)) {
+        if !transaction.watches().all(|watch| txn.is_unchanged(watch)) {
             drop(txn);
             call.reply.null_array();
             return Ok(());
@@ -415,7 +420,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue) -> Result<(), Unfinished>
         call.lsn = effects.conclude(Parts::of(call.worker), call.client, txn, &keys);
         #[cfg(feature = "scripting")]
         if let Some(told) = told {
-            told.tell(call.worker, call.lsn);
+            told.tell(call.worker);
         }
         finish(call, &plan, &deferred);
         return Ok(());
@@ -471,6 +476,9 @@ fn run_all(
         let checked = permission::check(call.worker, call.client, entry, args, Context::Multi);
         let result = match place_of(command) {
             _ if checked.is_err() => checked.map_err(CommandError::of),
+            Place::After if !plan.listens && matches!(command.name, "publish" | "spublish") => {
+                publish_within(call, effects, args, command.name == "spublish")
+            }
             Place::After => {
                 deferred.push(Deferred { index, reply_at: start });
                 continue;
@@ -588,6 +596,23 @@ fn run_on_keys(
     effects.take(&mut inner);
     note_read(&mut Parts::of(call.worker), call.client, command, keys);
     result
+}
+
+/// Publishes with the events of the transaction, in order with them; the reply is how many would hear of it now.
+fn publish_within(
+    call: &mut ServerCall<'_>,
+    effects: &mut Effects,
+    args: &[&[u8]],
+    shard: bool,
+) -> CommandResult {
+    if let [_, channel, text] = args {
+        let pubsub = &call.worker.server.pubsub;
+        let count = if shard { pubsub.listeners(Kind::Shard, channel) } else { pubsub.receivers(channel) };
+        effects.events.push_message(channel, text, shard);
+        // Counts of what is in memory fit.
+        call.reply.integer(count as i64);
+    }
+    Ok(())
 }
 
 fn run_whole(

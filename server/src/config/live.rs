@@ -129,6 +129,8 @@ pub struct Live {
     pub acl_log_entries_max: usize,
     /// `protected-mode`.
     pub protected_mode: bool,
+    /// `script-time-limit`: how long a script may run, in ms; 0 for any time.
+    pub script_ms_max: u64,
     /// `script-memory-limit`: what the scripts of one thread may hold at a time, in bytes.
     pub script_memory_bytes_max: usize,
     /// `maxclients`.
@@ -193,6 +195,7 @@ impl Live {
             acl_all_channels: config.get("acl-pubsub-default") == "allchannels",
             acl_log_entries_max: size("acllog-max-len"),
             protected_mode: config.get("protected-mode") == "yes",
+            script_ms_max: config.get("script-time-limit").parse().unwrap_or(0),
             script_memory_bytes_max: size("script-memory-limit"),
             clients_max: size("maxclients"),
             idle_ms_max: number("timeout") * 1000,

@@ -161,6 +161,13 @@ pub const DIRECTIVES: &[Directive] = &[
         "longest argument and string value; at most 512mb",
     ),
     used(
+        "script-time-limit",
+        integer(0, LONG),
+        "0",
+        true,
+        "milliseconds that a script may run; 0 for any time, since one that runs long stops nobody (not in Redis)",
+    ),
+    used(
         "script-memory-limit",
         bytes(4 << 20, 4 << 30),
         "67108864",

@@ -12,7 +12,7 @@ use crate::command::{CommandError, CommandResult};
 use crate::notify::Events;
 use crate::resp::Reply;
 use crate::worker::Worker;
-use sessile::{Fetch, Lsn, Txn};
+use sessile::{Fetch, Txn};
 use std::sync::Arc;
 
 /// How long the scripts of one transaction may hold its keys, in all.
@@ -38,8 +38,8 @@ impl Told {
     }
 
     /// Tells the rest, once the transaction is committed.
-    pub fn tell(self, worker: &mut Worker, lsn: Lsn) {
-        self.0.tell(worker, lsn);
+    pub fn tell(self, worker: &mut Worker) {
+        self.0.tell(worker);
     }
 }
 
@@ -78,7 +78,7 @@ impl RunScript for Block<'_, '_> {
             want: None,
             effects: std::mem::take(&mut self.told.0),
         };
-        let limits = Limits { until_ns: Some(self.until_ns), killed: Arc::default() };
+        let limits = Limits { until_ns: Some(self.until_ns), hurried: false, ..Limits::default() };
         let start = reply.bytes().len();
         let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
             Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, reply),

@@ -1,19 +1,14 @@
 //! What a script leaves to be told when it is committed, and to nobody before: it may be run again, or never have happened.
 
+use super::host::remember;
 use crate::blocked::{Leftover, Service};
+use crate::client::Client;
 use crate::command::{Command, Lookups};
 use crate::monitor::Source;
 use crate::notify::Events;
 use crate::tracking::Outlet;
 use crate::worker::Worker;
 use sessile::{ChangedKey, Committed, Error, Key, Lsn, Overlay, Txn};
-
-/// A message for a channel.
-pub(super) struct Message {
-    pub(super) channel: Vec<u8>,
-    pub(super) text: Vec<u8>,
-    pub(super) shard: bool,
-}
 
 /// A command that the script has run, for those who are shown every command.
 pub(super) struct Shown {
@@ -25,14 +20,14 @@ pub(super) struct Shown {
 /// See the module's page.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// What happened to keys.
+    /// What happened to keys, and what it has published.
     pub(super) events: Events,
     /// Keys that reads found, or did not find.
     pub(super) lookups: Lookups,
-    /// What it has published.
-    pub(super) messages: Vec<Message>,
     /// What it has run, if anybody is shown that.
     pub(super) shown: Vec<Shown>,
+    /// What it has read on copies, if its client may keep copies of its own.
+    pub(super) read: Vec<Vec<u8>>,
     /// It has removed all keys of a database.
     pub(super) flushed: bool,
 }
@@ -73,7 +68,7 @@ impl Effects {
                 }
             })
         };
-        self.tell(worker, lsn);
+        self.tell(worker);
         lsn
     }
 
@@ -81,16 +76,27 @@ impl Effects {
     pub(super) fn conclude_copies(
         mut self,
         worker: &mut Worker,
-        changer: u64,
+        client: &Client,
         mut overlay: Overlay,
     ) -> Result<Committed, Error> {
         let changed: Vec<ChangedKey> = overlay.take_changes();
-        let lsn = match overlay.commit()? {
+        // Before the commit, so that a change that comes after it is told of.
+        if !self.read.is_empty() {
+            remember(worker, client, self.read.iter().map(Vec::as_slice));
+        }
+        let bytes_max = worker.live.pushed_bytes_max();
+        let (server, live) = (&worker.server, &worker.live);
+        let events = std::mem::take(&mut self.events);
+        let committed = overlay.commit_then(|lsn| {
+            if !events.is_empty() {
+                events.publish_for(&server.pubsub, live, lsn, &mut worker.signals);
+            }
+        })?;
+        let lsn = match committed {
             Committed::At(lsn) => lsn,
             Committed::Conflict => return Ok(Committed::Conflict),
         };
-        let bytes_max = worker.live.pushed_bytes_max();
-        let (server, live) = (&worker.server, &worker.live);
+        let changer = client.card.id;
         server.tracking.invalidate(
             &changed,
             Some(changer),
@@ -99,30 +105,18 @@ impl Effects {
         if self.flushed {
             server.tracking.flush(&mut worker.signals, bytes_max);
         }
-        let events = std::mem::take(&mut self.events);
-        if !events.is_empty() {
-            events.publish_for(&server.pubsub, live, lsn, &mut worker.signals);
-        }
         if server.blocked.any_for_elements() {
             let outlet = outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max);
             let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
             Service::new(server, live, &mut worker.random, outlet, Some(changer))
                 .serve_after(Leftover::of(keys));
         }
-        self.tell(worker, lsn);
+        self.tell(worker);
         Ok(Committed::At(lsn))
     }
 
-    pub(super) fn tell(self, worker: &mut Worker, lsn: Lsn) {
+    pub(super) fn tell(self, worker: &mut Worker) {
         let bytes_max = worker.live.pushed_bytes_max();
-        for Message { channel, text, shard } in self.messages {
-            let pubsub = &worker.server.pubsub;
-            if shard {
-                pubsub.publish_shard(&channel, &text, lsn, &mut worker.signals, bytes_max);
-            } else {
-                pubsub.publish(&channel, &text, lsn, &mut worker.signals, bytes_max);
-            }
-        }
         for Shown { command, args, database } in self.shown {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             worker.server.monitors.show(

@@ -4,15 +4,16 @@
 //! that it was declared with and of those that it has come to, or over *copies*, with nothing locked. Either way none of what it does has happened
 //! before it is committed, so that a script can be stopped at any moment.
 
-use super::effects::{Effects, Message, Shown};
+use super::effects::{Effects, Shown};
 use super::keyspace;
 use super::vm::{Host, Stop};
 use crate::acl::{Context, Denied};
 use crate::client::Client;
 use crate::command::dispatch::{ServerCall, for_each_key, may_learn, refusal, resolve};
 use crate::command::reach::Learned;
+use crate::command::run::run_at_once;
 use crate::command::transaction::leaves_engine_alone;
-use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, Served, flags, permission};
+use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, flags, permission};
 use crate::notify::Events;
 use crate::pubsub;
 use crate::resp::{Protocol, Reply};
@@ -165,22 +166,9 @@ impl EngineHost<'_, '_> {
             true => channels.listeners(pubsub::Kind::Shard, channel),
             false => channels.receivers(channel),
         };
-        self.effects.messages.push(Message { channel: channel.to_vec(), text: text.to_vec(), shard });
+        self.effects.events.push_message(channel, text, shard);
         // Counts of what is in memory fit.
         reply.integer(count as i64);
-    }
-
-    /// Has it remembered that the client has read these keys, of which it may keep copies.
-    fn note_read(&mut self, command: &Command, args: &[&[u8]], places: &[(u8, usize)]) {
-        if self.client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
-            let worker = &mut *self.worker;
-            let bytes_max = worker.live.pushed_bytes_max();
-            let mut outlet =
-                Outlet { signals: &mut worker.signals, broadcasts: &mut worker.broadcasts, bytes_max };
-            let read = places.iter().map(|&(_, index)| args[index]);
-            let keys_max = worker.live.tracking_keys_max;
-            worker.server.tracking.remember(&self.client.card, read, keys_max, &mut outlet);
-        }
     }
 
     fn data_command(
@@ -238,6 +226,7 @@ impl EngineHost<'_, '_> {
                     }
                     Err(error) => return Ok(Err(CommandError::of(refusal(&error)))),
                 }
+                note_read(self.worker, &self.client, command, args, &places);
                 let result = run_in(
                     txn,
                     command,
@@ -253,6 +242,10 @@ impl EngineHost<'_, '_> {
                 Ok(result)
             }
             Data::Copies(overlay) => {
+                // Before it is copied, so that a change from then on is told; and again when the script is committed, for one in between.
+                if note_read(self.worker, &self.client, command, args, &places) {
+                    self.effects.read.extend(places.iter().map(|&(_, index)| args[index].to_vec()));
+                }
                 if overlay.record_bytes() > crate::scripting::WRITTEN_BYTES_MAX {
                     return Ok(Err("ERR The script has changed more than one transaction can hold".into()));
                 }
@@ -288,6 +281,28 @@ impl EngineHost<'_, '_> {
     }
 }
 
+/// Has it remembered that the client has read these keys, if it may keep copies of them; whether it may.
+fn note_read(
+    worker: &mut Worker,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+    places: &[(u8, usize)],
+) -> bool {
+    let keeps = client.card.tracked.is_on() && command.flags & flags::READONLY != 0;
+    if keeps {
+        remember(worker, client, places.iter().map(|&(_, index)| args[index]));
+    }
+    keeps
+}
+
+/// Has it remembered that the client may have copies of these keys.
+pub(super) fn remember<'k>(worker: &mut Worker, client: &Client, keys: impl Iterator<Item = &'k [u8]>) {
+    let bytes_max = worker.live.pushed_bytes_max();
+    let mut outlet = Outlet { signals: &mut worker.signals, broadcasts: &mut worker.broadcasts, bytes_max };
+    worker.server.tracking.remember(&client.card, keys, worker.live.tracking_keys_max, &mut outlet);
+}
+
 /// Runs one command on keys in an open transaction.
 fn run_in(
     txn: &mut Txn<'_>,
@@ -310,18 +325,7 @@ fn run_in(
         learned,
         damaged: 0,
     };
-    let result = match command.run {
-        Run::Data(run) => run(&mut call),
-        Run::Blocking(blocking) => match (blocking.attempt)(&mut call) {
-            Ok(Served::Yes) => Ok(()),
-            Ok(Served::NotYet) => {
-                (blocking.expired)(call.reply);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        },
-        Run::Keyspace(_) | Run::Walk(_) | Run::Server(_) | Run::Container => Ok(()),
-    };
+    let result = run_at_once(command, &mut call);
     call.note_creations();
     effects.lookups.hits += call.lookups.hits;
     effects.lookups.misses += call.lookups.misses;

@@ -15,31 +15,70 @@ pub struct Registered {
     pub function: Function,
 }
 
+/// The name of a library, from the first line of its text, and what is compiled: from the end of that line on, so that lines keep their
+/// numbers.
+///
+/// # Errors
+///
+/// What is wrong with the line.
+pub fn metadata(code: &[u8]) -> Result<(String, &[u8]), String> {
+    if !code.starts_with(b"#!") {
+        return Err("Missing library metadata".to_owned());
+    }
+    let Some(end) = memchr::memchr(b'\n', code) else {
+        return Err("Invalid library metadata".to_owned());
+    };
+    let (line, body) = code.split_at(end);
+    let line = String::from_utf8_lossy(line).into_owned();
+    let mut parts = line.split_ascii_whitespace();
+    let engine = parts.next().unwrap_or_default().trim_start_matches("#!").to_owned();
+    let mut name = None;
+    for part in parts {
+        match part.strip_prefix("name=") {
+            Some(_) if name.is_some() => {
+                return Err("Invalid metadata value, name argument was given multiple times".to_owned());
+            }
+            Some(given) => name = Some(given.to_owned()),
+            None => return Err(format!("Invalid metadata value given: {part}")),
+        }
+    }
+    let name = name.ok_or("Library name was not given")?;
+    if !super::script::is_name(name.as_bytes()) {
+        return Err(NAME_RULE.to_owned());
+    }
+    if !engine.eq_ignore_ascii_case("lua") {
+        return Err(format!("Engine '{engine}' not found"));
+    }
+    Ok((name, body))
+}
+
+/// What a name must look like.
+const NAME_RULE: &str = "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long";
+
 impl Registered {
     /// Reads the arguments of `redis.register_function`.
     pub(super) fn of(args: &MultiValue) -> Result<Registered, Failure> {
-        let mut registered = match (args.len(), args.get(0), args.get(1)) {
+        let registered = match (args.len(), args.get(0), args.get(1)) {
             (1, Some(Value::Table(table)), _) => return Registered::of_table(table),
-            (2, Some(Value::String(name)), Some(Value::Function(function))) => Registered {
-                name: name.to_string_lossy(),
-                description: None,
-                flags: 0,
-                function: function.clone(),
-            },
-            (2, Some(Value::String(_)), _) => {
-                return Err("second argument to redis.register_function must be a function".into());
-            }
-            (2, _, _) => return Err("first argument to redis.register_function must be a string".into()),
             (1, _, _) => {
                 return Err(
                     "calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments)."
                         .into(),
                 );
             }
+            (2, Some(name), Some(Value::Function(function))) => {
+                let name =
+                    text_of(name).ok_or("first argument to redis.register_function must be a string")?;
+                let name = String::from_utf8_lossy(&name).into_owned();
+                Registered { name, description: None, flags: 0, function: function.clone() }
+            }
+            (2, Some(name), _) if text_of(name).is_some() => {
+                return Err("second argument to redis.register_function must be a function".into());
+            }
+            (2, _, _) => return Err("first argument to redis.register_function must be a string".into()),
             _ => return Err("wrong number of arguments to redis.register_function".into()),
         };
         registered.check()?;
-        registered.flags &= super::script::flags::ALL;
         Ok(registered)
     }
 
@@ -87,11 +126,17 @@ impl Registered {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        if super::script::is_name(self.name.as_bytes()) {
-            Ok(())
-        } else {
-            Err("Function names can only contain letters, numbers, or underscores(_) and must be at least one character long".into())
-        }
+        if super::script::is_name(self.name.as_bytes()) { Ok(()) } else { Err(NAME_RULE.into()) }
+    }
+}
+
+/// A string, or a number as one.
+fn text_of(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::String(text) => Some(text.as_bytes().to_vec()),
+        Value::Integer(number) => Some(super::number::lua_text(*number as f64).into_bytes()),
+        Value::Number(number) => Some(super::number::lua_text(*number).into_bytes()),
+        _ => None,
     }
 }
 

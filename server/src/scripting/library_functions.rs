@@ -40,7 +40,7 @@ impl From<&str> for Failure {
     }
 }
 
-/// Work of so many bytes or steps is not begun by a script that is short of time: it is run where it stops nobody.
+/// Work of so many bytes or steps is not begun by a script that others wait for: it is run where it stops nobody.
 const LONG: usize = 256 << 10;
 /// Pattern matching that might take so many steps between two looks at the clock is refused.
 const STEPS_MAX: f64 = 2e9;
@@ -182,7 +182,7 @@ pub(super) fn string_at(
 /// Whether work of this size may be begun now.
 pub(super) fn begin_long(shared: &Shared, size: usize) -> Result<(), mlua::Error> {
     shared.step()?;
-    if size > LONG && shared.is_short_of_time() {
+    if size > LONG && shared.is_hurried() {
         return Err(shared.stop(super::vm::Stop::TimeUp));
     }
     Ok(())
@@ -350,7 +350,7 @@ fn register_function(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
         return Err("redis.register_function can only be called on FUNCTION LOAD command".into());
     };
     let registered = super::library::Registered::of(&args)?;
-    if functions.iter().any(|function| function.name == registered.name) {
+    if functions.iter().any(|function| function.name.eq_ignore_ascii_case(&registered.name)) {
         return Err("Function already exists in the library".into());
     }
     functions.push(registered);

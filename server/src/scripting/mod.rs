@@ -5,6 +5,8 @@
 
 mod bit;
 pub mod block;
+pub mod changing;
+pub mod dump;
 mod effects;
 mod host;
 mod json;

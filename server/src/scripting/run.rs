@@ -63,7 +63,8 @@ pub enum Code {
 }
 
 impl Code {
-    fn name(&self) -> &str {
+    /// What it is called: a script's digest, or a function's name.
+    pub fn name(&self) -> &str {
         match self {
             Code::Script(script) => &script.name,
             Code::Function(function) => &function.name,
@@ -185,6 +186,30 @@ pub fn check(server: &Server, script: &Script) -> Result<(), Vec<u8>> {
         .map_err(|text| [b"Error compiling script (new function): ".to_vec(), text].concat())
 }
 
+/// How long a library may take to register its functions.
+const LOADING_NS: u64 = 500_000_000;
+
+/// Runs the body of a library: names, descriptions and flags of what it registers.
+///
+/// # Errors
+///
+/// As it is replied, without its code.
+pub(super) fn load_library(
+    server: &Server,
+    body: &[u8],
+) -> Result<Vec<(String, Option<Vec<u8>>, u32)>, String> {
+    with_vm(server, |vm| {
+        let until_ns = Some(SystemClock.monotonic_ns() + LOADING_NS);
+        vm.begin(Limits { until_ns, ..Limits::default() }, 0);
+        let loaded = vm.load_library(body);
+        if vm.end().is_some() {
+            return Err("FUNCTION LOAD timeout".to_owned());
+        }
+        let registered = loaded?.into_iter();
+        Ok(registered.map(|function| (function.name, function.description, function.flags)).collect())
+    })?
+}
+
 pub(super) fn compiled(server: &Server, vm: &mut Vm, code: &Code) -> Result<Function, Vec<u8>> {
     match code {
         Code::Script(script) => vm
@@ -238,7 +263,11 @@ pub fn fast(worker: &mut Worker, job: &Job<'_>, fetched: Option<Fetch>) -> Fast 
     if !job.code.pace().is_worth_a_try() {
         return Fast::Slow;
     }
-    let limits = || Limits { until_ns: Some(SystemClock.monotonic_ns() + FAST_NS), killed: Arc::default() };
+    let limits = || Limits {
+        until_ns: Some(SystemClock.monotonic_ns() + FAST_NS),
+        hurried: true,
+        killed: Arc::default(),
+    };
     let outcome = held(worker, job, fetched, FAST_TRIES, limits);
     if let Fast::Finished(_) = outcome {
         job.code.pace().slow.store(false, Ordering::Relaxed);
@@ -451,7 +480,7 @@ impl Slow {
             user: &self.user,
             protocol: self.protocol,
         };
-        let finished = slow(&mut worker, &job, &self.running.killed);
+        let finished = slow(&mut worker, &job, &self.running.killed, SystemClock.monotonic_ns());
         worker.send_signals();
         self.server.scripting.give_worker(&worker);
         self.finished = Some(finished);
@@ -466,7 +495,7 @@ impl Drop for Slow {
 }
 
 /// Runs it on copies until nobody has changed a key under it.
-fn slow(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>) -> Finished {
+fn slow(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>, began_ns: u64) -> Finished {
     let mut tries = 0;
     loop {
         worker.begin_batch();
@@ -474,6 +503,7 @@ fn slow(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>) -> Finishe
         if tries > COPY_TRIES {
             let limits = || Limits {
                 until_ns: Some(SystemClock.monotonic_ns() + HELD_NS),
+                hurried: false,
                 killed: Arc::clone(killed),
             };
             match held(worker, job, None, FAST_TRIES, limits) {
@@ -488,7 +518,7 @@ fn slow(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>) -> Finishe
             }
             continue;
         }
-        match on_copies(worker, job, killed) {
+        match on_copies(worker, job, killed, began_ns) {
             Some(finished) => return finished,
             None if killed.load(Ordering::Relaxed) => return error_reply(job.protocol, &killed_text(job)),
             None => {}
@@ -497,14 +527,19 @@ fn slow(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>) -> Finishe
 }
 
 /// Runs it once on copies; nothing if somebody has changed a key under it.
-fn on_copies(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>) -> Option<Finished> {
+fn on_copies(
+    worker: &mut Worker,
+    job: &Job<'_>,
+    killed: &Arc<AtomicBool>,
+    began_ns: u64,
+) -> Option<Finished> {
     let server = Arc::clone(&worker.server);
     let Ok(Some(admission)) = admission(&server, job) else {
         // The log's buffer is full: committing waits for room.
         return on_copies_with(
             worker,
             job,
-            killed,
+            (killed, began_ns),
             Admission { access: Access::Write, growth_refused: None, writes_refused: None },
         );
     };
@@ -513,16 +548,20 @@ fn on_copies(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>) -> Op
     {
         return Some(error_reply(job.protocol, refused));
     }
-    on_copies_with(worker, job, killed, admission)
+    on_copies_with(worker, job, (killed, began_ns), admission)
 }
 
 fn on_copies_with(
     worker: &mut Worker,
     job: &Job<'_>,
-    killed: &Arc<AtomicBool>,
+    (killed, began_ns): (&Arc<AtomicBool>, u64),
     admission: Admission,
 ) -> Option<Finished> {
     let server = Arc::clone(&worker.server);
+    let until_ns = match worker.live.script_ms_max {
+        0 => None,
+        limit_ms => Some(began_ns.saturating_add(limit_ms.saturating_mul(1_000_000))),
+    };
     let mut overlay = server.db.overlay(worker.now_ms);
     let seed = worker.random.next();
     let mut host = EngineHost {
@@ -536,7 +575,7 @@ fn on_copies_with(
         effects: Effects::default(),
     };
     let mut reply = Reply::new(job.protocol);
-    let limits = Limits { until_ns: None, killed: Arc::clone(killed) };
+    let limits = Limits { until_ns, hurried: false, killed: Arc::clone(killed) };
     let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
         Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, &mut reply),
         Err(text) => {
@@ -544,9 +583,9 @@ fn on_copies_with(
             Ok(())
         }
     });
-    let EngineHost { effects, .. } = host;
+    let EngineHost { effects, client, .. } = host;
     match ran {
-        Ok(Ok(())) => match effects.conclude_copies(worker, job.card.id, overlay) {
+        Ok(Ok(())) => match effects.conclude_copies(worker, &client, overlay) {
             Ok(Committed::At(lsn)) => {
                 if lsn != Lsn::ZERO {
                     // What goes wrong with the log is said to whoever waits for its acknowledgement.
@@ -559,7 +598,11 @@ fn on_copies_with(
         },
         Ok(Err(Stop::Killed)) => Some(error_reply(job.protocol, &killed_text(job))),
         // The databases were swapped under it.
-        Ok(Err(Stop::Host | Stop::TimeUp)) => None,
+        Ok(Err(Stop::Host)) => None,
+        Ok(Err(Stop::TimeUp)) => Some(error_reply(
+            job.protocol,
+            "ERR Script took longer than script-time-limit allows; nothing of what it did has happened",
+        )),
         Err(text) => Some(error_reply(job.protocol, &format!("ERR {text}"))),
     }
 }

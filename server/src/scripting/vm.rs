@@ -58,6 +58,8 @@ pub trait Host {
 pub struct Limits {
     /// When its time is up, on the monotonic clock; `None`: never.
     pub until_ns: Option<u64>,
+    /// It runs where others wait for it: it is not to begin anything long.
+    pub hurried: bool,
     /// Set by whoever wants its end.
     pub killed: Arc<AtomicBool>,
 }
@@ -107,9 +109,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the script's time is limited: then it is not to begin anything long.
-    pub(super) fn is_short_of_time(&self) -> bool {
-        self.limits.borrow().until_ns.is_some()
+    /// Whether it is not to begin anything long.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.limits.borrow().hurried
     }
 
     fn interrupt(&self) -> Result<VmState, mlua::Error> {
@@ -337,6 +339,12 @@ impl Vm {
         *self.json.borrow_mut() = json::Settings::default();
     }
 
+    /// Takes the limits away; why it was stopped, if it was.
+    pub(super) fn end(&self) -> Option<Stop> {
+        *self.shared.limits.borrow_mut() = Limits::default();
+        self.shared.stop.take()
+    }
+
     fn after(&self) {
         if self.lua.used_memory() > KEPT_BYTES {
             // What a script has left behind counts against the next one's memory. Fails only for want of memory, which it makes room for.
@@ -425,14 +433,8 @@ impl Vm {
     pub(super) fn load_library(&self, source: &[u8]) -> Result<Vec<super::library::Registered>, String> {
         let env = self.lua.create_table().map_err(|error| error.to_string())?;
         let build = || -> Result<(), mlua::Error> {
-            self.env.for_each(|name: Value, value: Value| env.raw_set(name, value))?;
             env.raw_set("redis", &self.loading)?;
-            env.raw_set("_G", &env)?;
-            for name in ["KEYS", "ARGV"] {
-                env.raw_set(name, Value::Nil)?;
-            }
-            env.set_metatable(self.env.metatable())?;
-            Ok(())
+            env.set_metatable(self.env.metatable())
         };
         build().map_err(|error| first_line(&error.to_string()))?;
         env.set_readonly(true);
@@ -442,16 +444,21 @@ impl Vm {
         *self.shared.registering.borrow_mut() = Some(Vec::new());
         let outcome = self.run.call::<(bool, Value)>(&function);
         let registered = self.shared.registering.borrow_mut().take().unwrap_or_default();
-        // Once it is loaded its functions have all of `redis`.
+        // Once it is loaded its functions have all that scripts have.
         env.set_readonly(false);
-        let redis = self.env.raw_get::<Value>("redis").and_then(|redis| env.raw_set("redis", redis));
+        let whole = self
+            .env
+            .for_each(|name: Value, value: Value| env.raw_set(name, value))
+            .and_then(|()| env.raw_set("_G", &env))
+            .and_then(|()| env.raw_set("KEYS", Value::Nil))
+            .and_then(|()| env.raw_set("ARGV", Value::Nil));
         env.set_readonly(true);
         match outcome {
-            Ok((true, _)) => redis.map(|()| registered).map_err(|error| first_line(&error.to_string())),
+            Ok((true, _)) => whole.map(|()| registered).map_err(|error| first_line(&error.to_string())),
             Ok((false, error)) => {
                 let text = self.error_text(&error, None);
                 let text = String::from_utf8_lossy(&text).into_owned();
-                Err(format!("Error registering functions: {}", text.strip_prefix("ERR ").unwrap_or(&text)))
+                Err(format!("Error registering functions: {text}"))
             }
             Err(error) => Err(format!("Error registering functions: {}", first_line(&error.to_string()))),
         }

@@ -68,7 +68,12 @@ pub enum What {
     Data,
     /// Those of a server, too.
     Everything,
+    /// Commands on data, many of them in transactions, and some on another connection.
+    Transactions,
 }
+
+/// Before the name of a command that goes over another connection.
+pub const OTHER: &[u8] = b"@other";
 
 fn taste(row: &Command) -> Taste {
     if row.name.starts_with("sort") {
@@ -91,6 +96,7 @@ pub struct Stream {
     entries: Vec<Entry>,
     weight: usize,
     now_ms: i64,
+    transactions: bool,
 }
 
 /// Commands in a round, about.
@@ -109,7 +115,10 @@ impl Stream {
         let mut entries: Vec<Entry> = rows()
             .filter_map(|row| {
                 let weight = match row.name {
+                    // A swap fails watches here that Redis lets be, of keys in neither database.
+                    "swapdb" if what == What::Transactions => return None,
                     "flushall" | "flushdb" => 1,
+                    "swapdb" => 5,
                     "blpop" | "brpop" | "blmove" | "brpoplpush" | "blmpop" => 10,
                     "scan" | "memory" | "object" => 20,
                     "set" | "hset" | "expire" | "bitfield" => 100,
@@ -139,7 +148,13 @@ impl Stream {
         }
         let weight = entries.iter().map(|entry| entry.weight).sum();
         // Deadlines are drawn around a fixed moment in 2100, so that a seed gives the same stream on any day.
-        Stream { draw: Draw::new(seed), entries, weight, now_ms: 4_102_444_800_000 }
+        Stream {
+            draw: Draw::new(seed),
+            entries,
+            weight,
+            now_ms: 4_102_444_800_000,
+            transactions: what == What::Transactions,
+        }
     }
 
     /// The next round.
@@ -151,7 +166,11 @@ impl Stream {
             let count = if self.draw.once_in(3) { 1 } else { 1 + self.draw.below(BATCH_COMMANDS) };
             let mut commands = Vec::new();
             for _ in 0..count {
-                self.command(&mut commands);
+                match self.draw.below(12) {
+                    0..=2 if self.transactions => self.transaction(&mut commands),
+                    3 if self.transactions => self.elsewhere(&mut commands),
+                    _ => self.command(&mut commands),
+                }
             }
             let mut pause_ms = 0;
             if self.draw.once_in(BATCHES_PER_DEATH) {
@@ -166,6 +185,66 @@ impl Stream {
             round.batches.push(Batch { commands, pause_ms });
         }
         round
+    }
+
+    /// Commands for another connection.
+    fn elsewhere(&mut self, commands: &mut Vec<Vec<Vec<u8>>>) {
+        let first = commands.len();
+        self.command(commands);
+        commands[first..].iter_mut().for_each(|args| args.insert(0, OTHER.to_vec()));
+    }
+
+    /// A transaction, watched or not, with what others do meanwhile.
+    fn transaction(&mut self, commands: &mut Vec<Vec<Vec<u8>>>) {
+        let word = |word: &str| vec![word.as_bytes().to_vec()];
+        // Watches fail with a swap of their databases here also where the key is in neither.
+        let watched = self.draw.once_in(2);
+        if watched {
+            for _ in 0..1 + self.draw.below(2) {
+                let mut args = word("watch");
+                for _ in 0..self.draw.below(4) {
+                    args.push(values::fill(&mut self.draw, "key", Taste::Anything, self.now_ms));
+                }
+                commands.push(args);
+            }
+        } else if self.draw.once_in(10) {
+            self.swap(commands);
+        }
+        for _ in 0..self.draw.below(3) {
+            match self.draw.below(6) {
+                0 if watched => self.elsewhere(commands),
+                1 => self.command(commands),
+                2 if self.draw.once_in(6) => commands.push(word("unwatch")),
+                _ => {}
+            }
+        }
+        commands.push(word("multi"));
+        for _ in 0..self.draw.below(8) {
+            match self.draw.below(60) {
+                0 => commands.push(word("multi")),
+                1 => commands.push(vec![b"watch".to_vec(), b"k".to_vec()]),
+                2 => commands.push(word("nosuchcommand")),
+                3 => self.swap(commands),
+                4 => commands.push(word("unwatch")),
+                5 => commands.push(vec![b"ping".to_vec()]),
+                6..=8 => self.elsewhere(commands),
+                _ => self.command(commands),
+            }
+        }
+        commands.push(match self.draw.below(30) {
+            0 | 1 => word("discard"),
+            2 => vec![b"exec".to_vec(), b"x".to_vec()],
+            _ => word("exec"),
+        });
+        if self.draw.once_in(20) {
+            let name = *self.draw.of(&["exec", "discard", "unwatch"]);
+            commands.push(word(name));
+        }
+    }
+
+    fn swap(&mut self, commands: &mut Vec<Vec<Vec<u8>>>) {
+        let mut number = || self.draw.of(&["0", "1", "2", "0", "1", "15", "16", "x"]).as_bytes().to_vec();
+        commands.push(vec![b"swapdb".to_vec(), number(), number()]);
     }
 
     fn command(&mut self, commands: &mut Vec<Vec<Vec<u8>>>) {
@@ -214,6 +293,10 @@ impl Stream {
         }
         let get = (name == "pfadd" && args.len() > 1 && (broken || self.draw.once_in(3)))
             .then(|| vec![b"get".to_vec(), args[1].clone()]);
+        if self.transactions && ["zrank", "zrevrank"].contains(&name) {
+            // Since Redis 7.2 with an option more: a count of arguments that fails a transaction, or does not.
+            args.truncate(3);
+        }
         let del = (name == "spop" && args.len() > 1).then(|| vec![b"del".to_vec(), args[1].clone()]);
         let has = |word: &str| args.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         let del = if name == "sort" && has("by") && has("alpha") {

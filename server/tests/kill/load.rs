@@ -127,7 +127,17 @@ impl Session {
         let key = self.key();
         // Far beyond the longest campaign, and never twice the same.
         let seconds = self.random.within(100_000..10_000_000);
-        match self.random.within(0..100) {
+        match self.random.within(0..115) {
+            100..107 => {
+                // Now and then more than a small set has.
+                let count = if self.random.chance(10) { 200 } else { self.random.within(1..5) };
+                Operation::MembersAdd { key, members: (0..count).map(|_| self.member()).collect() }
+            }
+            107..111 => {
+                let count = self.random.within(1..8);
+                Operation::MembersRemove { key, members: (0..count).map(|_| self.member()).collect() }
+            }
+            111..115 => Operation::MembersUnite { to: key, from: [self.key(), self.key()] },
             0..12 => Operation::Set { key, value: self.value(), seconds: Some(seconds) },
             12..20 => Operation::Set { key, value: self.value(), seconds: None },
             20..30 => Operation::Get { key },
@@ -178,6 +188,15 @@ impl Session {
 
     fn key(&mut self) -> Vec<u8> {
         format!("c{}:k{}", self.number, self.random.within(0..LONG_KEYS)).into_bytes()
+    }
+
+    fn member(&mut self) -> Vec<u8> {
+        let number = self.random.within(0..300);
+        if self.random.chance(70) {
+            number.to_string().into_bytes()
+        } else {
+            format!("m{number}").into_bytes()
+        }
     }
 
     /// One of six fields; `group` keeps the fields of one command apart.
@@ -274,6 +293,14 @@ impl Session {
                     Content::Fields(
                         reply.items().chunks(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect(),
                     )
+                }
+                "set" => {
+                    let reply = call(client, "SMEMBERS");
+                    let bytes = |value: &Value| match value {
+                        Value::Bulk(bytes) => bytes.clone(),
+                        other => panic!("SMEMBERS {key}: {other:?}"),
+                    };
+                    Content::Members(reply.items().iter().map(bytes).collect())
                 }
                 "none" => continue,
                 other => panic!("TYPE {key}: {other:?}"),

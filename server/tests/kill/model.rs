@@ -6,7 +6,7 @@
 //! between sending and reply. Keys whose deadline is near may die at any time, so they see only commands whose
 //! outcome tells which it was (names starting with `s`, see `load.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::Value;
 
@@ -17,19 +17,68 @@ pub(crate) const CLOCK_TOLERANCE_MS: u64 = 60;
 /// A write or a read of one connection. Keys and values are whole, as sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Set { key: Vec<u8>, value: Vec<u8>, seconds: Option<u64> },
-    SetUntil { key: Vec<u8>, value: Vec<u8>, deadline_ms: u64 },
-    SetMany { pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    Get { key: Vec<u8> },
-    Delete { keys: Vec<Vec<u8>> },
-    Expire { key: Vec<u8>, seconds: u64 },
-    ExpireAt { key: Vec<u8>, deadline_ms: u64 },
-    Persist { key: Vec<u8> },
-    HashSet { key: Vec<u8>, pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    HashDelete { key: Vec<u8>, fields: Vec<Vec<u8>> },
-    Increment { key: Vec<u8> },
-    Append { key: Vec<u8>, value: Vec<u8> },
-    Rename { from: Vec<u8>, to: Vec<u8> },
+    Set {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        seconds: Option<u64>,
+    },
+    SetUntil {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        deadline_ms: u64,
+    },
+    SetMany {
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    Get {
+        key: Vec<u8>,
+    },
+    Delete {
+        keys: Vec<Vec<u8>>,
+    },
+    Expire {
+        key: Vec<u8>,
+        seconds: u64,
+    },
+    ExpireAt {
+        key: Vec<u8>,
+        deadline_ms: u64,
+    },
+    Persist {
+        key: Vec<u8>,
+    },
+    HashSet {
+        key: Vec<u8>,
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    HashDelete {
+        key: Vec<u8>,
+        fields: Vec<Vec<u8>>,
+    },
+    MembersAdd {
+        key: Vec<u8>,
+        members: Vec<Vec<u8>>,
+    },
+    MembersRemove {
+        key: Vec<u8>,
+        members: Vec<Vec<u8>>,
+    },
+    /// The union of two sets becomes a third.
+    MembersUnite {
+        to: Vec<u8>,
+        from: [Vec<u8>; 2],
+    },
+    Increment {
+        key: Vec<u8>,
+    },
+    Append {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
 }
 
 impl Operation {
@@ -65,6 +114,13 @@ impl Operation {
                 rest.extend(fields.iter().map(Vec::as_slice));
                 words("HDEL", &rest)
             }
+            Operation::MembersAdd { key, members } => {
+                words("SADD", &std::iter::once(key).chain(members).map(Vec::as_slice).collect::<Vec<_>>())
+            }
+            Operation::MembersRemove { key, members } => {
+                words("SREM", &std::iter::once(key).chain(members).map(Vec::as_slice).collect::<Vec<_>>())
+            }
+            Operation::MembersUnite { to, from: [one, other] } => words("SUNIONSTORE", &[to, one, other]),
             Operation::Increment { key } => words("INCR", &[key]),
             Operation::Append { key, value } => words("APPEND", &[key, value]),
             Operation::Rename { from, to } => words("RENAME", &[from, to]),
@@ -77,6 +133,7 @@ impl Operation {
 pub(crate) enum Content {
     Text(Vec<u8>),
     Fields(BTreeMap<Vec<u8>, Vec<u8>>),
+    Members(BTreeSet<Vec<u8>>),
 }
 
 /// When a key dies: the earliest and the latest possible moment.
@@ -189,7 +246,7 @@ impl Model {
             Operation::Get { key } => match self.entries.get(key).map(|entry| &entry.content) {
                 None => Value::Null,
                 Some(Content::Text(value)) => Value::Bulk(value.clone()),
-                Some(Content::Fields(_)) => wrong_type(),
+                Some(_) => wrong_type(),
             },
             Operation::Delete { keys } => {
                 Value::Integer(keys.iter().filter(|key| self.entries.remove(*key).is_some()).count() as i64)
@@ -229,6 +286,39 @@ impl Model {
                     self.entries.remove(key);
                 }
                 Value::Integer(gone as i64)
+            }
+            Operation::MembersAdd { key, members: added } => {
+                let entry = self
+                    .entries
+                    .entry(key.clone())
+                    .or_insert_with(|| Entry { content: Content::Members(BTreeSet::new()), deadline: None });
+                let Content::Members(members) = &mut entry.content else { return wrong_type() };
+                Value::Integer(added.iter().filter(|member| members.insert((*member).clone())).count() as i64)
+            }
+            Operation::MembersRemove { key, members: doomed } => {
+                let Some(entry) = self.entries.get_mut(key) else { return Value::Integer(0) };
+                let Content::Members(members) = &mut entry.content else { return wrong_type() };
+                let gone = doomed.iter().filter(|member| members.remove(*member)).count();
+                if members.is_empty() {
+                    self.entries.remove(key);
+                }
+                Value::Integer(gone as i64)
+            }
+            Operation::MembersUnite { to, from } => {
+                let mut all = BTreeSet::new();
+                for key in from {
+                    match self.entries.get(key).map(|entry| &entry.content) {
+                        None => {}
+                        Some(Content::Members(members)) => all.extend(members.iter().cloned()),
+                        Some(_) => return wrong_type(),
+                    }
+                }
+                let count = all.len() as i64;
+                self.entries.remove(to);
+                if count > 0 {
+                    self.entries.insert(to.clone(), Entry { content: Content::Members(all), deadline: None });
+                }
+                Value::Integer(count)
             }
             Operation::Increment { key } => {
                 let entry = self
@@ -324,6 +414,7 @@ fn brief(entry: &Entry) -> String {
     let text = match &entry.content {
         Content::Text(text) => format!("{} bytes {}", text.len(), text.escape_ascii()),
         Content::Fields(fields) => format!("{} fields {fields:?}", fields.len()),
+        Content::Members(members) => format!("{} members {members:?}", members.len()),
     };
     let short: String = text.chars().take(160).collect();
     format!("{short} (until {:?})", entry.deadline)

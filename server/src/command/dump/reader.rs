@@ -86,6 +86,14 @@ pub fn verify(payload: &[u8]) -> Option<&[u8]> {
     sound.then_some(object)
 }
 
+/// The string at the front of `rest`, which then begins behind it; `None` if there is none, or it is longer than `bytes_max`.
+pub(crate) fn take_string(rest: &mut &[u8], bytes_max: usize) -> Option<Vec<u8>> {
+    let mut reader = Reader { rest, left: bytes_max };
+    let text = reader.string()?.into_owned();
+    *rest = reader.rest;
+    (text.len() <= bytes_max).then_some(text)
+}
+
 /// The value of a verified payload; `None` if it is none, or unfolds to more than about `bytes_max` bytes. What comes behind it is not looked
 /// at, as in Redis.
 pub fn read(object: &[u8], bytes_max: usize) -> Option<Value> {

@@ -102,7 +102,7 @@ fn put_hash(out: &mut Vec<u8>, txn: &Txn<'_>, key: &Key<'_>) -> Result<bool, Com
 }
 
 /// Appends version and checksum.
-pub(super) fn seal(out: &mut Vec<u8>, version: u16) {
+pub(crate) fn seal(out: &mut Vec<u8>, version: u16) {
     out.extend_from_slice(&version.to_le_bytes());
     let crc = crc64(out);
     out.extend_from_slice(&crc.to_le_bytes());
@@ -125,7 +125,7 @@ fn put_length(out: &mut Vec<u8>, length: u64) {
 }
 
 /// Appends a string: an integer of at most 32 bits as such.
-fn put_string(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     /// The longest text of such an integer.
     const INTEGER_BYTES_MAX: usize = 11;
     let integer = if text.len() <= INTEGER_BYTES_MAX { parse_integer(text) } else { None };
