@@ -239,7 +239,7 @@ pub(super) fn run_code(
         _ => None,
     };
     match run::fast(call.worker, &job, fetched) {
-        Fast::Finished(finished) => finish(call, finished),
+        Fast::Finished(finished) => finish(call, &finished),
         Fast::Cold(fetch) => {
             call.want(Errand::Values(fetch, Learned::new(true)));
             Ok(())
@@ -259,7 +259,7 @@ pub(super) fn run_code(
 /// The result of a script that was run elsewhere for this call; nothing if there was none.
 pub(super) fn finished(call: &mut ServerCall<'_>) -> Option<CommandResult> {
     match call.take_brought()? {
-        Errand::Script(slow) => Some(finish(call, slow.finish().unwrap_or_default())),
+        Errand::Script(slow) => Some(finish(call, &slow.finish().unwrap_or_default())),
         other => {
             call.put_brought(other);
             None
@@ -267,7 +267,7 @@ pub(super) fn finished(call: &mut ServerCall<'_>) -> Option<CommandResult> {
     }
 }
 
-fn finish(call: &mut ServerCall<'_>, finished: Finished) -> CommandResult {
+fn finish(call: &mut ServerCall<'_>, finished: &Finished) -> CommandResult {
     call.lsn = finished.lsn;
     if let Some(text) = finished.reply.strip_prefix(b"-") {
         // Counted as every error, and with what was written before it in the log.
