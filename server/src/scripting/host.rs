@@ -202,8 +202,6 @@ impl EngineHost<'_, '_> {
                 places.push((database, index));
             }
         });
-        // Before it is read: whatever changes it from here on is told behind the script's reply.
-        self.note_read(command, args, &places);
         let owned = |places: &[(u8, usize)]| -> Vec<OwnedKey> {
             let named = places.iter().map(|&(database, index)| (database, args[index].to_vec()));
             named.chain(learned.owned()).collect()
