@@ -154,6 +154,20 @@ fn keys_that_die_and_databases_that_are_emptied_are_told_of() {
 }
 
 #[test]
+fn databases_that_change_places_leave_no_copies() {
+    let server = start();
+    if server.options().is_redis() {
+        // It tells nobody.
+        return;
+    }
+    let (mut tracks, mut other) = (modern(&server), server.client());
+    all(&mut other, &["SELECT 1", "SET k 1"]);
+    assert_eq!(all(&mut tracks, &["CLIENT TRACKING on", "GET k"]), [ok(), Value::Null]);
+    other.command("SWAPDB 0 1");
+    assert_eq!(all(&mut tracks, &["GET k"]), [forget_all(), one("1")]);
+}
+
+#[test]
 fn one_may_choose_what_is_tracked() {
     let server = start();
     let (mut tracks, mut other) = (modern(&server), server.client());
