@@ -1,7 +1,7 @@
 //! Scripts: `EVAL` and its kin, `SCRIPT`. What runs them is in [`scripting`](crate::scripting).
 
 use super::args::integer;
-use super::flags::{MOVABLEKEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE};
+use super::flags::{MOVABLEKEYS, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE};
 use super::reach::Learned;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall, keys};
 use crate::errand::Errand;
@@ -26,6 +26,9 @@ const ROW: Command = Command {
     run: Run::Container,
 };
 
+/// What all that run scripts have in common.
+const SCRIPT_FLAGS: u32 = NOSCRIPT | SKIP_MONITOR | STALE | NO_MANDATORY_KEYS | MOVABLEKEYS;
+
 /// Where the keys of `EVAL` and its kin are.
 const KEYS: KeySpec = KeySpec::Across { first: 0, last: 0, step: 0, find: keys::counted_from_2 };
 
@@ -34,7 +37,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "eval",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS,
+        flags: SCRIPT_FLAGS,
         keys: KEYS,
         since: "2.6.0",
         summary: "Runs a script",
@@ -44,7 +47,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "evalsha",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS,
+        flags: SCRIPT_FLAGS,
         keys: KEYS,
         since: "2.6.0",
         summary: "Runs a script that the server has, by its SHA-1",
@@ -54,7 +57,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "eval_ro",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS | READONLY,
+        flags: SCRIPT_FLAGS | READONLY,
         keys: KEYS,
         since: "7.0.0",
         summary: "Runs a script that only reads",
@@ -64,7 +67,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "evalsha_ro",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS | READONLY,
+        flags: SCRIPT_FLAGS | READONLY,
         keys: KEYS,
         since: "7.0.0",
         summary: "Runs a script that the server has and that only reads, by its SHA-1",
