@@ -59,6 +59,9 @@ impl<'db> Call<'_, 'db> {
     /// # Errors
     /// [`CommandError::NeedsKeys`], to be passed on: somebody is at one of them, or it has to be read from disk.
     pub(super) fn reach(&mut self, keys: &[Vec<u8>]) -> Result<(), CommandError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
         let database = self.keys[0].database();
         let hashed: Vec<Key<'_>> = keys.iter().map(|key| self.txn.key(database, key)).collect();
         match self.txn.extend(&hashed) {
