@@ -113,6 +113,9 @@ fn whoever_watches_loses_no_update() {
 /// A queue may be as long as anything that a client may send without finishing it, and so may what it watches.
 #[test]
 fn what_is_queued_is_bounded() {
+    if options().is_redis() {
+        return;
+    }
     let server = Server::start(options().with("client-query-buffer-limit", "1mb"));
     let mut observer = server.client();
     let mut client = server.client();
@@ -125,9 +128,6 @@ fn what_is_queued_is_bounded() {
     }
     assert!(queued > 50, "closed after {queued} commands");
     assert_eq!(observer.command("EXISTS key"), Value::Integer(0));
-    if options().is_redis() {
-        return;
-    }
     let mut client = server.client();
     let mut watched = 0;
     while client.call(&["WATCH", &format!("key {watched}")]).is_ok_and(|reply| reply == Value::ok()) {
@@ -160,7 +160,8 @@ fn watching_is_cheap() {
     assert_eq!(client.call(&words).expect("a reply"), Value::ok());
     server.client().call(&["SET", &keys[30_000], ""]).expect("a reply");
     assert_eq!(last(&mut client, &["MULTI", "PING", "EXEC"]), Value::Null);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Redis looks at all that is watched for each: it takes half a minute.
+    assert!(options().is_redis() || begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
 /// Who waits for an element gets it when the transaction is over, and not what came and went in it.
