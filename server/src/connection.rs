@@ -567,6 +567,15 @@ impl Connection {
         card.database.store(self.client.database, Ordering::Relaxed);
         card.resp3.store(self.reply.protocol() == Protocol::Resp3, Ordering::Relaxed);
         card.closing.store(self.client.closing, Ordering::Relaxed);
+        let transaction = &self.client.transaction;
+        let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
+        // Most connections never have one: their card stays in every cache.
+        if queued >= 0 || card.transaction_bytes.load(Ordering::Relaxed) > 0 || transaction.watched() > 0 {
+            card.queued.store(queued, Ordering::Relaxed);
+            card.watched.store(transaction.watched(), Ordering::Relaxed);
+            let bytes = if queued >= 0 { transaction.bytes().max(1) } else { transaction.bytes() };
+            card.transaction_bytes.store(bytes, Ordering::Relaxed);
+        }
         card.query_bytes.store(self.unfinished.len(), Ordering::Relaxed);
         card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
     }

@@ -22,6 +22,7 @@ pub mod dispatch;
 mod double;
 pub mod dump;
 mod error;
+pub mod exec;
 pub mod expire;
 mod extended;
 #[cfg(feature = "scripting")]
