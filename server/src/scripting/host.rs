@@ -177,7 +177,7 @@ impl EngineHost<'_, '_> {
         args: &[&[u8]],
         reply: &mut Reply,
     ) -> Result<CommandResult, Stop> {
-        let mut learned = Learned::new(may_learn(&self.client, command, args));
+        let mut learned = Learned::new(may_learn(&self.client, command, args)).in_script();
         loop {
             match self.data_command_over(command, args, reply, &learned)? {
                 Err(CommandError::NeedsKeys(more)) => {
