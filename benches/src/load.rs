@@ -483,7 +483,7 @@ impl ReplyCounter {
             match self.line.first() {
                 Some(b'+') => replies += self.end_of_one(),
                 Some(b':') if self.any_integer || self.line.starts_with(b":1") => {
-                    replies += self.end_of_one()
+                    replies += self.end_of_one();
                 }
                 Some(kind @ (b'$' | b'*')) => {
                     let is_array = *kind == b'*';

@@ -23,6 +23,10 @@ pub struct Key<'a> {
 
 impl<'a> Key<'a> {
     /// The number of the database that the key is in, below [`DATABASES`].
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "the field is the number in the index, which is nobody else's business"
+    )]
     pub fn database(&self) -> u8 {
         self.logical
     }

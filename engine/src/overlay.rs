@@ -312,7 +312,7 @@ impl Overlay {
         let outside = self.map_before.logical(database);
         let others = if self.is_cleared(database) { 0 } else { self.db.len_of(outside) };
         // In proportion, about.
-        let at = (u128::from(random) * (created.len() + others) as u128 >> 64) as usize;
+        let at = ((u128::from(random) * (created.len() + others) as u128) >> 64) as usize;
         if at < created.len() {
             return Ok(Some(created.swap_remove(at)));
         }

@@ -125,7 +125,7 @@ impl Db {
         let inner = &*self.inner;
         let database = inner.databases.map().inner(database);
         draw_key(inner, database, self.now_ms(), random, &mut |number, look| {
-            look(&inner.shards[number].lock())
+            look(&inner.shards[number].lock());
         })
     }
 }
@@ -266,13 +266,16 @@ impl Txn<'_> {
     }
 }
 
+/// Lends the shard of a number to a function.
+type WithShard<'a> = dyn FnMut(usize, &mut dyn FnMut(&Shard)) + 'a;
+
 /// Draws a live key of a database of the index. `with` lends the shard of a number.
 fn draw_key(
     inner: &Inner,
     database: u8,
     now_ms: u64,
     mut random: u64,
-    with: &mut dyn FnMut(usize, &mut dyn FnMut(&Shard)),
+    with: &mut WithShard<'_>,
 ) -> Option<Result<Vec<u8>, ColdKey>> {
     let alive = |entry: &Entry| {
         if entry.handle().database() != database || entry.deadline_ms() <= now_ms {

@@ -500,7 +500,7 @@ impl Shard {
 
     /// Tells those who watch the entry. Not of its death: they know its deadline.
     #[inline]
-    fn note_changed(&mut self, place: Place) {
+    pub(crate) fn note_changed(&mut self, place: Place) {
         if !self.watched.is_empty() {
             self.watched.note(self.table.get(place).hash);
         }

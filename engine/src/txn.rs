@@ -384,6 +384,16 @@ impl<'db> Txn<'db> {
         }
     }
 
+    /// Has a key that exists count as changed for those who watch it or have copies, although nothing of it changes.
+    pub fn count_as_changed(&mut self, key: &Key<'_>) {
+        let now_ms = self.now_ms;
+        let shard = self.shard_mut(key);
+        if let Some(place) = shard.live(key, now_ms) {
+            shard.note_changed(place);
+            self.note_changed(key);
+        }
+    }
+
     /// Adds an operation to the record; before it is applied, so that one too many changes nothing.
     ///
     /// # Panics
@@ -726,9 +736,7 @@ impl<'db> Txn<'db> {
         if let Some(journal) = self.journal.take() {
             self.garbage.extend(journal.into_garbage());
         }
-        let lsn = if self.record.is_empty() {
-            Lsn::ZERO
-        } else if self.is_private() {
+        let lsn = if self.record.is_empty() || self.is_private() {
             Lsn::ZERO
         } else {
             // Under the locks, so that the log has the changes of each key in the order in which they happened.

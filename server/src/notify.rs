@@ -94,14 +94,30 @@ pub struct Event {
     pub key: Vec<u8>,
 }
 
-/// Events of one command, in order.
+/// What a command, a transaction or a script has to tell.
+#[derive(Clone, Debug)]
+enum Told {
+    /// Something happened to a key.
+    Event(Event),
+    /// It has published a message.
+    Message { channel: Vec<u8>, text: Vec<u8>, shard: bool },
+}
+
+/// Events of one command, or of several, in order, and among them the messages that a transaction or a script has published: whoever listens
+/// to both hears them as they came.
 #[derive(Clone, Debug, Default)]
-pub struct Events(Vec<Event>);
+pub struct Events(Vec<Told>);
 
 impl Events {
     /// Adds one.
     pub fn push(&mut self, class: u32, name: &'static str, key: &Key<'_>) {
-        self.0.push(Event { class, name, database: key.database(), key: key.bytes().to_vec() });
+        let key = (key.database(), key.bytes().to_vec());
+        self.0.push(Told::Event(Event { class, name, database: key.0, key: key.1 }));
+    }
+
+    /// Adds a message for a channel, or a shard channel.
+    pub fn push_message(&mut self, channel: &[u8], text: &[u8], shard: bool) {
+        self.0.push(Told::Message { channel: channel.to_vec(), text: text.to_vec(), shard });
     }
 
     /// Adds what happened after them.
@@ -115,8 +131,18 @@ impl Events {
             return;
         }
         let mut channel = Vec::new();
-        for Event { name, database, key, .. } in &self.0 {
-            publish(pubsub, flags, name, (*database, key), lsn, (signals, bytes_max), &mut channel);
+        for told in &self.0 {
+            match told {
+                Told::Event(Event { name, database, key, .. }) => {
+                    publish(pubsub, flags, name, (*database, key), lsn, (signals, bytes_max), &mut channel);
+                }
+                Told::Message { channel, text, shard: true } => {
+                    pubsub.publish_shard(channel, text, lsn, signals, bytes_max);
+                }
+                Told::Message { channel, text, shard: false } => {
+                    pubsub.publish(channel, text, lsn, signals, bytes_max);
+                }
+            }
         }
     }
 
@@ -132,17 +158,17 @@ impl Events {
 
     /// Adds that keys were created.
     pub fn push_created(&mut self, keys: Vec<ChangedKey>) {
-        self.0.extend(keys.into_iter().map(|ChangedKey { database, key }| Event {
-            class: NEW,
-            name: "new",
-            database,
-            key: key.into_vec(),
+        self.0.extend(keys.into_iter().map(|ChangedKey { database, key }| {
+            Told::Event(Event { class: NEW, name: "new", database, key: key.into_vec() })
         }));
     }
 
-    /// In the order in which they happened.
+    /// What happened to keys, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Event> {
-        self.0.iter()
+        self.0.iter().filter_map(|told| match told {
+            Told::Event(event) => Some(event),
+            Told::Message { .. } => None,
+        })
     }
 }
 

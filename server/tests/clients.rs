@@ -37,6 +37,18 @@ fn python(test: &str, script: &str) -> Option<Command> {
     Some(command)
 }
 
+/// PHP with its Redis extension, and a script for it.
+fn php(test: &str, script: &str) -> Option<Command> {
+    let php = oracles::program(test, "php")?;
+    let modules = Command::new(&php).arg("-m").output().expect("php -m");
+    if !String::from_utf8_lossy(&modules.stdout).lines().any(|line| line == "redis") {
+        return oracles::skip(test, "PHP has no redis extension");
+    }
+    let mut command = Command::new(php);
+    command.arg(clients().join("php").join(script));
+    Some(command)
+}
+
 /// An application under load, driven over its standard input and output.
 struct Application {
     child: Child,
@@ -134,6 +146,58 @@ fn succeeds(command: &mut Command) -> Output {
 fn ioredis_and_node_redis_find_every_command() {
     if let Some(command) = node("ioredis_and_node_redis_find_every_command", "commands.mjs") {
         runs_to_its_end(command);
+    }
+}
+
+#[test]
+fn node_clients_hold_conversations() {
+    if let Some(command) = node("node_clients_hold_conversations", "conversations.mjs") {
+        runs_to_its_end(command);
+    }
+}
+
+#[test]
+fn rate_limiters_and_locks_of_node() {
+    if let Some(command) = node("rate_limiters_and_locks_of_node", "rate_limits_and_locks.mjs") {
+        runs_to_its_end(command);
+    }
+}
+
+#[test]
+fn bullmq_runs_its_jobs() {
+    if let Some(command) = node("bullmq_runs_its_jobs", "queues.mjs") {
+        runs_to_its_end(command);
+    }
+}
+
+#[test]
+fn redis_py_with_collections_and_scripts() {
+    if let Some(command) = python("redis_py_with_collections_and_scripts", "redis_py_collections.py") {
+        runs_to_its_end(command);
+    }
+}
+
+#[test]
+fn session_and_history_stores_of_python() {
+    if let Some(mut command) = python("session_and_history_stores_of_python", "sessions_and_histories.py") {
+        command.env("PYTHONWARNINGS", "ignore");
+        runs_to_its_end(command);
+    }
+}
+
+#[test]
+fn php_locks_its_sessions() {
+    if let Some(command) = php("php_locks_its_sessions", "sessions.php") {
+        runs_to_its_end(command);
+    }
+}
+
+#[test]
+fn redis_rs_and_tower_sessions() {
+    let program = clients().join("rust/target/debug/sessile-client-tests");
+    let prepared = oracles::prepared("redis_rs_and_tower_sessions", &program, "server/tests/clients/prepare");
+    if let Some(program) = prepared {
+        runs_to_its_end(Command::new(program));
     }
 }
 

@@ -9,18 +9,10 @@ use sessile_server::command::Random;
 use sessile_server::resp::Protocol;
 use support::in_process::{InProcess, rows};
 
-/// Runs a conversation: each line is a command, `=>` and the reply with its line ends shown as `|`.
 fn converse(protocol: Protocol, lines: &str) {
     let mut server = InProcess::new();
     server.set_protocol(protocol);
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, reply) = line.split_once(" => ").unwrap_or_else(|| panic!("{line}: no reply"));
-        let unquoted = |word: &str| if word == "''" { Vec::new() } else { word.as_bytes().to_vec() };
-        let args: Vec<Vec<u8>> = command.split(' ').map(unquoted).collect();
-        let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
-        let answer = String::from_utf8_lossy(&server.run(&args)).replace("\r\n", "|");
-        assert_eq!(answer, format!("{reply}|"), "{command}");
-    }
+    server.converse(lines);
 }
 
 /// As Redis 8.4 and Valkey 8.1 have it, which agree on this and on no other comparison.

@@ -278,6 +278,26 @@ fn compare_over(sessile: &mut dyn Server, what: What, commands: usize) {
 }
 
 fn compare_with(redis: &mut dyn Server, sessile: &mut dyn Server, what: What, commands: usize) {
+    let (played, tally) = compare_streams(redis, sessile, what, commands);
+    // A command that only ever fails, or never does, is not being tested.
+    const ENOUGH: usize = 100_000;
+    let never_fail = ["randomkey", "dbsize", "SELECT", "PEXPIRE", "SCAN", "echo", "ping"];
+    let always_fail = ["nosuchcommand", "x\ny", "auth"];
+    // (In a transaction most are only queued.)
+    let judged = played >= ENOUGH && what != What::Transactions;
+    for (name, (answered, failed)) in tally.answers.iter().filter(|_| judged) {
+        assert!(*answered > 0 || always_fail.contains(&&name[..]), "{name} always failed");
+        assert!(*failed > 0 || never_fail.contains(&&name[..]), "{name} never failed");
+    }
+}
+
+/// Plays a stream to both; how many commands that were, and how they were answered.
+fn compare_streams(
+    redis: &mut dyn Server,
+    sessile: &mut dyn Server,
+    what: What,
+    commands: usize,
+) -> (usize, Tally) {
     let seed = from_environment("SESSILE_SEED").unwrap_or_else(|| {
         // A hasher's keys are the only randomness that std hands out.
         use std::hash::{BuildHasher, Hasher};
@@ -306,16 +326,7 @@ fn compare_with(redis: &mut dyn Server, sessile: &mut dyn Server, what: What, co
     }
     eprintln!("{played} commands alike; excused: {:?}", tally.excused);
     eprintln!("answers and errors: {:?}", tally.answers);
-    // A command that only ever fails, or never does, is not being tested.
-    const ENOUGH: usize = 100_000;
-    let never_fail = ["randomkey", "dbsize", "SELECT", "PEXPIRE", "SCAN", "echo", "ping"];
-    let always_fail = ["nosuchcommand", "x\ny", "auth"];
-    // (In a transaction most are only queued.)
-    let judged = played >= ENOUGH && what != What::Transactions;
-    for (name, (answered, failed)) in tally.answers.iter().filter(|_| judged) {
-        assert!(*answered > 0 || always_fail.contains(&&name[..]), "{name} always failed");
-        assert!(*failed > 0 || never_fail.contains(&&name[..]), "{name} never failed");
-    }
+    (played, tally)
 }
 
 #[test]
@@ -373,7 +384,7 @@ fn compare_in_scripts(script: &'static str, commands: usize) {
     let Some(redis) = Process::redis() else { return };
     let mut redis = Scripted { server: redis, script };
     let mut sessile = Scripted { server: Process::sessile(&[]), script };
-    compare_with(&mut redis, &mut sessile, What::Data, commands);
+    compare_streams(&mut redis, &mut sessile, What::Data, commands);
 }
 
 /// Every command run by a script, where its keys are held.

@@ -155,6 +155,30 @@ mod tests {
         ]
     }
 
+    /// `docs/formats.md` says so.
+    #[test]
+    fn the_bytes_are_held_still() {
+        let members = payload(&[b"a".to_vec(), b"10".to_vec()]);
+        for (change, which) in
+            [(Change::AddMembers { members: &members }, 0), (Change::RemoveMembers { members: &members }, 1)]
+        {
+            let mut bytes = Vec::new();
+            change.encode(&mut bytes);
+            assert_eq!((change.code(), &bytes[..]), (10, &[which, 5, 1, b'a', 2, b'1', b'0'][..]));
+        }
+        let mut flat = Vec::new();
+        layout::put_head(&mut flat, Kind::Set, 3, b"key", None);
+        let Some(Object::Packed(packed)) = add_flat(&flat, &KeyHasher::new([0; 16]), &members) else {
+            panic!("it stays flat")
+        };
+        assert_eq!(packed.bytes(), b"\x02\x03\x03key\x01a\x0210");
+        let numbers = payload(&[b"10".to_vec(), b"-3".to_vec(), b"9".to_vec()]);
+        let Some(Object::Packed(packed)) = add_flat(&flat, &KeyHasher::new([0; 16]), &numbers) else {
+            panic!("it stays flat")
+        };
+        assert_eq!(packed.bytes(), b"\x02\x03\x03key\x02-3\x019\x0210");
+    }
+
     proptest! {
         #[test]
         fn a_flat_set_grows_as_a_set_does(

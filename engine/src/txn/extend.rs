@@ -43,7 +43,7 @@ impl Txn<'_> {
         if keys.iter().any(|key| !self.inner.is_current(key)) {
             return Ok(Extended::Contended);
         }
-        let observed = self.inner.observed.is_on();
+        let observed = self.inner.observed.is_on() && !self.is_private();
         if !observed && !self.wants_bring() {
             return Ok(Extended::Ready);
         }

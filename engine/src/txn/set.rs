@@ -166,21 +166,6 @@ impl NewSet<'_> {
         }
         true
     }
-
-    /// Removes a member; whether it was there.
-    pub fn remove(&mut self, member: &[u8]) -> bool {
-        match &mut self.table {
-            Some(table) => table.remove(self.hasher.field(member), member),
-            None => match packed_set::find(&self.flat, member) {
-                Some(found) => {
-                    self.flat.drain(found);
-                    self.flat_len -= 1;
-                    true
-                }
-                None => false,
-            },
-        }
-    }
 }
 
 fn view_of<'a>(view: View<'a>, hasher: &'a KeyHasher) -> Option<Members<'a>> {

@@ -125,6 +125,30 @@ fn expected_of_checkpoints() -> BTreeMap<Id, Seen> {
     all
 }
 
+/// A manifest with a map of databases, and a log that changes it.
+fn fill_swapped(db: &Db) {
+    fill_checkpoints(db);
+    db.swap_databases(3, 5).expect("swapped");
+    db.checkpoint().expect("made");
+    db.swap_databases(5, 15).expect("swapped");
+    db.database(5).set(b"after", b"the swap", Expiry::Never).expect("set");
+}
+
+/// What [`fill_swapped`] leaves.
+fn expected_of_swapped() -> BTreeMap<Id, Seen> {
+    let all = expected_of_checkpoints().into_iter().map(|((database, key), seen)| {
+        let database = match database {
+            3 => 15,
+            15 => 5,
+            database => database,
+        };
+        ((database, key), seen)
+    });
+    let content = Content::String(b"the swap".to_vec());
+    let after = ((5, b"after".to_vec()), Seen { content, deadline_ms: NEVER, absolute_ms: NEVER });
+    all.chain([after]).collect()
+}
+
 fn copy(from: &Path, to: &Path) {
     for name in RealFs.list(from).expect("a directory") {
         std::fs::copy(from.join(&name), to.join(&name)).expect("copied");
@@ -178,12 +202,28 @@ fn a_directory_with_checkpoints_holds_what_was_put_into_it() {
     assert_eq!(look_at_all(&db), expected_of_checkpoints());
 }
 
+#[test]
+fn a_directory_with_a_map_of_databases_holds_what_was_put_into_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    copy(&golden("databases-1"), dir.path());
+    for _ in 0..2 {
+        let db = open(dir.path(), 0);
+        assert_eq!(look_at_all(&db), expected_of_swapped());
+        assert_eq!(db.verify(), Ok(()));
+    }
+    let db = open(dir.path(), 0);
+    db.checkpoint().expect("made");
+    drop(db);
+    assert_eq!(look_at_all(&open(dir.path(), 0)), expected_of_swapped());
+}
+
 /// Writes the directories anew: for a new format version, into directories of their own names.
 #[test]
 #[ignore = "makes the golden directories"]
 fn make() {
     make_one("version-1", fill);
     make_one("checkpoint-1", fill_checkpoints);
+    make_one("databases-1", fill_swapped);
 }
 
 /// Makes a directory, unless it is there.

@@ -261,6 +261,7 @@ fn pfmerge(call: &mut Call<'_, '_>) -> CommandResult {
     }
     sketch::forget_cardinality(&mut bytes);
     write_sketch(call, &bytes)?;
+    call.txn.count_as_changed(&call.keys[0]);
     call.notify(STRING, "pfadd", 0);
     call.reply.ok();
     Ok(())

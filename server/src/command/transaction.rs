@@ -11,7 +11,7 @@
 
 use super::dispatch::{CACHE_READS_MAX, ServerCall, for_each_key, may_learn, refusal, write_error};
 use super::flags::{
-    ALLOW_BUSY, DENYOOM, FAST, LOADING, MAY_WRITE, NOSCRIPT, OTHER_KEYS, SKIP_SLOWLOG, STALE, WRITE,
+    ALLOW_BUSY, DENYOOM, FAST, LOADING, MAY_WRITE, NOSCRIPT, OTHER_KEYS, PUBSUB, SKIP_SLOWLOG, STALE, WRITE,
 };
 use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
@@ -24,6 +24,7 @@ use crate::acl::Context;
 use crate::errand::Errand;
 use crate::monitor::Source;
 use crate::notify::Events;
+use crate::pubsub::Kind;
 use crate::resp::{Protocol, Reply};
 #[cfg(feature = "scripting")]
 use crate::scripting::block::{Block, Wanted};
@@ -230,6 +231,8 @@ struct Plan<'q> {
     clears: bool,
     /// Keys mean something else behind a swap than before it.
     swaps: bool,
+    /// What the client listens to changes on the way.
+    listens: bool,
 }
 
 impl<'q> Plan<'q> {
@@ -250,6 +253,7 @@ impl<'q> Plan<'q> {
             reaches: scripts || queue.has(OTHER_KEYS),
             clears: any(&|command| matches!(command.name, "flushall" | "flushdb" | "swapdb")),
             swaps: any(&|command| command.name == "swapdb"),
+            listens: any(&|command| command.flags & PUBSUB != 0 && command.name.ends_with("subscribe")),
             commands,
         }
     }
@@ -400,7 +404,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
                     }
                     Wants::MoreKeys(keys, fetch) => {
                         learned.add(keys);
-                        fetch
+                        fetch.map(|fetch| *fetch)
                     }
                     Wants::Values => wanted,
                     Wants::Other(error) => return Err(Unfinished::Failed(error)),
@@ -416,7 +420,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
         call.lsn = effects.conclude(Parts::of(call.worker), call.client, txn, &keys);
         #[cfg(feature = "scripting")]
         if let Some(told) = told {
-            told.tell(call.worker, call.lsn);
+            told.tell(call.worker);
         }
         finish(call, &plan, &deferred);
         return Ok(());
@@ -436,7 +440,7 @@ enum Wants {
     /// These keys, too.
     Keys(Box<Learned>),
     /// These keys too, and what is to be read of them.
-    MoreKeys(Vec<(u8, Vec<u8>)>, Option<Fetch>),
+    MoreKeys(Vec<(u8, Vec<u8>)>, Option<Box<Fetch>>),
     /// What the transaction says.
     Values,
     /// It can't be run, for this reason.
@@ -472,6 +476,9 @@ fn run_all(
         let checked = permission::check(call.worker, call.client, entry, args, Context::Multi);
         let result = match place_of(command) {
             _ if checked.is_err() => checked.map_err(CommandError::of),
+            Place::After if !plan.listens && matches!(command.name, "publish" | "spublish") => {
+                publish_within(call, effects, args, command.name == "spublish")
+            }
             Place::After => {
                 deferred.push(Deferred { index, reply_at: start });
                 continue;
@@ -589,6 +596,23 @@ fn run_on_keys(
     effects.take(&mut inner);
     note_read(&mut Parts::of(call.worker), call.client, command, keys);
     result
+}
+
+/// Publishes with the events of the transaction, in order with them; the reply is how many would hear of it now.
+fn publish_within(
+    call: &mut ServerCall<'_>,
+    effects: &mut Effects,
+    args: &[&[u8]],
+    shard: bool,
+) -> CommandResult {
+    if let [_, channel, text] = args {
+        let pubsub = &call.worker.server.pubsub;
+        let count = if shard { pubsub.listeners(Kind::Shard, channel) } else { pubsub.receivers(channel) };
+        effects.events.push_message(channel, text, shard);
+        // Counts of what is in memory fit.
+        call.reply.integer(count as i64);
+    }
+    Ok(())
 }
 
 fn run_whole(

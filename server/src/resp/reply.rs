@@ -53,7 +53,9 @@ impl Reply {
 
     #[inline]
     fn header(&mut self, kind: u8, number: i64) {
-        let digit = |ten: i64| b'0' + (number / ten % 10) as u8;
+        // Only used below a thousand.
+        let small = number as u32;
+        let digit = |ten: u32| b'0' + (small / ten % 10) as u8;
         // Of a length that the compiler knows, as nearly all numbers are small: a list of fifty elements has fifty of these lines.
         match number {
             0..=9 => self.bytes.extend_from_slice(&[kind, digit(1), b'\r', b'\n']),

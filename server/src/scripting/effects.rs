@@ -11,13 +11,6 @@ use crate::tracking::Outlet;
 use crate::worker::Worker;
 use sessile::{ChangedKey, Committed, Error, Key, Lsn, Overlay, Txn};
 
-/// A message for a channel.
-pub(super) struct Message {
-    pub(super) channel: Vec<u8>,
-    pub(super) text: Vec<u8>,
-    pub(super) shard: bool,
-}
-
 /// A command that the script has run, for those who are shown every command.
 pub(super) struct Shown {
     pub(super) command: &'static Command,
@@ -28,12 +21,10 @@ pub(super) struct Shown {
 /// See the module's page.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// What happened to keys.
+    /// What happened to keys, and what it has published.
     pub(super) events: Events,
     /// Keys that reads found, or did not find.
     pub(super) lookups: Lookups,
-    /// What it has published.
-    pub(super) messages: Vec<Message>,
     /// What it has run, if anybody is shown that.
     pub(super) shown: Vec<Shown>,
     /// What it has read on copies, if its client may keep copies of its own.
@@ -78,7 +69,7 @@ impl Effects {
                 }
             })
         };
-        self.tell(worker, lsn);
+        self.tell(worker);
         lsn
     }
 
@@ -90,25 +81,28 @@ impl Effects {
         mut overlay: Overlay,
     ) -> Result<Committed, Error> {
         let changed: Vec<ChangedKey> = overlay.take_changes();
-        let lsn = match overlay.commit()? {
-            Committed::At(lsn) => lsn,
-            Committed::Conflict => return Ok(Committed::Conflict),
-        };
+        // Before the commit, so that a change that comes after it is told of.
         if !self.read.is_empty() {
             remember(worker, client, self.read.iter().map(Vec::as_slice));
         }
-        let changer = client.card.id;
         let bytes_max = worker.live.pushed_bytes_max();
         let (server, live) = (&worker.server, &worker.live);
+        let events = std::mem::take(&mut self.events);
+        let committed = overlay.commit_then(|lsn| {
+            if !events.is_empty() {
+                events.publish_for(&server.pubsub, live, lsn, &mut worker.signals);
+            }
+        })?;
+        let lsn = match committed {
+            Committed::At(lsn) => lsn,
+            Committed::Conflict => return Ok(Committed::Conflict),
+        };
+        let changer = client.card.id;
         server.tracking.invalidate(
             &changed,
             Some(changer),
             &mut outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max),
         );
-        let events = std::mem::take(&mut self.events);
-        if !events.is_empty() {
-            events.publish_for(&server.pubsub, live, lsn, &mut worker.signals);
-        }
         if server.blocked.any_for_elements() {
             let outlet = outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max);
             let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
@@ -119,20 +113,12 @@ impl Effects {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             after_keyspace(worker, client, command, &args);
         }
-        self.tell(worker, lsn);
+        self.tell(worker);
         Ok(Committed::At(lsn))
     }
 
-    pub(super) fn tell(self, worker: &mut Worker, lsn: Lsn) {
+    pub(super) fn tell(self, worker: &mut Worker) {
         let bytes_max = worker.live.pushed_bytes_max();
-        for Message { channel, text, shard } in self.messages {
-            let pubsub = &worker.server.pubsub;
-            if shard {
-                pubsub.publish_shard(&channel, &text, lsn, &mut worker.signals, bytes_max);
-            } else {
-                pubsub.publish(&channel, &text, lsn, &mut worker.signals, bytes_max);
-            }
-        }
         for Shown { command, args, database } in self.shown {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             worker.server.monitors.show(

@@ -4,7 +4,7 @@
 //! that it was declared with and of those that it has come to, or over *copies*, with nothing locked. Either way none of what it does has happened
 //! before it is committed, so that a script can be stopped at any moment.
 
-use super::effects::{Effects, Message, Shown};
+use super::effects::{Effects, Shown};
 use super::vm::{Host, Stop};
 use crate::acl::{Context, Denied};
 use crate::client::Client;
@@ -178,7 +178,7 @@ impl EngineHost<'_, '_> {
             true => channels.listeners(pubsub::Kind::Shard, channel),
             false => channels.receivers(channel),
         };
-        self.effects.messages.push(Message { channel: channel.to_vec(), text: text.to_vec(), shard });
+        self.effects.events.push_message(channel, text, shard);
         // Counts of what is in memory fit.
         reply.integer(count as i64);
     }

@@ -69,14 +69,14 @@ impl Session {
     fn exchange(&mut self, client: &mut Client, operations: Vec<Operation>) -> io::Result<()> {
         let mut bytes = Vec::new();
         for operation in &operations {
-            encode(&mut bytes, &operation.arguments());
+            operation.requests().iter().for_each(|request| encode(&mut bytes, request));
         }
         let sent_ms = now_ms();
         let mut remaining = operations.into_iter();
         let mut outcome = client.send(&bytes);
         while outcome.is_ok() {
             let Some(operation) = remaining.as_slice().first() else { return Ok(()) };
-            match client.receive() {
+            match receive(client, operation) {
                 Ok(reply) => {
                     let span = Span { sent_ms, received_ms: now_ms() };
                     let verdict = self.model.acknowledge(operation, span, &reply);
@@ -101,6 +101,11 @@ impl Session {
         let mut short_used = Vec::new();
         (0..count)
             .map(|_| {
+                if self.random.chance(15) {
+                    let length = self.random.within(1..8);
+                    let operations = (0..length).map(|_| self.long_operation()).collect();
+                    return Operation::Transaction { operations };
+                }
                 let number = self.random.within(0..SHORT_KEYS);
                 if self.random.chance(20) && !short_used.contains(&number) {
                     short_used.push(number);
@@ -127,7 +132,17 @@ impl Session {
         let key = self.key();
         // Far beyond the longest campaign, and never twice the same.
         let seconds = self.random.within(100_000..10_000_000);
-        match self.random.within(0..100) {
+        match self.random.within(0..115) {
+            100..107 => {
+                // Now and then more than a small set has.
+                let count = if self.random.chance(10) { 200 } else { self.random.within(1..5) };
+                Operation::MembersAdd { key, members: (0..count).map(|_| self.member()).collect() }
+            }
+            107..111 => {
+                let count = self.random.within(1..8);
+                Operation::MembersRemove { key, members: (0..count).map(|_| self.member()).collect() }
+            }
+            111..115 => Operation::MembersUnite { to: key, from: [self.key(), self.key()] },
             0..12 => Operation::Set { key, value: self.value(), seconds: Some(seconds) },
             12..20 => Operation::Set { key, value: self.value(), seconds: None },
             20..30 => Operation::Get { key },
@@ -178,6 +193,15 @@ impl Session {
 
     fn key(&mut self) -> Vec<u8> {
         format!("c{}:k{}", self.number, self.random.within(0..LONG_KEYS)).into_bytes()
+    }
+
+    fn member(&mut self) -> Vec<u8> {
+        let number = self.random.within(0..300);
+        if self.random.chance(70) {
+            number.to_string().into_bytes()
+        } else {
+            format!("m{number}").into_bytes()
+        }
     }
 
     /// One of six fields; `group` keeps the fields of one command apart.
@@ -275,6 +299,14 @@ impl Session {
                         reply.items().chunks(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect(),
                     )
                 }
+                "set" => {
+                    let reply = call(client, "SMEMBERS");
+                    let bytes = |value: &Value| match value {
+                        Value::Bulk(bytes) => bytes.clone(),
+                        other => panic!("SMEMBERS {key}: {other:?}"),
+                    };
+                    Content::Members(reply.items().iter().map(bytes).collect())
+                }
                 "none" => continue,
                 other => panic!("TYPE {key}: {other:?}"),
             };
@@ -282,6 +314,19 @@ impl Session {
         }
         (Model { entries }, Span { sent_ms, received_ms: now_ms() })
     }
+}
+
+/// The reply of an operation; of a transaction that of its `EXEC`.
+fn receive(client: &mut Client, operation: &Operation) -> io::Result<Value> {
+    if let Operation::Transaction { operations } = operation {
+        for expected in std::iter::once("OK").chain(operations.iter().map(|_| "QUEUED")) {
+            let reply = client.receive()?;
+            if reply != Value::Simple(expected.to_owned()) {
+                return Ok(reply);
+            }
+        }
+    }
+    client.receive()
 }
 
 /// Every key that SCAN returns: to find what no connection's own names would show.

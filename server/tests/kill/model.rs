@@ -6,7 +6,7 @@
 //! between sending and reply. Keys whose deadline is near may die at any time, so they see only commands whose
 //! outcome tells which it was (names starting with `s`, see `load.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::Value;
 
@@ -17,22 +17,87 @@ pub(crate) const CLOCK_TOLERANCE_MS: u64 = 60;
 /// A write or a read of one connection. Keys and values are whole, as sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Set { key: Vec<u8>, value: Vec<u8>, seconds: Option<u64> },
-    SetUntil { key: Vec<u8>, value: Vec<u8>, deadline_ms: u64 },
-    SetMany { pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    Get { key: Vec<u8> },
-    Delete { keys: Vec<Vec<u8>> },
-    Expire { key: Vec<u8>, seconds: u64 },
-    ExpireAt { key: Vec<u8>, deadline_ms: u64 },
-    Persist { key: Vec<u8> },
-    HashSet { key: Vec<u8>, pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    HashDelete { key: Vec<u8>, fields: Vec<Vec<u8>> },
-    Increment { key: Vec<u8> },
-    Append { key: Vec<u8>, value: Vec<u8> },
-    Rename { from: Vec<u8>, to: Vec<u8> },
+    Set {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        seconds: Option<u64>,
+    },
+    SetUntil {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        deadline_ms: u64,
+    },
+    SetMany {
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    Get {
+        key: Vec<u8>,
+    },
+    Delete {
+        keys: Vec<Vec<u8>>,
+    },
+    Expire {
+        key: Vec<u8>,
+        seconds: u64,
+    },
+    ExpireAt {
+        key: Vec<u8>,
+        deadline_ms: u64,
+    },
+    Persist {
+        key: Vec<u8>,
+    },
+    HashSet {
+        key: Vec<u8>,
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    HashDelete {
+        key: Vec<u8>,
+        fields: Vec<Vec<u8>>,
+    },
+    MembersAdd {
+        key: Vec<u8>,
+        members: Vec<Vec<u8>>,
+    },
+    MembersRemove {
+        key: Vec<u8>,
+        members: Vec<Vec<u8>>,
+    },
+    /// The union of two sets becomes a third.
+    MembersUnite {
+        to: Vec<u8>,
+        from: [Vec<u8>; 2],
+    },
+    Increment {
+        key: Vec<u8>,
+    },
+    Append {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    /// `MULTI` … `EXEC`: all of it happens, or nothing.
+    Transaction {
+        operations: Vec<Operation>,
+    },
 }
 
 impl Operation {
+    /// What is sent for it.
+    pub(crate) fn requests(&self) -> Vec<Vec<Vec<u8>>> {
+        match self {
+            Operation::Transaction { operations } => {
+                let word = |word: &str| vec![word.as_bytes().to_vec()];
+                let queued = operations.iter().map(Operation::arguments);
+                std::iter::once(word("MULTI")).chain(queued).chain([word("EXEC")]).collect()
+            }
+            one => vec![one.arguments()],
+        }
+    }
+
     pub(crate) fn arguments(&self) -> Vec<Vec<u8>> {
         fn words(name: &str, rest: &[&[u8]]) -> Vec<Vec<u8>> {
             std::iter::once(name.as_bytes()).chain(rest.iter().copied()).map(<[u8]>::to_vec).collect()
@@ -65,9 +130,17 @@ impl Operation {
                 rest.extend(fields.iter().map(Vec::as_slice));
                 words("HDEL", &rest)
             }
+            Operation::MembersAdd { key, members } => {
+                words("SADD", &std::iter::once(key).chain(members).map(Vec::as_slice).collect::<Vec<_>>())
+            }
+            Operation::MembersRemove { key, members } => {
+                words("SREM", &std::iter::once(key).chain(members).map(Vec::as_slice).collect::<Vec<_>>())
+            }
+            Operation::MembersUnite { to, from: [one, other] } => words("SUNIONSTORE", &[to, one, other]),
             Operation::Increment { key } => words("INCR", &[key]),
             Operation::Append { key, value } => words("APPEND", &[key, value]),
             Operation::Rename { from, to } => words("RENAME", &[from, to]),
+            Operation::Transaction { .. } => unreachable!("it is several requests"),
         }
     }
 }
@@ -77,6 +150,7 @@ impl Operation {
 pub(crate) enum Content {
     Text(Vec<u8>),
     Fields(BTreeMap<Vec<u8>, Vec<u8>>),
+    Members(BTreeSet<Vec<u8>>),
 }
 
 /// When a key dies: the earliest and the latest possible moment.
@@ -136,9 +210,7 @@ impl Model {
     ) -> Result<(), String> {
         self.bury_if_reply_says_dead(operation, span, reply);
         let expected = self.assume(operation, span);
-        if expected == *reply
-            || matches!((&expected, reply), (Value::Error(a), Value::Error(b)) if same_code(a, b))
-        {
+        if is_same(&expected, reply) {
             return Ok(());
         }
         Err(format!("{operation:?} answered {reply:?} where the model has {expected:?}"))
@@ -189,7 +261,7 @@ impl Model {
             Operation::Get { key } => match self.entries.get(key).map(|entry| &entry.content) {
                 None => Value::Null,
                 Some(Content::Text(value)) => Value::Bulk(value.clone()),
-                Some(Content::Fields(_)) => wrong_type(),
+                Some(_) => wrong_type(),
             },
             Operation::Delete { keys } => {
                 Value::Integer(keys.iter().filter(|key| self.entries.remove(*key).is_some()).count() as i64)
@@ -230,6 +302,39 @@ impl Model {
                 }
                 Value::Integer(gone as i64)
             }
+            Operation::MembersAdd { key, members: added } => {
+                let entry = self
+                    .entries
+                    .entry(key.clone())
+                    .or_insert_with(|| Entry { content: Content::Members(BTreeSet::new()), deadline: None });
+                let Content::Members(members) = &mut entry.content else { return wrong_type() };
+                Value::Integer(added.iter().filter(|member| members.insert((*member).clone())).count() as i64)
+            }
+            Operation::MembersRemove { key, members: doomed } => {
+                let Some(entry) = self.entries.get_mut(key) else { return Value::Integer(0) };
+                let Content::Members(members) = &mut entry.content else { return wrong_type() };
+                let gone = doomed.iter().filter(|member| members.remove(*member)).count();
+                if members.is_empty() {
+                    self.entries.remove(key);
+                }
+                Value::Integer(gone as i64)
+            }
+            Operation::MembersUnite { to, from } => {
+                let mut all = BTreeSet::new();
+                for key in from {
+                    match self.entries.get(key).map(|entry| &entry.content) {
+                        None => {}
+                        Some(Content::Members(members)) => all.extend(members.iter().cloned()),
+                        Some(_) => return wrong_type(),
+                    }
+                }
+                let count = all.len() as i64;
+                self.entries.remove(to);
+                if count > 0 {
+                    self.entries.insert(to.clone(), Entry { content: Content::Members(all), deadline: None });
+                }
+                Value::Integer(count)
+            }
             Operation::Increment { key } => {
                 let entry = self
                     .entries
@@ -261,6 +366,9 @@ impl Model {
                 }
                 None => Value::Error("ERR no such key".to_owned()),
             },
+            Operation::Transaction { operations } => {
+                Value::Array(operations.iter().map(|operation| self.assume(operation, span)).collect())
+            }
         }
     }
 
@@ -315,6 +423,16 @@ impl Model {
     }
 }
 
+fn is_same(expected: &Value, seen: &Value) -> bool {
+    match (expected, seen) {
+        (Value::Error(expected), Value::Error(seen)) => same_code(expected, seen),
+        (Value::Array(expected), Value::Array(seen)) => {
+            expected.len() == seen.len() && expected.iter().zip(seen).all(|(one, other)| is_same(one, other))
+        }
+        _ => expected == seen,
+    }
+}
+
 /// Errors are compared by their code, and by their text where the code is the general one.
 fn same_code(expected: &str, seen: &str) -> bool {
     seen == expected || (expected != "ERR" && !expected.contains(' ') && seen.starts_with(expected))
@@ -324,6 +442,7 @@ fn brief(entry: &Entry) -> String {
     let text = match &entry.content {
         Content::Text(text) => format!("{} bytes {}", text.len(), text.escape_ascii()),
         Content::Fields(fields) => format!("{} fields {fields:?}", fields.len()),
+        Content::Members(members) => format!("{} members {members:?}", members.len()),
     };
     let short: String = text.chars().take(160).collect();
     format!("{short} (until {:?})", entry.deadline)

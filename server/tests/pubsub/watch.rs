@@ -173,3 +173,56 @@ fn events_of_a_key_come_in_the_order_in_which_it_changed() {
         assert!(heard.iter().any(|heard| heard == event), "no {event} was heard");
     }
 }
+
+#[test]
+fn what_a_transaction_or_a_script_tells_is_heard_in_the_order_of_its_commands() {
+    let server = Server::start(ServerOptions::new("everysec"));
+    let (mut listener, mut client) = (server.client(), server.client());
+    assert_eq!(client.command("CONFIG SET notify-keyspace-events E$g"), Value::ok());
+    listener.command("PSUBSCRIBE *");
+    client.command("MULTI");
+    for command in ["PUBLISH a 1", "SET k v", "PUBLISH a 2", "DEL k", "PUBLISH a 3"] {
+        assert_eq!(client.command(command), Value::Simple("QUEUED".into()));
+    }
+    let counts = [1, 0, 1, 1, 1].map(Value::Integer);
+    let replies = client.command("EXEC");
+    assert_eq!(replies.items()[0], counts[0]);
+    assert_eq!(replies.items()[2..], counts[2..]);
+    let script = "redis.call('publish','a','1') redis.call('set','k','v') redis.call('publish','a','2') redis.call('del','k') return redis.call('publish','a','3')";
+    assert_eq!(client.call(&["EVAL", script, "1", "k"]).expect("a reply"), Value::Integer(1));
+    for _ in 0..2 {
+        for (channel, text) in
+            [("a", "1"), ("__keyevent@0__:set", "k"), ("a", "2"), ("__keyevent@0__:del", "k"), ("a", "3")]
+        {
+            assert_eq!(listener.receive().expect("a message"), message(&["pmessage", "*", channel, text]));
+        }
+    }
+    // One that comes to listen on the way hears what it publishes after that.
+    client.command("MULTI");
+    client.command("SUBSCRIBE b");
+    client.command("PUBLISH b x");
+    client.command("MONITOR");
+    let heard = [client.command("EXEC"), client.receive().expect("the replies")];
+    assert_eq!(heard[0], message(&["message", "b", "x"]));
+    assert_eq!(
+        heard[1],
+        Value::Array(vec![
+            confirmed("subscribe", "b", 1),
+            Value::Integer(2),
+            Value::Error("ERR MONITOR isn't allowed for DENY BLOCKING client".into()),
+        ])
+    );
+}
+
+#[test]
+fn monitor_shows_what_transactions_run() {
+    let server = Server::start(ServerOptions::new("everysec").with("io-threads", "2"));
+    let (mut monitor, mut client) = (server.client(), server.client());
+    assert_eq!(monitor.command("MONITOR"), Value::ok());
+    for command in ["MULTI", "SET k v", "GET k", "EXEC"] {
+        client.command(command);
+    }
+    for line in ["\"MULTI\"", "\"SET\" \"k\" \"v\"", "\"GET\" \"k\"", "\"EXEC\""] {
+        assert_eq!(shown(&mut monitor), format!("0 {line}"));
+    }
+}

@@ -80,6 +80,18 @@ impl InProcess {
         self.reply.set_protocol(protocol);
     }
 
+    /// Runs a conversation: each line is a command, `=>` and the reply with its line ends shown as `|`.
+    pub fn converse(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (command, reply) = line.split_once(" => ").unwrap_or_else(|| panic!("{line}: no reply"));
+            let unquoted = |word: &str| if word == "''" { Vec::new() } else { word.as_bytes().to_vec() };
+            let args: Vec<Vec<u8>> = command.split(' ').map(unquoted).collect();
+            let args: Vec<&[u8]> = args.iter().map(|arg| &arg[..]).collect();
+            let answer = String::from_utf8_lossy(&self.run(&args)).replace("\r\n", "|");
+            assert_eq!(answer, format!("{reply}|"), "{command}");
+        }
+    }
+
     /// Runs a command; the bytes of its reply.
     pub fn run(&mut self, args: &[&[u8]]) -> Vec<u8> {
         self.reply.bytes_mut().clear();

@@ -21,7 +21,8 @@ pub(crate) fn prepared(test: &str, path: &Path, made_by: &str) -> Option<PathBuf
     skip(test, &format!("{} is absent; `{made_by}` makes it", path.display()))
 }
 
-fn skip<T>(test: &str, why: &str) -> Option<T> {
+/// `None`, after saying that `test` is skipped and why.
+pub(crate) fn skip<T>(test: &str, why: &str) -> Option<T> {
     let required = std::env::var("SESSILE_REQUIRE_ORACLES").is_ok_and(|value| value == "1");
     assert!(!required, "{test}: {why}, and SESSILE_REQUIRE_ORACLES=1 forbids skipping");
     // Written past the harness's capture, so that a plain `cargo test` shows it.
