@@ -252,7 +252,7 @@ impl Writer<'_> {
                 return Ok(());
             }
             Value::Integer(number) => {
-                reply.double_text(&number.to_string());
+                reply.double_text(&general(number as f64, 17));
                 return Ok(());
             }
             _ => {}
