@@ -273,7 +273,13 @@ impl Connection {
         if !self.client.card.inbox.is_filled() {
             return;
         }
-        for Posted { push, lsn, .. } in self.client.card.inbox.take() {
+        // While a command is away (a script may be reading), what must not come before its reply stays.
+        let inbox = &self.client.card.inbox;
+        let posted = match self.errand {
+            Errands::None => inbox.take(),
+            _ => inbox.take_ahead(),
+        };
+        for Posted { push, lsn, .. } in posted {
             self.push(worker, &push, lsn);
         }
     }
@@ -508,8 +514,10 @@ impl Connection {
                     if lsn != Lsn::ZERO && end > told_end {
                         self.parked.push_back(Parked { begin: told_end, end, lsn, push: false });
                     }
+                    // It holds for one command, but for those about the client, or for one transaction.
                     if self.client.card.tracked.has(modes::CACHING)
-                        && !args[0].eq_ignore_ascii_case(b"client")
+                        && !self.client.transaction.is_open()
+                        && !args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"client"))
                     {
                         self.client.card.tracked.end_caching();
                     }
@@ -559,6 +567,15 @@ impl Connection {
         card.database.store(self.client.database, Ordering::Relaxed);
         card.resp3.store(self.reply.protocol() == Protocol::Resp3, Ordering::Relaxed);
         card.closing.store(self.client.closing, Ordering::Relaxed);
+        let transaction = &self.client.transaction;
+        let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
+        // Most connections never have one: their card stays in every cache.
+        if queued >= 0 || card.transaction_bytes.load(Ordering::Relaxed) > 0 || transaction.watched() > 0 {
+            card.queued.store(queued, Ordering::Relaxed);
+            card.watched.store(transaction.watched(), Ordering::Relaxed);
+            let bytes = if queued >= 0 { transaction.bytes().max(1) } else { transaction.bytes() };
+            card.transaction_bytes.store(bytes, Ordering::Relaxed);
+        }
         card.query_bytes.store(self.unfinished.len(), Ordering::Relaxed);
         card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
     }

@@ -136,6 +136,26 @@ impl Server for Pair {
     }
 }
 
+/// A server that is sent each command as a script that runs it.
+struct Scripted<S> {
+    server: S,
+    script: &'static str,
+}
+
+impl<S: Server> Server for Scripted<S> {
+    fn reset(&mut self, protocol: Protocol) {
+        self.server.reset(protocol);
+    }
+
+    fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
+        let scripted = |args: &Args| {
+            words(&["EVAL", self.script, "0"]).into_iter().chain(args.iter().cloned()).collect()
+        };
+        let scripted: Vec<Args> = commands.iter().map(scripted).collect();
+        self.server.run(&scripted)
+    }
+}
+
 /// How often each command was answered otherwise than by an error, and how often by one; and the excuses.
 #[derive(Default)]
 struct Tally {
@@ -258,6 +278,26 @@ fn compare_over(sessile: &mut dyn Server, what: What, commands: usize) {
 }
 
 fn compare_with(redis: &mut dyn Server, sessile: &mut dyn Server, what: What, commands: usize) {
+    let (played, tally) = compare_streams(redis, sessile, what, commands);
+    // A command that only ever fails, or never does, is not being tested.
+    const ENOUGH: usize = 100_000;
+    let never_fail = ["randomkey", "dbsize", "SELECT", "PEXPIRE", "SCAN", "echo", "ping"];
+    let always_fail = ["nosuchcommand", "x\ny", "auth"];
+    // (In a transaction most are only queued.)
+    let judged = played >= ENOUGH && what != What::Transactions;
+    for (name, (answered, failed)) in tally.answers.iter().filter(|_| judged) {
+        assert!(*answered > 0 || always_fail.contains(&&name[..]), "{name} always failed");
+        assert!(*failed > 0 || never_fail.contains(&&name[..]), "{name} never failed");
+    }
+}
+
+/// Plays a stream to both; how many commands that were, and how they were answered.
+fn compare_streams(
+    redis: &mut dyn Server,
+    sessile: &mut dyn Server,
+    what: What,
+    commands: usize,
+) -> (usize, Tally) {
     let seed = from_environment("SESSILE_SEED").unwrap_or_else(|| {
         // A hasher's keys are the only randomness that std hands out.
         use std::hash::{BuildHasher, Hasher};
@@ -286,16 +326,7 @@ fn compare_with(redis: &mut dyn Server, sessile: &mut dyn Server, what: What, co
     }
     eprintln!("{played} commands alike; excused: {:?}", tally.excused);
     eprintln!("answers and errors: {:?}", tally.answers);
-    // A command that only ever fails, or never does, is not being tested.
-    const ENOUGH: usize = 100_000;
-    let never_fail = ["randomkey", "dbsize", "SELECT", "PEXPIRE", "SCAN", "echo", "ping"];
-    let always_fail = ["nosuchcommand", "x\ny", "auth"];
-    // (In a transaction most are only queued.)
-    let judged = played >= ENOUGH && what != What::Transactions;
-    for (name, (answered, failed)) in tally.answers.iter().filter(|_| judged) {
-        assert!(*answered > 0 || always_fail.contains(&&name[..]), "{name} always failed");
-        assert!(*failed > 0 || never_fail.contains(&&name[..]), "{name} never failed");
-    }
+    (played, tally)
 }
 
 #[test]
@@ -344,6 +375,28 @@ fn transactions_over_values_on_disk_make_no_difference() {
     let Some(redis) = Process::redis() else { return };
     let mut sessile = Chilled { process: Pair::of(Process::sessile(&["--maxmemory", "1"])), batches: 0 };
     compare_with(&mut Pair::of(redis), &mut sessile, What::Transactions, COMMANDS);
+}
+
+fn compare_in_scripts(script: &'static str, commands: usize) {
+    if support::oracles::program("differential", "redis-server").is_none() {
+        return;
+    }
+    let Some(redis) = Process::redis() else { return };
+    let mut redis = Scripted { server: redis, script };
+    let mut sessile = Scripted { server: Process::sessile(&[]), script };
+    compare_streams(&mut redis, &mut sessile, What::Data, commands);
+}
+
+/// Every command run by a script, where its keys are held.
+#[test]
+fn commands_in_scripts_make_no_difference() {
+    compare_in_scripts("return redis.call(unpack(ARGV))", 60_000);
+}
+
+/// The same where it works on copies, as a script does that counts the keys.
+#[test]
+fn commands_on_copies_make_no_difference() {
+    compare_in_scripts("redis.setresp(3) redis.call('dbsize') return redis.call(unpack(ARGV))", 20_000);
 }
 
 /// Keyspace notifications, event by event.

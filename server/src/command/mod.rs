@@ -22,6 +22,7 @@ pub mod dispatch;
 mod double;
 pub mod dump;
 mod error;
+pub mod exec;
 pub mod expire;
 mod extended;
 #[cfg(feature = "scripting")]
@@ -183,6 +184,8 @@ pub mod flags {
     pub const MAY_WRITE: u32 = 1 << 16;
     /// Reads keys that are not among its arguments (`SORT … BY`). Not shown by `COMMAND`.
     pub const OTHER_KEYS: u32 = 1 << 17;
+    /// Its keys may be none (`EVAL`).
+    pub const NO_MANDATORY_KEYS: u32 = 1 << 18;
 }
 
 /// What runs a command, and so what it may see.

@@ -3,6 +3,7 @@
 use super::host::remember;
 use crate::blocked::{Leftover, Service};
 use crate::client::Client;
+use crate::command::run::after_keyspace;
 use crate::command::{Command, Lookups};
 use crate::monitor::Source;
 use crate::notify::Events;
@@ -28,8 +29,8 @@ pub(super) struct Effects {
     pub(super) shown: Vec<Shown>,
     /// What it has read on copies, if its client may keep copies of its own.
     pub(super) read: Vec<Vec<u8>>,
-    /// It has removed all keys of a database.
-    pub(super) flushed: bool,
+    /// What it has run over the keyspace as a whole.
+    pub(super) walked: Vec<(&'static Command, Vec<Vec<u8>>)>,
 }
 
 fn outlet<'a>(
@@ -102,14 +103,15 @@ impl Effects {
             Some(changer),
             &mut outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max),
         );
-        if self.flushed {
-            server.tracking.flush(&mut worker.signals, bytes_max);
-        }
         if server.blocked.any_for_elements() {
             let outlet = outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max);
             let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
             Service::new(server, live, &mut worker.random, outlet, Some(changer))
                 .serve_after(Leftover::of(keys));
+        }
+        for (command, args) in std::mem::take(&mut self.walked) {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            after_keyspace(worker, client, command, &args);
         }
         self.tell(worker);
         Ok(Committed::At(lsn))

@@ -5,21 +5,22 @@
 //! before it is committed, so that a script can be stopped at any moment.
 
 use super::effects::{Effects, Shown};
-use super::keyspace;
 use super::vm::{Host, Stop};
 use crate::acl::{Context, Denied};
 use crate::client::Client;
-use crate::command::dispatch::{ServerCall, for_each_key, may_learn, refusal, resolve};
+use crate::command::dispatch::{ServerCall, access_of, for_each_key, may_learn, refusal, resolve};
+use crate::command::exec::leaves_engine_alone;
 use crate::command::reach::Learned;
 use crate::command::run::run_at_once;
-use crate::command::transaction::leaves_engine_alone;
-use crate::command::{Call, Command, CommandError, CommandResult, Lookups, Run, flags, permission};
+use crate::command::{
+    Call, Command, CommandError, CommandResult, KeyspaceCall, Lookups, Run, flags, permission,
+};
 use crate::notify::Events;
 use crate::pubsub;
 use crate::resp::{Protocol, Reply};
 use crate::tracking::Outlet;
 use crate::worker::Worker;
-use sessile::{Access, Extended, Fetch, Key, Overlay, Txn};
+use sessile::{Access, Extended, Fetch, Key, Lsn, Overlay, Txn};
 use smallvec::SmallVec;
 
 /// A key by its database and bytes.
@@ -126,10 +127,21 @@ impl EngineHost<'_, '_> {
         }
         match command.run {
             Run::Data(_) | Run::Blocking(_) => self.data_command(command, args, reply),
-            Run::Keyspace(_) | Run::Walk(_) => match &mut self.data {
+            Run::Keyspace(run) | Run::Walk(run) => match &mut self.data {
                 Data::Copies(overlay) => {
-                    self.effects.flushed |= matches!(command.name, "flushdb" | "flushall");
-                    Ok(keyspace::run(overlay, command.name, args, self.client.database, self.worker, reply))
+                    self.effects.walked.push((command, args.iter().map(|arg| arg.to_vec()).collect()));
+                    let worker = &mut *self.worker;
+                    Ok(run(&mut KeyspaceCall {
+                        args,
+                        keyspace: &mut **overlay,
+                        db: &worker.server.db,
+                        database: self.client.database,
+                        now_ms: worker.now_ms,
+                        reply,
+                        random: &mut worker.random,
+                        settings: &worker.live.settings,
+                        lsn: Lsn::ZERO,
+                    }))
                 }
                 Data::Held(_) => self.stop(Want::Copies),
             },
@@ -177,7 +189,7 @@ impl EngineHost<'_, '_> {
         args: &[&[u8]],
         reply: &mut Reply,
     ) -> Result<CommandResult, Stop> {
-        let mut learned = Learned::new(may_learn(&self.client, command, args));
+        let mut learned = Learned::new(may_learn(&self.client, command, args)).in_script();
         loop {
             match self.data_command_over(command, args, reply, &learned)? {
                 Err(CommandError::NeedsKeys(more)) => {
@@ -206,7 +218,7 @@ impl EngineHost<'_, '_> {
             let named = places.iter().map(|&(database, index)| (database, args[index].to_vec()));
             named.chain(learned.owned()).collect()
         };
-        let access = if command.flags & flags::WRITE == 0 { Access::Read } else { Access::Write };
+        let access = if self.read_only { Access::Read } else { access_of(command) };
         match &mut self.data {
             Data::Held(txn) => {
                 let named = places.iter().map(|&(database, index)| txn.key(database, args[index]));

@@ -10,7 +10,6 @@ pub mod dump;
 mod effects;
 mod host;
 mod json;
-mod keyspace;
 pub mod libraries;
 pub mod library;
 mod library_functions;

@@ -28,7 +28,7 @@ use sessile::{Access, Begun, Committed, Fetch, Key, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How long a script may run on an event loop.
 const FAST_NS: u64 = 2_000_000;
@@ -83,18 +83,33 @@ impl Code {
 /// Whether a script is known to take too long for an event loop.
 #[derive(Debug, Default)]
 pub struct Pace {
-    slow: AtomicBool,
-    runs: std::sync::atomic::AtomicU32,
+    /// How many more runs go the slow way without a try.
+    untried: AtomicU32,
+    /// How often it was slow of late; so many runs go untried after it was slow once more, as a power of two.
+    slowness: AtomicU32,
 }
 
 impl Pace {
-    /// Whether to try it on the event loop: one that was slow the last time is tried there now and then, as it may have had more to do than
-    /// usual.
+    /// Runs go untried for at most this power of two.
+    const SLOWNESS_MAX: u32 = 6;
+
+    /// Whether to try it on the event loop: one that was slow is tried there ever more rarely, as it may have had more to do than usual.
     fn is_worth_a_try(&self) -> bool {
-        /// One try in so many runs.
-        const TRY_EVERY: u32 = 32;
-        !self.slow.load(Ordering::Relaxed)
-            || self.runs.fetch_add(1, Ordering::Relaxed).is_multiple_of(TRY_EVERY)
+        let less = |untried: u32| untried.checked_sub(1);
+        self.untried.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err()
+    }
+
+    fn was_slow(&self) {
+        let slowness = (self.slowness.load(Ordering::Relaxed) + 1).min(Self::SLOWNESS_MAX);
+        self.slowness.store(slowness, Ordering::Relaxed);
+        self.untried.store(1 << (slowness - 1), Ordering::Relaxed);
+    }
+
+    fn was_fast(&self) {
+        let slowness = self.slowness.load(Ordering::Relaxed);
+        if slowness > 0 {
+            self.slowness.store(slowness - 1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -189,15 +204,15 @@ pub fn check(server: &Server, script: &Script) -> Result<(), Vec<u8>> {
 /// How long a library may take to register its functions.
 const LOADING_NS: u64 = 500_000_000;
 
+/// Name, description and flags of a function.
+pub(super) type Described = (String, Option<Vec<u8>>, u32);
+
 /// Runs the body of a library: names, descriptions and flags of what it registers.
 ///
 /// # Errors
 ///
 /// As it is replied, without its code.
-pub(super) fn load_library(
-    server: &Server,
-    body: &[u8],
-) -> Result<Vec<(String, Option<Vec<u8>>, u32)>, String> {
+pub(super) fn load_library(server: &Server, body: &[u8]) -> Result<Vec<Described>, String> {
     with_vm(server, |vm| {
         let until_ns = Some(SystemClock.monotonic_ns() + LOADING_NS);
         vm.begin(Limits { until_ns, ..Limits::default() }, 0);
@@ -270,9 +285,9 @@ pub fn fast(worker: &mut Worker, job: &Job<'_>, fetched: Option<Fetch>) -> Fast 
     };
     let outcome = held(worker, job, fetched, FAST_TRIES, limits);
     if let Fast::Finished(_) = outcome {
-        job.code.pace().slow.store(false, Ordering::Relaxed);
+        job.code.pace().was_fast();
     } else if let Fast::Slow = outcome {
-        job.code.pace().slow.store(true, Ordering::Relaxed);
+        job.code.pace().was_slow();
     }
     outcome
 }

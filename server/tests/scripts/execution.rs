@@ -1,5 +1,7 @@
 //! Where and how scripts run: nobody waits for a long one, each happens as a whole or not at all, and what they do is told to whoever waits.
 
+#![expect(clippy::disallowed_methods, reason = "tests of a real process use the real clock")]
+
 use super::support::{Client, Server, ServerOptions, Value, encode};
 use std::time::{Duration, Instant};
 
@@ -281,13 +283,10 @@ fn damage_to_the_functions_refuses_the_start() {
     client.call(&["FUNCTION", "LOAD", code]).unwrap();
     server.kill();
     let path = server.directory().join("functions");
-    #[expect(clippy::disallowed_methods, reason = "damage done to a real file")]
-    {
-        let mut bytes = std::fs::read(&path).expect("the file is there");
-        let middle = bytes.len() - 10;
-        bytes[middle] ^= 1;
-        std::fs::write(&path, bytes).expect("it can be written");
-    }
+    let mut bytes = std::fs::read(&path).expect("the file is there");
+    let middle = bytes.len() - 10;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).expect("it can be written");
     let said = server.refused_start();
     assert!(said.contains("functions"), "{said}");
 }

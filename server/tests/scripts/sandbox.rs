@@ -1,6 +1,8 @@
 //! What scripts of anybody can't do: reach anything outside, leave anything behind for others, use up the machine, or go on when they are told
 //! to stop.
 
+#![expect(clippy::disallowed_methods, reason = "tests of a real process use the real clock")]
+
 use super::support::{Client, Server, ServerOptions, Value};
 use std::time::Duration;
 
