@@ -1,4 +1,5 @@
 //! Users: the same commands over several connections to a real redis-server and to Sessile.
+#![expect(clippy::disallowed_methods, reason = "tests of a real process use the real disk")]
 
 use super::super::{ask, integer, server, words};
 use crate::support::{Client, Server, ServerOptions, Value, oracles};
@@ -226,4 +227,37 @@ fn rights_hold_within_a_pipeline() {
         replies[2].is_error("NOPERM") && replies[3] == Value::ok() && replies[4] == Value::ok(),
         "{replies:?}"
     );
+}
+
+#[test]
+fn users_are_read_from_the_configuration_and_written_back_to_it() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let file = home.path().join("sessile.conf");
+    let text = "requirepass sesame\nuser app on >secret ~app:* +@all -@dangerous (+get ~shared:*)\nuser quoted on nopass \"~a\\\"b\" +get\n";
+    std::fs::write(&file, text).expect("write the file");
+    let path = file.to_str().expect("a path").to_owned();
+    let start = || Server::start(ServerOptions::new("everysec").with("config", &path));
+    let listed = |server: &Server| {
+        let mut app = server.client();
+        // The default user is what `requirepass` says although no line names it.
+        assert!(app.command("PING").is_error("NOAUTH"));
+        assert_eq!(app.command("AUTH app secret"), Value::ok());
+        assert_eq!(app.command("SET app:1 v"), Value::ok());
+        assert!(app.command("FLUSHALL").is_error("NOPERM"));
+        let mut admin = server.client();
+        assert_eq!(admin.command("AUTH sesame"), Value::ok());
+        let users = words(&admin.command("ACL LIST"));
+        (admin, users)
+    };
+    let server = start();
+    let (mut admin, before) = listed(&server);
+    assert!(
+        before.iter().any(|line| line.starts_with("user quoted on nopass") && line.contains("~a\"b")),
+        "{before:?}"
+    );
+    assert_eq!(admin.command("CONFIG REWRITE"), Value::ok());
+    let written = std::fs::read_to_string(&file).expect("read the file");
+    assert!(!written.contains(">secret") && written.matches("user ").count() == 3, "{written}");
+    drop((admin, server));
+    assert_eq!(listed(&start()).1, before);
 }
