@@ -16,6 +16,7 @@ mod observe;
 mod revoke;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
+pub(crate) mod stream;
 pub(crate) mod string;
 
 use crate::change::{self, Change, TimedChange};
