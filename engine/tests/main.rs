@@ -24,4 +24,5 @@ mod engine {
     mod stories;
     mod support;
     mod tiers;
+    mod transactions;
 }

@@ -273,7 +273,13 @@ impl Connection {
         if !self.client.card.inbox.is_filled() {
             return;
         }
-        for Posted { push, lsn, .. } in self.client.card.inbox.take() {
+        // While a command is away (a script may be reading), what must not come before its reply stays.
+        let inbox = &self.client.card.inbox;
+        let posted = match self.errand {
+            Errands::None => inbox.take(),
+            _ => inbox.take_ahead(),
+        };
+        for Posted { push, lsn, .. } in posted {
             self.push(worker, &push, lsn);
         }
     }
@@ -519,8 +525,10 @@ impl Connection {
                     if lsn != Lsn::ZERO && end > told_end {
                         self.parked.push_back(Parked { begin: told_end, end, lsn, push: false });
                     }
+                    // It holds for one command, but for those about the client, or for one transaction.
                     if self.client.card.tracked.has(modes::CACHING)
-                        && !args[0].eq_ignore_ascii_case(b"client")
+                        && !self.client.transaction.is_open()
+                        && !args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"client"))
                     {
                         self.client.card.tracked.end_caching();
                     }

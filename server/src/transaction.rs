@@ -7,7 +7,7 @@
 use crate::command::flags;
 use crate::command::table::Entry;
 use sessile::Watch;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// What a queued command costs beside its arguments, and an argument beside its bytes.
 const COMMAND_BYTES: usize = size_of::<Queued>();
@@ -20,8 +20,7 @@ const WATCH_BYTES: usize = 128;
 pub struct Transaction {
     /// The commands since `MULTI`.
     pub queue: Option<Box<Queue>>,
-    /// Boxed, as few clients ever watch anything.
-    watches: Option<Box<HashMap<u64, Watch>>>,
+    watches: BTreeMap<u64, Watch>,
 }
 
 /// Commands that wait for `EXEC`.
@@ -66,22 +65,22 @@ impl Transaction {
 
     /// Adds a watched key; the same key counts once, from the first time on.
     pub fn watch(&mut self, watch: Watch) {
-        self.watches.get_or_insert_default().entry(watch.hash()).or_insert(watch);
+        self.watches.entry(watch.hash()).or_insert(watch);
     }
 
     /// Watches nothing any more.
     pub fn unwatch(&mut self) {
-        self.watches = None;
+        self.watches.clear();
     }
 
     /// What is watched.
     pub fn watches(&self) -> impl Iterator<Item = &Watch> + Clone {
-        self.watches.iter().flat_map(|watches| watches.values())
+        self.watches.values()
     }
 
     /// How many keys are watched.
     pub fn watched(&self) -> usize {
-        self.watches.as_ref().map_or(0, |watches| watches.len())
+        self.watches.len()
     }
 
     /// Bytes of memory that all of it takes, about.

@@ -154,6 +154,20 @@ fn keys_that_die_and_databases_that_are_emptied_are_told_of() {
 }
 
 #[test]
+fn databases_that_change_places_leave_no_copies() {
+    let server = start();
+    if server.options().is_redis() {
+        // It tells nobody.
+        return;
+    }
+    let (mut tracks, mut other) = (modern(&server), server.client());
+    all(&mut other, &["SELECT 1", "SET k 1"]);
+    assert_eq!(all(&mut tracks, &["CLIENT TRACKING on", "GET k"]), [ok(), Value::Null]);
+    other.command("SWAPDB 0 1");
+    assert_eq!(all(&mut tracks, &["GET k"]), [forget_all(), one("1")]);
+}
+
+#[test]
 fn one_may_choose_what_is_tracked() {
     let server = start();
     let (mut tracks, mut other) = (modern(&server), server.client());
@@ -168,6 +182,32 @@ fn one_may_choose_what_is_tracked() {
     all(&mut tracks, &["GET a", "CLIENT CACHING no", "GET b", "GET c"]);
     all(&mut other, &["MSET a 1 b 1 c 1"]);
     assert_eq!(all(&mut tracks, &[]), [invalidated(&["a"]), invalidated(&["c"])]);
+}
+
+#[test]
+fn transactions_and_scripts_read_and_change_as_their_commands_do() {
+    let server = start();
+    let (mut tracks, mut other) = (modern(&server), server.client());
+    let queued = || Value::Simple("QUEUED".into());
+    assert_eq!(
+        all(&mut tracks, &["CLIENT TRACKING on", "MULTI", "GET k", "SET k 1", "EXEC"]),
+        [ok(), ok(), queued(), queued(), Value::Array(vec![Value::Null, ok()]), invalidated(&["k"])]
+    );
+    all(&mut tracks, &["MULTI", "GET a", "GET b", "EXEC"]);
+    all(&mut other, &["MULTI", "SET b 1", "SET a 1", "EXEC"]);
+    assert_eq!(all(&mut tracks, &[]), [invalidated(&["b"]), invalidated(&["a"])]);
+    all(&mut tracks, &["GET a"]);
+    all(&mut other, &["MULTI", "FLUSHDB", "EXEC"]);
+    assert_eq!(all(&mut tracks, &[]), [forget_all()]);
+    let script = |client: &mut Client, body: &str| client.call(&["EVAL", body, "1", "k"]).expect("a reply");
+    assert_eq!(script(&mut tracks, "return redis.call('get', KEYS[1])"), Value::Null);
+    script(&mut other, "return redis.call('set', KEYS[1], 1)");
+    assert_eq!(all(&mut tracks, &[]), [invalidated(&["k"])]);
+    // One that is asked for holds for all of a transaction.
+    all(&mut tracks, &["CLIENT TRACKING off", "CLIENT TRACKING on optin"]);
+    all(&mut tracks, &["CLIENT CACHING yes", "MULTI", "GET a", "GET b", "EXEC", "GET c"]);
+    all(&mut other, &["MSET a 1 b 1 c 1"]);
+    assert_eq!(all(&mut tracks, &[]), [invalidated(&["a"]), invalidated(&["b"])]);
 }
 
 #[test]

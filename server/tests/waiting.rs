@@ -323,6 +323,95 @@ fn sort_serves_too() {
     assert_eq!(next(&mut waiting), bulks(&["k", "1"]));
 }
 
+/// The replies to several commands sent at once.
+fn several(client: &mut Client, lines: &[&str]) -> Vec<Value> {
+    lines.iter().for_each(|line| send(client, line));
+    lines.iter().map(|_| next(client)).collect()
+}
+
+#[test]
+fn a_transaction_serves_when_it_is_over() {
+    let server = start();
+    let mut other = server.client();
+    let mut waiting = waiter(&server, &mut other, "BLPOP k 0", 1);
+    let replies =
+        several(&mut other, &["MULTI", "RPUSH k a b", "LPOP k", "DEL k", "SET k x", "EXEC", "GET k"]);
+    assert_eq!(replies[6], Value::bulk("x"));
+    assert!(is_silent(&mut waiting), "there is nothing left for it");
+    several(&mut other, &["MULTI", "DEL k", "LPUSH k a", "LPUSH k b", "EXEC"]);
+    assert_eq!(next(&mut waiting), bulks(&["k", "b"]), "the list as it is in the end");
+    assert_eq!(other.command("LRANGE k 0 -1"), bulks(&["a"]));
+    // In a transaction nobody waits.
+    let replies =
+        several(&mut other, &["DEL k", "MULTI", "BLPOP k 0", "BLMOVE k j LEFT LEFT 0", "WAIT 1 0", "EXEC"]);
+    assert_eq!(replies[5], Value::Array(vec![Value::Null, Value::Null, Value::Integer(0)]));
+    // Several keys, several who wait.
+    let mut first = waiter(&server, &mut other, "BLMOVE a b LEFT LEFT 0", 1);
+    let mut second = waiter(&server, &mut other, "BRPOP b c 0", 2);
+    let replies = several(&mut other, &["MULTI", "RPUSH a x", "RPUSH c y", "EXEC", "EXISTS a b c"]);
+    // Which of the two it gets depends on Redis's version.
+    assert_eq!(replies[4], Value::Integer(1));
+    assert_eq!(next(&mut first), Value::bulk("x"));
+    let served = next(&mut second);
+    assert!(served == bulks(&["b", "x"]) || served == bulks(&["c", "y"]), "{served:?}");
+}
+
+#[test]
+fn scripts_serve_when_they_are_over_and_never_wait() {
+    let server = start();
+    let mut other = server.client();
+    let mut waiting = waiter(&server, &mut other, "BLPOP k 0", 1);
+    let script =
+        |client: &mut Client, body: &str, key: &str| client.call(&["EVAL", body, "1", key]).expect("a reply");
+    let body = "redis.call('lpush', KEYS[1], 'x') return redis.call('lpop', KEYS[1])";
+    assert_eq!(script(&mut other, body, "k"), Value::bulk("x"));
+    assert!(is_silent(&mut waiting));
+    let body = "redis.call('rpush', KEYS[1], 'x', 'y') return redis.call('llen', KEYS[1])";
+    assert_eq!(script(&mut other, body, "k"), Value::Integer(2));
+    assert_eq!(next(&mut waiting), bulks(&["k", "x"]));
+    let body = "return redis.call('blpop', KEYS[1], 0)";
+    assert!(
+        script(&mut other, body, "nothing").is_error("ERR This Redis command is not allowed from script")
+    );
+    // A key that it did not name.
+    let mut waiting = waiter(&server, &mut other, "BLPOP elsewhere 0", 1);
+    let body = "redis.call('rpush', 'else' .. KEYS[1], 'x') return redis.call('llen', 'elsewhere')";
+    assert_eq!(script(&mut other, body, "where"), Value::Integer(1));
+    assert_eq!(next(&mut waiting), bulks(&["elsewhere", "x"]));
+}
+
+#[test]
+fn databases_that_change_places_serve() {
+    let server = start();
+    let mut other = server.client();
+    several(&mut other, &["SELECT 5", "RPUSH k x", "SELECT 0"]);
+    let mut waiting = waiter(&server, &mut other, "BLPOP k 0", 1);
+    assert_eq!(other.command("SWAPDB 0 5"), Value::ok());
+    assert_eq!(next(&mut waiting), bulks(&["k", "x"]));
+    // It is the number that one waits in.
+    let mut waiting = waiter(&server, &mut other, "BLPOP k 0", 1);
+    assert_eq!(other.command("SWAPDB 0 5"), Value::ok());
+    assert_eq!(other.command("RPUSH k y"), Value::Integer(1));
+    assert_eq!(next(&mut waiting), bulks(&["k", "y"]));
+}
+
+#[test]
+fn a_pause_of_writes_stops_transactions_that_write() {
+    let server = start();
+    let (mut other, mut client) = (server.client(), server.client());
+    several(&mut client, &["MULTI", "GET k"]);
+    assert_eq!(other.command("CLIENT PAUSE 100000 WRITE"), Value::ok());
+    assert_eq!(client.command("EXEC"), Value::Array(vec![Value::Null]));
+    assert_eq!(other.command("CLIENT UNPAUSE"), Value::ok());
+    several(&mut client, &["MULTI", "SET k 1"]);
+    assert_eq!(other.command("CLIENT PAUSE 100000 WRITE"), Value::ok());
+    send(&mut client, "EXEC");
+    assert!(is_silent(&mut client));
+    assert_eq!(other.command("GET k"), Value::Null);
+    assert_eq!(other.command("CLIENT UNPAUSE"), Value::ok());
+    assert_eq!(next(&mut client), Value::Array(vec![Value::ok()]));
+}
+
 #[test]
 fn a_pause_stops_what_it_says_until_its_end() {
     let server = start();

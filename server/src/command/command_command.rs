@@ -108,6 +108,7 @@ const FLAG_NAMES: &[(u32, &str)] = &[
     (flags::SKIP_SLOWLOG, "skip_slowlog"),
     (flags::FAST, "fast"),
     (flags::NO_AUTH, "no_auth"),
+    (flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (flags::NO_MULTI, "no_multi"),
     (flags::MOVABLEKEYS, "movablekeys"),
     (flags::ALLOW_BUSY, "allow_busy"),
@@ -145,7 +146,8 @@ pub(crate) fn is_in_category(command: &Command, category: &str) -> bool {
     let runs = !matches!(command.run, Run::Container);
     command.categories.contains(&category) && runs
         || match category {
-            "read" => has(READONLY),
+            // Scripts that only read are no readers, in Redis.
+            "read" => has(READONLY) && !command.categories.contains(&"scripting"),
             "write" => has(WRITE),
             "admin" => has(flags::ADMIN),
             "dangerous" => has(flags::ADMIN),

@@ -1,7 +1,8 @@
 //! Functions: `FUNCTION` and `FCALL`. What runs them is in [`scripting`](crate::scripting).
 
 use super::flags::{
-    ALLOW_BUSY, DENYOOM, LOADING, MOVABLEKEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE, WRITE,
+    ALLOW_BUSY, DENYOOM, LOADING, MOVABLEKEYS, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE,
+    WRITE,
 };
 use super::glob::{self, Case};
 use super::number::parse_integer;
@@ -30,6 +31,9 @@ const ROW: Command = Command {
     run: Run::Container,
 };
 
+/// What all that run scripts have in common.
+const SCRIPT_FLAGS: u32 = NOSCRIPT | SKIP_MONITOR | STALE | NO_MANDATORY_KEYS | MOVABLEKEYS;
+
 /// Where the keys of `FCALL` are.
 const KEYS: KeySpec = KeySpec::Across { first: 0, last: 0, step: 0, find: keys::counted_from_2 };
 
@@ -38,7 +42,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "fcall",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS,
+        flags: SCRIPT_FLAGS,
         keys: KEYS,
         summary: "Calls a function",
         complexity: "Depends on the function that is executed.",
@@ -48,7 +52,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "fcall_ro",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS | READONLY,
+        flags: SCRIPT_FLAGS | READONLY,
         keys: KEYS,
         summary: "Calls a function that only reads",
         complexity: "Depends on the function that is executed.",

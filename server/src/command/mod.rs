@@ -183,6 +183,8 @@ pub mod flags {
     pub const MAY_WRITE: u32 = 1 << 16;
     /// Reads keys that are not among its arguments (`SORT … BY`). Not shown by `COMMAND`.
     pub const OTHER_KEYS: u32 = 1 << 17;
+    /// Its keys may be none (`EVAL`).
+    pub const NO_MANDATORY_KEYS: u32 = 1 << 18;
 }
 
 /// What runs a command, and so what it may see.

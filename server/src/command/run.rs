@@ -146,6 +146,9 @@ pub fn after_keyspace(worker: &mut Worker, client: &Client, command: &Command, a
         }
         "swapdb" => {
             let Ok((one, other)) = super::scan::swapped(args) else { return };
+            // Redis tells nobody here, and copies go stale.
+            let bytes_max = worker.live.pushed_bytes_max();
+            worker.server.tracking.flush(&mut worker.signals, bytes_max);
             let awaited = worker.server.blocked.awaited_in(&[one, other]);
             if awaited.is_empty() {
                 return;

@@ -1,7 +1,7 @@
 //! Scripts: `EVAL` and its kin, `SCRIPT`. What runs them is in [`scripting`](crate::scripting).
 
 use super::args::integer;
-use super::flags::{MOVABLEKEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE};
+use super::flags::{MOVABLEKEYS, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONITOR, STALE};
 use super::reach::Learned;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall, keys};
 use crate::errand::Errand;
@@ -26,6 +26,9 @@ const ROW: Command = Command {
     run: Run::Container,
 };
 
+/// What all that run scripts have in common.
+const SCRIPT_FLAGS: u32 = NOSCRIPT | SKIP_MONITOR | STALE | NO_MANDATORY_KEYS | MOVABLEKEYS;
+
 /// Where the keys of `EVAL` and its kin are.
 const KEYS: KeySpec = KeySpec::Across { first: 0, last: 0, step: 0, find: keys::counted_from_2 };
 
@@ -34,7 +37,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "eval",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS,
+        flags: SCRIPT_FLAGS,
         keys: KEYS,
         since: "2.6.0",
         summary: "Runs a script",
@@ -44,7 +47,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "evalsha",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS,
+        flags: SCRIPT_FLAGS,
         keys: KEYS,
         since: "2.6.0",
         summary: "Runs a script that the server has, by its SHA-1",
@@ -54,7 +57,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "eval_ro",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS | READONLY,
+        flags: SCRIPT_FLAGS | READONLY,
         keys: KEYS,
         since: "7.0.0",
         summary: "Runs a script that only reads",
@@ -64,7 +67,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "evalsha_ro",
         arity: -3,
-        flags: NOSCRIPT | SKIP_MONITOR | STALE | MOVABLEKEYS | READONLY,
+        flags: SCRIPT_FLAGS | READONLY,
         keys: KEYS,
         since: "7.0.0",
         summary: "Runs a script that the server has and that only reads, by its SHA-1",
@@ -239,7 +242,7 @@ pub(super) fn run_code(
         _ => None,
     };
     match run::fast(call.worker, &job, fetched) {
-        Fast::Finished(finished) => finish(call, finished),
+        Fast::Finished(finished) => finish(call, &finished),
         Fast::Cold(fetch) => {
             call.want(Errand::Values(fetch, Learned::new(true)));
             Ok(())
@@ -259,7 +262,7 @@ pub(super) fn run_code(
 /// The result of a script that was run elsewhere for this call; nothing if there was none.
 pub(super) fn finished(call: &mut ServerCall<'_>) -> Option<CommandResult> {
     match call.take_brought()? {
-        Errand::Script(slow) => Some(finish(call, slow.finish().unwrap_or_default())),
+        Errand::Script(slow) => Some(finish(call, &slow.finish().unwrap_or_default())),
         other => {
             call.put_brought(other);
             None
@@ -267,7 +270,7 @@ pub(super) fn finished(call: &mut ServerCall<'_>) -> Option<CommandResult> {
     }
 }
 
-fn finish(call: &mut ServerCall<'_>, finished: Finished) -> CommandResult {
+fn finish(call: &mut ServerCall<'_>, finished: &Finished) -> CommandResult {
     call.lsn = finished.lsn;
     if let Some(text) = finished.reply.strip_prefix(b"-") {
         // Counted as every error, and with what was written before it in the log.

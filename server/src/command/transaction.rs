@@ -404,7 +404,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
                     }
                     Wants::MoreKeys(keys, fetch) => {
                         learned.add(keys);
-                        fetch
+                        fetch.map(|fetch| *fetch)
                     }
                     Wants::Values => wanted,
                     Wants::Other(error) => return Err(Unfinished::Failed(error)),
@@ -440,7 +440,7 @@ enum Wants {
     /// These keys, too.
     Keys(Box<Learned>),
     /// These keys too, and what is to be read of them.
-    MoreKeys(Vec<(u8, Vec<u8>)>, Option<Fetch>),
+    MoreKeys(Vec<(u8, Vec<u8>)>, Option<Box<Fetch>>),
     /// What the transaction says.
     Values,
     /// It can't be run, for this reason.

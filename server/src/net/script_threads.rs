@@ -41,7 +41,7 @@ struct Shared {
 
 /// See the module's page. Dropping it drops what waits, and waits for what runs: whoever drops it sees to it that it ends.
 #[derive(Default)]
-pub struct ScriptThreads {
+pub(super) struct ScriptThreads {
     shared: Arc<Shared>,
 }
 
@@ -51,7 +51,7 @@ impl ScriptThreads {
     /// # Errors
     ///
     /// The errand, when too many wait already or there is no thread for it.
-    pub fn offer(&self, job: Job) -> Result<(), Box<Errand>> {
+    pub(super) fn offer(&self, job: Job) -> Result<(), Box<Errand>> {
         let mut queue = self.shared.queue.lock();
         if queue.ending || queue.jobs.len() >= QUEUE_MAX {
             return Err(job.errand);

@@ -1,14 +1,14 @@
 //! The `bit` library (LuaBitOp): operations on 32 bits, whose results are signed numbers.
 
 /// A number's lowest 32 bits: rounded to the nearest integer, ties to the even one, wrapping around.
-pub fn bits(number: f64) -> i32 {
+pub(super) fn bits(number: f64) -> i32 {
     // Adding 2^52 + 2^51 leaves the integer in the lower bits of the mantissa, rounded as the machine rounds.
     let shifted = number + 6_755_399_441_055_744.0;
     shifted.to_bits() as u32 as i32
 }
 
 /// A two-operand operation by its name in the library.
-pub fn shift(name: &str, value: i32, by: i32) -> i32 {
+pub(super) fn shift(name: &str, value: i32, by: i32) -> i32 {
     let by = by as u32 & 31;
     match name {
         "lshift" => value << by,
@@ -20,7 +20,7 @@ pub fn shift(name: &str, value: i32, by: i32) -> i32 {
 }
 
 /// `bit.tohex`: so many of the lowest digits; upper case if the number is negative.
-pub fn hexadecimal(value: i32, digits: i32) -> String {
+pub(super) fn hexadecimal(value: i32, digits: i32) -> String {
     let upper = digits < 0;
     let digits = digits.unsigned_abs().min(8) as usize;
     let text = if upper { format!("{:08X}", value as u32) } else { format!("{:08x}", value as u32) };

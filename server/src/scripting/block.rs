@@ -22,7 +22,7 @@ pub const HELD_NS: u64 = 50_000_000;
 #[derive(Debug)]
 pub enum Wanted {
     /// These keys from the start, and what is to be read of them, if anything.
-    Keys(Vec<OwnedKey>, Option<Fetch>),
+    Keys(Vec<OwnedKey>, Option<Box<Fetch>>),
     /// It can't be run so.
     Never,
 }
@@ -78,7 +78,7 @@ impl RunScript for Block<'_, '_> {
             want: None,
             effects: std::mem::take(&mut self.told.0),
         };
-        let limits = Limits { until_ns: Some(self.until_ns), hurried: true, ..Limits::default() };
+        let limits = Limits { until_ns: Some(self.until_ns), hurried: false, ..Limits::default() };
         let start = reply.bytes().len();
         let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
             Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, reply),
@@ -94,7 +94,7 @@ impl RunScript for Block<'_, '_> {
             Ok(Err(Stop::Host)) => {
                 *self.wanted = Some(match want {
                     Some(Want::Keys(keys)) => Wanted::Keys(keys, None),
-                    Some(Want::Cold(keys, fetch)) => Wanted::Keys(keys, Some(fetch)),
+                    Some(Want::Cold(keys, fetch)) => Wanted::Keys(keys, Some(Box::new(fetch))),
                     Some(Want::Copies) | None => Wanted::Never,
                 });
                 return Ok(());

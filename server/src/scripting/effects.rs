@@ -1,6 +1,8 @@
 //! What a script leaves to be told when it is committed, and to nobody before: it may be run again, or never have happened.
 
+use super::host::remember;
 use crate::blocked::{Leftover, Service};
+use crate::client::Client;
 use crate::command::{Command, Lookups};
 use crate::monitor::Source;
 use crate::notify::Events;
@@ -24,6 +26,8 @@ pub(super) struct Effects {
     pub(super) lookups: Lookups,
     /// What it has run, if anybody is shown that.
     pub(super) shown: Vec<Shown>,
+    /// What it has read on copies, if its client may keep copies of its own.
+    pub(super) read: Vec<Vec<u8>>,
     /// It has removed all keys of a database.
     pub(super) flushed: bool,
 }
@@ -72,10 +76,14 @@ impl Effects {
     pub(super) fn conclude_copies(
         mut self,
         worker: &mut Worker,
-        changer: u64,
+        client: &Client,
         mut overlay: Overlay,
     ) -> Result<Committed, Error> {
         let changed: Vec<ChangedKey> = overlay.take_changes();
+        // Before the commit, so that a change that comes after it is told of.
+        if !self.read.is_empty() {
+            remember(worker, client, self.read.iter().map(Vec::as_slice));
+        }
         let bytes_max = worker.live.pushed_bytes_max();
         let (server, live) = (&worker.server, &worker.live);
         let events = std::mem::take(&mut self.events);
@@ -88,6 +96,7 @@ impl Effects {
             Committed::At(lsn) => lsn,
             Committed::Conflict => return Ok(Committed::Conflict),
         };
+        let changer = client.card.id;
         server.tracking.invalidate(
             &changed,
             Some(changer),

@@ -171,19 +171,6 @@ impl EngineHost<'_, '_> {
         reply.integer(count as i64);
     }
 
-    /// Has it remembered that the client has read these keys, of which it may keep copies.
-    fn note_read(&mut self, command: &Command, args: &[&[u8]], places: &[(u8, usize)]) {
-        if self.client.card.tracked.is_on() && command.flags & flags::READONLY != 0 {
-            let worker = &mut *self.worker;
-            let bytes_max = worker.live.pushed_bytes_max();
-            let mut outlet =
-                Outlet { signals: &mut worker.signals, broadcasts: &mut worker.broadcasts, bytes_max };
-            let read = places.iter().map(|&(_, index)| args[index]);
-            let keys_max = worker.live.tracking_keys_max;
-            worker.server.tracking.remember(&self.client.card, read, keys_max, &mut outlet);
-        }
-    }
-
     fn data_command(
         &mut self,
         command: &Command,
@@ -237,6 +224,7 @@ impl EngineHost<'_, '_> {
                     }
                     Err(error) => return Ok(Err(CommandError::of(refusal(&error)))),
                 }
+                note_read(self.worker, &self.client, command, args, &places);
                 let result = run_in(
                     txn,
                     command,
@@ -252,6 +240,10 @@ impl EngineHost<'_, '_> {
                 Ok(result)
             }
             Data::Copies(overlay) => {
+                // Before it is copied, so that a change from then on is told; and again when the script is committed, for one in between.
+                if note_read(self.worker, &self.client, command, args, &places) {
+                    self.effects.read.extend(places.iter().map(|&(_, index)| args[index].to_vec()));
+                }
                 if overlay.record_bytes() > crate::scripting::WRITTEN_BYTES_MAX {
                     return Ok(Err("ERR The script has changed more than one transaction can hold".into()));
                 }
@@ -285,6 +277,28 @@ impl EngineHost<'_, '_> {
             }
         }
     }
+}
+
+/// Has it remembered that the client has read these keys, if it may keep copies of them; whether it may.
+fn note_read(
+    worker: &mut Worker,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+    places: &[(u8, usize)],
+) -> bool {
+    let keeps = client.card.tracked.is_on() && command.flags & flags::READONLY != 0;
+    if keeps {
+        remember(worker, client, places.iter().map(|&(_, index)| args[index]));
+    }
+    keeps
+}
+
+/// Has it remembered that the client may have copies of these keys.
+pub(super) fn remember<'k>(worker: &mut Worker, client: &Client, keys: impl Iterator<Item = &'k [u8]>) {
+    let bytes_max = worker.live.pushed_bytes_max();
+    let mut outlet = Outlet { signals: &mut worker.signals, broadcasts: &mut worker.broadcasts, bytes_max };
+    worker.server.tracking.remember(&client.card, keys, worker.live.tracking_keys_max, &mut outlet);
 }
 
 /// Runs one command on keys in an open transaction.

@@ -56,6 +56,9 @@ struct Handle(Rc<RefCell<Settings>>);
 
 impl mlua::UserData for Handle {}
 
+/// A function of the library, with the settings that it goes by.
+type Function = fn(&Lua, &Shared, &RefCell<Settings>, &MultiValue) -> Outcome;
+
 /// Makes the functions, which take the settings before their arguments.
 pub(super) fn install(
     lua: &Lua,
@@ -68,34 +71,34 @@ pub(super) fn install(
         "json_settings",
         lua.create_function(|lua, ()| lua.create_userdata(Handle(Rc::default())))?,
     )?;
-    let functions: [(&str, fn(&Lua, &Shared, &RefCell<Settings>, MultiValue) -> Outcome); 9] = [
+    let functions: [(&str, Function); 9] = [
         ("encode", encode),
         ("decode", decode),
         ("encode_sparse_array", sparse_array),
         ("encode_max_depth", |_, _, settings, args| {
-            depth(&args, "encode_max_depth", &mut settings.borrow_mut().encode_depth_max)
+            depth(args, "encode_max_depth", &mut settings.borrow_mut().encode_depth_max)
         }),
         ("decode_max_depth", |_, _, settings, args| {
-            depth(&args, "decode_max_depth", &mut settings.borrow_mut().decode_depth_max)
+            depth(args, "decode_max_depth", &mut settings.borrow_mut().decode_depth_max)
         }),
         ("encode_number_precision", |_, _, settings, args| {
             let mut settings = settings.borrow_mut();
-            if let Some(digits) = option(&args, 0, 1, 14, "encode_number_precision")? {
+            if let Some(digits) = option(args, 0, 1, 14, "encode_number_precision")? {
                 settings.precision = digits as usize;
             }
             Ok(one(Value::Integer(settings.precision as i64)))
         }),
         ("encode_keep_buffer", |_, _, settings, args| {
             let mut settings = settings.borrow_mut();
-            if let Some(keep) = flag(&args, 0, "encode_keep_buffer")? {
+            if let Some(keep) = flag(args, 0, "encode_keep_buffer")? {
                 settings.keep_buffer = keep;
             }
             Ok(one(Value::Boolean(settings.keep_buffer)))
         }),
-        ("encode_invalid_numbers", |lua, _, settings, args| encode_invalid(lua, settings, &args)),
+        ("encode_invalid_numbers", |lua, _, settings, args| encode_invalid(lua, settings, args)),
         ("decode_invalid_numbers", |_, _, settings, args| {
             let mut settings = settings.borrow_mut();
-            if let Some(allowed) = flag(&args, 0, "decode_invalid_numbers")? {
+            if let Some(allowed) = flag(args, 0, "decode_invalid_numbers")? {
                 settings.decode_invalid = allowed;
             }
             Ok(one(Value::Boolean(settings.decode_invalid)))
@@ -110,40 +113,40 @@ pub(super) fn install(
                     return Err(Failure::Fatal(mlua::Error::runtime("cjson without its settings")));
                 };
                 let settings = Rc::clone(&handle.borrow::<Handle>()?.0);
-                function(lua, &shared, &settings, args)
+                function(lua, &shared, &settings, &args)
             })?,
         )?;
     }
     Ok(())
 }
 
-fn encode(lua: &Lua, shared: &Shared, settings: &RefCell<Settings>, args: MultiValue) -> Outcome {
+fn encode(lua: &Lua, shared: &Shared, settings: &RefCell<Settings>, args: &MultiValue) -> Outcome {
     if args.len() != 1 {
         return Err("bad argument #1 to 'encode' (expected 1 argument)".into());
     }
     let settings = *settings.borrow();
-    let text = encode::Encoder::new(&settings, shared).text(args.get(0).unwrap_or(&Value::Nil))?;
+    let text = encode::Encoder::new(&settings, shared).text(args.front().unwrap_or(&Value::Nil))?;
     Ok(one(Value::String(lua.create_string(text)?)))
 }
 
-fn decode(lua: &Lua, shared: &Shared, settings: &RefCell<Settings>, args: MultiValue) -> Outcome {
+fn decode(lua: &Lua, shared: &Shared, settings: &RefCell<Settings>, args: &MultiValue) -> Outcome {
     if args.len() != 1 {
         return Err("bad argument #1 to 'decode' (expected 1 argument)".into());
     }
-    let text = string_at(lua, &args, 0, "decode")?;
+    let text = string_at(lua, args, 0, "decode")?;
     let settings = *settings.borrow();
     Ok(one(decode::Decoder::new(lua, &settings, shared, &text.as_bytes()).text()?))
 }
 
-fn sparse_array(_: &Lua, _: &Shared, settings: &RefCell<Settings>, args: MultiValue) -> Outcome {
+fn sparse_array(_: &Lua, _: &Shared, settings: &RefCell<Settings>, args: &MultiValue) -> Outcome {
     let mut settings = settings.borrow_mut();
-    if let Some(convert) = flag(&args, 0, "encode_sparse_array")? {
+    if let Some(convert) = flag(args, 0, "encode_sparse_array")? {
         settings.sparse_convert = convert;
     }
-    if let Some(ratio) = option(&args, 1, 0, i32::MAX, "encode_sparse_array")? {
+    if let Some(ratio) = option(args, 1, 0, i32::MAX, "encode_sparse_array")? {
         settings.sparse_ratio = ratio;
     }
-    if let Some(safe) = option(&args, 2, 0, i32::MAX, "encode_sparse_array")? {
+    if let Some(safe) = option(args, 2, 0, i32::MAX, "encode_sparse_array")? {
         settings.sparse_safe = safe;
     }
     Ok(MultiValue::from_iter([
@@ -163,7 +166,7 @@ fn depth(args: &MultiValue, name: &str, depth: &mut u32) -> Outcome {
 
 fn encode_invalid(lua: &Lua, settings: &RefCell<Settings>, args: &MultiValue) -> Outcome {
     let mut settings = settings.borrow_mut();
-    match args.get(0) {
+    match args.front() {
         None | Some(Value::Nil) => {}
         Some(Value::Boolean(allowed)) => {
             settings.encode_invalid = if *allowed { Invalid::Written } else { Invalid::Refused };

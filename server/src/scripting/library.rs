@@ -58,7 +58,7 @@ const NAME_RULE: &str = "Library names can only contain letters, numbers, or und
 impl Registered {
     /// Reads the arguments of `redis.register_function`.
     pub(super) fn of(args: &MultiValue) -> Result<Registered, Failure> {
-        let registered = match (args.len(), args.get(0), args.get(1)) {
+        let registered = match (args.len(), args.front(), args.get(1)) {
             (1, Some(Value::Table(table)), _) => return Registered::of_table(table),
             (1, _, _) => {
                 return Err(

@@ -57,9 +57,9 @@ pub(super) fn install(
     shared: &Rc<Shared>,
     json_settings: &Rc<RefCell<json::Settings>>,
 ) -> Result<(), mlua::Error> {
-    let add = |name: &str, function: fn(&Lua, &Shared, MultiValue) -> Outcome| -> Result<(), mlua::Error> {
+    let add = |name: &str, function: fn(&Lua, &Shared, &MultiValue) -> Outcome| -> Result<(), mlua::Error> {
         let shared = Rc::clone(shared);
-        host.raw_set(name, answered(lua, move |lua, args| function(lua, &shared, args))?)
+        host.raw_set(name, answered(lua, move |lua, args| function(lua, &shared, &args))?)
     };
     host.raw_set("null", Value::NULL)?;
     host.raw_set("redis_version", super::REDIS_VERSION)?;
@@ -85,13 +85,13 @@ pub(super) fn install(
     add("setresp", set_protocol)?;
     add("set_repl", set_repl)?;
     add("register_function", register_function)?;
-    add("bit_tobit", |_, _, args| unary(&args, "tobit", |value| value))?;
-    add("bit_bnot", |_, _, args| unary(&args, "bnot", |value| !value))?;
-    add("bit_bswap", |_, _, args| unary(&args, "bswap", i32::swap_bytes))?;
+    add("bit_tobit", |_, _, args| unary(args, "tobit", |value| value))?;
+    add("bit_bnot", |_, _, args| unary(args, "bnot", |value| !value))?;
+    add("bit_bswap", |_, _, args| unary(args, "bswap", i32::swap_bytes))?;
     add("bit_tohex", tohex)?;
-    add("bit_band", |_, _, args| folded(&args, "band", |left, right| left & right))?;
-    add("bit_bor", |_, _, args| folded(&args, "bor", |left, right| left | right))?;
-    add("bit_bxor", |_, _, args| folded(&args, "bxor", |left, right| left ^ right))?;
+    add("bit_band", |_, _, args| folded(args, "band", |left, right| left & right))?;
+    add("bit_bor", |_, _, args| folded(args, "bor", |left, right| left | right))?;
+    add("bit_bxor", |_, _, args| folded(args, "bxor", |left, right| left ^ right))?;
     for name in ["lshift", "rshift", "arshift", "rol", "ror"] {
         host.raw_set(
             format!("bit_{name}"),
@@ -189,7 +189,7 @@ pub(super) fn begin_long(shared: &Shared, size: usize) -> Result<(), mlua::Error
 }
 
 fn single_field(lua: &Lua, args: &MultiValue, name: &str) -> Result<Value, mlua::Error> {
-    match (args.len(), args.get(0)) {
+    match (args.len(), args.front()) {
         (1, Some(Value::String(text))) => {
             let text = text.as_bytes();
             if name == "ok" {
@@ -215,12 +215,12 @@ fn single_field(lua: &Lua, args: &MultiValue, name: &str) -> Result<Value, mlua:
 }
 
 /// `string.find` of a plain text, in time that grows with the longer of the two alone.
-fn find(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let (subject, pattern) = (string_at(lua, &args, 0, "find")?, string_at(lua, &args, 1, "find")?);
+fn find(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let (subject, pattern) = (string_at(lua, args, 0, "find")?, string_at(lua, args, 1, "find")?);
     let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
     let start = match args.get(2) {
         None | Some(Value::Nil) => 1,
-        Some(_) => number_at(&args, 2, "find")? as i64,
+        Some(_) => number_at(args, 2, "find")? as i64,
     };
     let length = subject.len() as i64;
     let start = (if start < 0 { (length + start + 1).max(1) } else { start.max(1) } - 1).min(length) as usize;
@@ -236,8 +236,8 @@ fn find(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
 }
 
 /// Asks whether so many steps of pattern matching may be begun.
-fn weigh(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let steps = number_at(&args, 0, "match")?;
+fn weigh(_: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let steps = number_at(args, 0, "match")?;
     if steps > STEPS_MAX {
         return Err("pattern too complex".into());
     }
@@ -245,11 +245,11 @@ fn weigh(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
     Ok(MultiValue::new())
 }
 
-fn draw(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
+fn draw(_: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
     let mut generator = shared.random.get();
     let fraction = generator.next_fraction();
     shared.random.set(generator);
-    let whole = |at| Ok::<f64, Failure>(f64::from(number_at(&args, at, "random")? as i64 as i32));
+    let whole = |at| Ok::<f64, Failure>(f64::from(number_at(args, at, "random")? as i64 as i32));
     let number = match args.len() {
         0 => fraction,
         1 => {
@@ -271,19 +271,19 @@ fn draw(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
     Ok(one(Value::Number(number)))
 }
 
-fn seed(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let seed = number_at(&args, 0, "randomseed")? as i64 as i32;
+fn seed(_: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let seed = number_at(args, 0, "randomseed")? as i64 as i32;
     shared.random.set(random::Generator::seeded(seed));
     Ok(MultiValue::new())
 }
 
-fn sha1hex(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
+fn sha1hex(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
     if args.len() != 1 {
         return Err("wrong number of arguments".into());
     }
-    let digest = match args.get(0) {
+    let digest = match args.front() {
         Some(Value::String(_) | Value::Integer(_) | Value::Number(_)) => {
-            let text = string_at(lua, &args, 0, "sha1hex")?;
+            let text = string_at(lua, args, 0, "sha1hex")?;
             begin_long(shared, text.as_bytes().len())?;
             sha1::hexadecimal(&text.as_bytes())
         }
@@ -292,20 +292,20 @@ fn sha1hex(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
     Ok(one(Value::String(lua.create_string(digest)?)))
 }
 
-fn log(lua: &Lua, _: &Shared, args: MultiValue) -> Outcome {
+fn log(lua: &Lua, _: &Shared, args: &MultiValue) -> Outcome {
     if args.len() < 2 {
         return Err("redis.log() requires two arguments or more.".into());
     }
-    if !matches!(args.get(0), Some(Value::Integer(_) | Value::Number(_))) {
+    if !matches!(args.front(), Some(Value::Integer(_) | Value::Number(_))) {
         return Err("First argument must be a number (log level).".into());
     }
-    let level = number_at(&args, 0, "log")?;
+    let level = number_at(args, 0, "log")?;
     if !(0.0..4.0).contains(&level) {
         return Err("Invalid debug level.".into());
     }
     let mut parts = Vec::new();
     for at in 1..args.len() {
-        if let Ok(text) = string_at(lua, &args, at, "log") {
+        if let Ok(text) = string_at(lua, args, at, "log") {
             parts.push(text.to_string_lossy());
         }
     }
@@ -319,11 +319,11 @@ fn log(lua: &Lua, _: &Shared, args: MultiValue) -> Outcome {
     Ok(MultiValue::new())
 }
 
-fn set_protocol(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
+fn set_protocol(_: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
     if args.len() != 1 {
         return Err("redis.setresp() requires one argument.".into());
     }
-    let version = number_at(&args, 0, "setresp").unwrap_or(0.0);
+    let version = number_at(args, 0, "setresp").unwrap_or(0.0);
     shared.protocol.set(match version as i64 {
         2 => Protocol::Resp2,
         3 => Protocol::Resp3,
@@ -333,23 +333,23 @@ fn set_protocol(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
 }
 
 /// What is replicated is what was done, whatever a script says.
-fn set_repl(_: &Lua, _: &Shared, args: MultiValue) -> Outcome {
+fn set_repl(_: &Lua, _: &Shared, args: &MultiValue) -> Outcome {
     if args.len() != 1 {
         return Err("redis.set_repl() requires two arguments.".into());
     }
-    let flags = number_at(&args, 0, "set_repl").unwrap_or(0.0) as i64;
+    let flags = number_at(args, 0, "set_repl").unwrap_or(0.0) as i64;
     if flags & !3 != 0 {
         return Err("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.".into());
     }
     Ok(MultiValue::new())
 }
 
-fn register_function(_: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
+fn register_function(_: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
     let mut registering = shared.registering.borrow_mut();
     let Some(functions) = registering.as_mut() else {
         return Err("redis.register_function can only be called on FUNCTION LOAD command".into());
     };
-    let registered = super::library::Registered::of(&args)?;
+    let registered = super::library::Registered::of(args)?;
     if functions.iter().any(|function| function.name.eq_ignore_ascii_case(&registered.name)) {
         return Err("Function already exists in the library".into());
     }
@@ -373,11 +373,11 @@ fn folded(args: &MultiValue, name: &str, operation: fn(i32, i32) -> i32) -> Outc
     Ok(one(Value::Number(f64::from(value))))
 }
 
-fn tohex(lua: &Lua, _: &Shared, args: MultiValue) -> Outcome {
-    let value = bits_at(&args, 0, "tohex")?;
+fn tohex(lua: &Lua, _: &Shared, args: &MultiValue) -> Outcome {
+    let value = bits_at(args, 0, "tohex")?;
     let digits = match args.get(1) {
         None => 8,
-        Some(_) => bits_at(&args, 1, "tohex")?,
+        Some(_) => bits_at(args, 1, "tohex")?,
     };
     Ok(one(Value::String(lua.create_string(bit::hexadecimal(value, digits))?)))
 }

@@ -10,12 +10,12 @@ const PACK_DEPTH_MAX: usize = 16;
 const UNPACK_DEPTH_MAX: usize = 100;
 
 /// `cmsgpack.pack(…)`
-pub(super) fn pack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
+pub(super) fn pack(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
     if args.is_empty() {
         return Err("bad argument #0 to 'pack' (MessagePack pack needs input.)".into());
     }
     let mut packer = Packer { shared, out: Vec::new(), values: 0 };
-    for value in &args {
+    for value in args {
         packer.value(value, 0)?;
     }
     Ok(MultiValue::from_iter([Value::String(lua.create_string(packer.out)?)]))
@@ -132,23 +132,23 @@ impl Packer<'_> {
 }
 
 /// `cmsgpack.unpack(text)`
-pub(super) fn unpack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let text = string_at(lua, &args, 0, "unpack")?;
+pub(super) fn unpack(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let text = string_at(lua, args, 0, "unpack")?;
     unpack_some(lua, shared, &text.as_bytes(), 0, 0)
 }
 
 /// `cmsgpack.unpack_one(text, offset)`
-pub(super) fn unpack_one(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let text = string_at(lua, &args, 0, "unpack_one")?;
-    let offset = whole(&args, 1, "unpack_one")?;
+pub(super) fn unpack_one(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let text = string_at(lua, args, 0, "unpack_one")?;
+    let offset = whole(args, 1, "unpack_one")?;
     unpack_some(lua, shared, &text.as_bytes(), 1, offset)
 }
 
 /// `cmsgpack.unpack_limit(text, limit, offset)`
-pub(super) fn unpack_limit(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let text = string_at(lua, &args, 0, "unpack_limit")?;
-    let limit = number_at(&args, 1, "unpack_limit")? as i64;
-    let offset = whole(&args, 2, "unpack_limit")?;
+pub(super) fn unpack_limit(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let text = string_at(lua, args, 0, "unpack_limit")?;
+    let limit = number_at(args, 1, "unpack_limit")? as i64;
+    let offset = whole(args, 2, "unpack_limit")?;
     unpack_some(lua, shared, &text.as_bytes(), limit, offset)
 }
 

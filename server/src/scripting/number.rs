@@ -1,7 +1,7 @@
 //! Numbers as C prints them: `%.14g`, which is how Lua 5.1 turns a number into text, and `%.17g`, how Redis passes one to a command.
 
 /// `%.<precision>g`, as C prints it.
-pub fn general(number: f64, precision: usize) -> String {
+pub(super) fn general(number: f64, precision: usize) -> String {
     if number.is_nan() {
         return if number.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
     }
@@ -29,7 +29,7 @@ pub fn general(number: f64, precision: usize) -> String {
 }
 
 /// A number as Lua 5.1's `tostring` has it.
-pub fn lua_text(number: f64) -> String {
+pub(super) fn lua_text(number: f64) -> String {
     general(number, 14)
 }
 
@@ -39,7 +39,7 @@ fn without_zeros(text: &str) -> &str {
 }
 
 /// The number at the start of `text` as C's `strtod` reads it, and how many bytes that took; `None` if there is none.
-pub fn parse_prefix(text: &[u8]) -> Option<(f64, usize)> {
+pub(super) fn parse_prefix(text: &[u8]) -> Option<(f64, usize)> {
     let sign = usize::from(matches!(text.first(), Some(b'-' | b'+')));
     let negative = text.first() == Some(&b'-');
     let rest = text.get(sign..).unwrap_or_default();

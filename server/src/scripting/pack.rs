@@ -106,10 +106,10 @@ impl<'a> Format<'a> {
 }
 
 /// `struct.pack(format, …)`
-pub(super) fn pack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let text = string_at(lua, &args, 0, "pack")?;
+pub(super) fn pack(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let text = string_at(lua, args, 0, "pack")?;
     // The library has a nil behind its arguments, and says so.
-    let mut args = args;
+    let mut args = args.clone();
     args.push_back(Value::Nil);
     let text = text.as_bytes();
     let mut format = Format::new(&text, "pack");
@@ -183,9 +183,9 @@ fn take_integer(bytes: &[u8], little: bool, signed: bool) -> f64 {
     let mut value = 0_u64;
     let mut step = |byte: &u8| value = value << 8 | u64::from(*byte);
     if little {
-        bytes.iter().rev().for_each(&mut step)
+        bytes.iter().rev().for_each(&mut step);
     } else {
-        bytes.iter().for_each(&mut step)
+        bytes.iter().for_each(&mut step);
     }
     if !signed {
         return value as f64;
@@ -195,14 +195,14 @@ fn take_integer(bytes: &[u8], little: bool, signed: bool) -> f64 {
 }
 
 /// `struct.unpack(format, text, position)`
-pub(super) fn unpack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
-    let (text, data) = (string_at(lua, &args, 0, "unpack")?, string_at(lua, &args, 1, "unpack")?);
+pub(super) fn unpack(lua: &Lua, shared: &Shared, args: &MultiValue) -> Outcome {
+    let (text, data) = (string_at(lua, args, 0, "unpack")?, string_at(lua, args, 1, "unpack")?);
     let (text, data) = (text.as_bytes(), data.as_bytes());
     begin_long(shared, text.len())?;
     let position = match args.get(2) {
         None | Some(Value::Nil) => 0,
         Some(_) => {
-            let position = number_at(&args, 2, "unpack")? as i64;
+            let position = number_at(args, 2, "unpack")? as i64;
             if position < 1 {
                 return Err("bad argument #3 to 'unpack' (offset must be 1 or greater)".into());
             }
@@ -227,7 +227,7 @@ pub(super) fn unpack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
         match item.option {
             b'x' => {}
             b'b' | b'h' | b'l' | b'i' => {
-                results.push(Value::Number(take_integer(bytes, format.little, true)))
+                results.push(Value::Number(take_integer(bytes, format.little, true)));
             }
             b'B' | b'H' | b'L' | b'T' | b'I' => {
                 results.push(Value::Number(take_integer(bytes, format.little, false)));
@@ -268,8 +268,8 @@ pub(super) fn unpack(lua: &Lua, shared: &Shared, args: MultiValue) -> Outcome {
 }
 
 /// `struct.size(format)`
-pub(super) fn size(lua: &Lua, _: &Shared, args: MultiValue) -> Outcome {
-    let text = string_at(lua, &args, 0, "size")?;
+pub(super) fn size(lua: &Lua, _: &Shared, args: &MultiValue) -> Outcome {
+    let text = string_at(lua, args, 0, "size")?;
     let text = text.as_bytes();
     let mut format = Format::new(&text, "size");
     let mut length = 0_usize;

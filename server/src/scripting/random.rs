@@ -5,11 +5,11 @@ const FACTOR: u64 = 0x5_DEEC_E66D;
 const ADDEND: u64 = 0xB;
 const MASK: u64 = (1 << 48) - 1;
 /// One more than the largest number drawn.
-pub const MAX: i32 = i32::MAX;
+pub(super) const MAX: i32 = i32::MAX;
 
 /// See the module's page.
 #[derive(Clone, Copy, Debug)]
-pub struct Generator(u64);
+pub(super) struct Generator(u64);
 
 impl Default for Generator {
     fn default() -> Generator {
@@ -19,18 +19,18 @@ impl Default for Generator {
 
 impl Generator {
     /// A generator that begins where this seed says.
-    pub fn seeded(seed: i32) -> Generator {
+    pub(super) fn seeded(seed: i32) -> Generator {
         Generator(u64::from(seed as u32) << 16 | 0x330E)
     }
 
     /// The next 31 bits.
-    pub fn next(&mut self) -> i32 {
+    pub(super) fn next(&mut self) -> i32 {
         self.0 = self.0.wrapping_mul(FACTOR).wrapping_add(ADDEND) & MASK;
         (self.0 >> 17) as i32
     }
 
     /// A number from 0 to 1, without 1.
-    pub fn next_fraction(&mut self) -> f64 {
+    pub(super) fn next_fraction(&mut self) -> f64 {
         f64::from(self.next() % MAX) / f64::from(MAX)
     }
 }

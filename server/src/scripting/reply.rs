@@ -192,7 +192,7 @@ struct Writer<'a> {
 
 /// A number as an integer reply: its fraction is dropped, and what is no integer becomes the least one, as on the machines that Redis runs on.
 fn integer(number: f64) -> i64 {
-    if number >= -9_223_372_036_854_775_808.0 && number < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) {
         number as i64
     } else {
         i64::MIN

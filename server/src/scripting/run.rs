@@ -189,15 +189,15 @@ pub fn check(server: &Server, script: &Script) -> Result<(), Vec<u8>> {
 /// How long a library may take to register its functions.
 const LOADING_NS: u64 = 500_000_000;
 
+/// Name, description and flags of a function.
+pub(super) type Described = (String, Option<Vec<u8>>, u32);
+
 /// Runs the body of a library: names, descriptions and flags of what it registers.
 ///
 /// # Errors
 ///
 /// As it is replied, without its code.
-pub(super) fn load_library(
-    server: &Server,
-    body: &[u8],
-) -> Result<Vec<(String, Option<Vec<u8>>, u32)>, String> {
+pub(super) fn load_library(server: &Server, body: &[u8]) -> Result<Vec<Described>, String> {
     with_vm(server, |vm| {
         let until_ns = Some(SystemClock.monotonic_ns() + LOADING_NS);
         vm.begin(Limits { until_ns, ..Limits::default() }, 0);
@@ -583,9 +583,9 @@ fn on_copies_with(
             Ok(())
         }
     });
-    let EngineHost { effects, .. } = host;
+    let EngineHost { effects, client, .. } = host;
     match ran {
-        Ok(Ok(())) => match effects.conclude_copies(worker, job.card.id, overlay) {
+        Ok(Ok(())) => match effects.conclude_copies(worker, &client, overlay) {
             Ok(Committed::At(lsn)) => {
                 if lsn != Lsn::ZERO {
                     // What goes wrong with the log is said to whoever waits for its acknowledgement.

@@ -69,14 +69,14 @@ impl Session {
     fn exchange(&mut self, client: &mut Client, operations: Vec<Operation>) -> io::Result<()> {
         let mut bytes = Vec::new();
         for operation in &operations {
-            encode(&mut bytes, &operation.arguments());
+            operation.requests().iter().for_each(|request| encode(&mut bytes, request));
         }
         let sent_ms = now_ms();
         let mut remaining = operations.into_iter();
         let mut outcome = client.send(&bytes);
         while outcome.is_ok() {
             let Some(operation) = remaining.as_slice().first() else { return Ok(()) };
-            match client.receive() {
+            match receive(client, operation) {
                 Ok(reply) => {
                     let span = Span { sent_ms, received_ms: now_ms() };
                     let verdict = self.model.acknowledge(operation, span, &reply);
@@ -101,6 +101,11 @@ impl Session {
         let mut short_used = Vec::new();
         (0..count)
             .map(|_| {
+                if self.random.chance(15) {
+                    let length = self.random.within(1..8);
+                    let operations = (0..length).map(|_| self.long_operation()).collect();
+                    return Operation::Transaction { operations };
+                }
                 let number = self.random.within(0..SHORT_KEYS);
                 if self.random.chance(20) && !short_used.contains(&number) {
                     short_used.push(number);
@@ -309,6 +314,19 @@ impl Session {
         }
         (Model { entries }, Span { sent_ms, received_ms: now_ms() })
     }
+}
+
+/// The reply of an operation; of a transaction that of its `EXEC`.
+fn receive(client: &mut Client, operation: &Operation) -> io::Result<Value> {
+    if let Operation::Transaction { operations } = operation {
+        for expected in std::iter::once("OK").chain(operations.iter().map(|_| "QUEUED")) {
+            let reply = client.receive()?;
+            if reply != Value::Simple(expected.to_owned()) {
+                return Ok(reply);
+            }
+        }
+    }
+    client.receive()
 }
 
 /// Every key that SCAN returns: to find what no connection's own names would show.

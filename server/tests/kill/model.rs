@@ -79,9 +79,25 @@ pub(crate) enum Operation {
         from: Vec<u8>,
         to: Vec<u8>,
     },
+    /// `MULTI` … `EXEC`: all of it happens, or nothing.
+    Transaction {
+        operations: Vec<Operation>,
+    },
 }
 
 impl Operation {
+    /// What is sent for it.
+    pub(crate) fn requests(&self) -> Vec<Vec<Vec<u8>>> {
+        match self {
+            Operation::Transaction { operations } => {
+                let word = |word: &str| vec![word.as_bytes().to_vec()];
+                let queued = operations.iter().map(Operation::arguments);
+                std::iter::once(word("MULTI")).chain(queued).chain([word("EXEC")]).collect()
+            }
+            one => vec![one.arguments()],
+        }
+    }
+
     pub(crate) fn arguments(&self) -> Vec<Vec<u8>> {
         fn words(name: &str, rest: &[&[u8]]) -> Vec<Vec<u8>> {
             std::iter::once(name.as_bytes()).chain(rest.iter().copied()).map(<[u8]>::to_vec).collect()
@@ -124,6 +140,7 @@ impl Operation {
             Operation::Increment { key } => words("INCR", &[key]),
             Operation::Append { key, value } => words("APPEND", &[key, value]),
             Operation::Rename { from, to } => words("RENAME", &[from, to]),
+            Operation::Transaction { .. } => unreachable!("it is several requests"),
         }
     }
 }
@@ -193,9 +210,7 @@ impl Model {
     ) -> Result<(), String> {
         self.bury_if_reply_says_dead(operation, span, reply);
         let expected = self.assume(operation, span);
-        if expected == *reply
-            || matches!((&expected, reply), (Value::Error(a), Value::Error(b)) if same_code(a, b))
-        {
+        if is_same(&expected, reply) {
             return Ok(());
         }
         Err(format!("{operation:?} answered {reply:?} where the model has {expected:?}"))
@@ -351,6 +366,9 @@ impl Model {
                 }
                 None => Value::Error("ERR no such key".to_owned()),
             },
+            Operation::Transaction { operations } => {
+                Value::Array(operations.iter().map(|operation| self.assume(operation, span)).collect())
+            }
         }
     }
 
@@ -402,6 +420,16 @@ impl Model {
             }
         }
         differences
+    }
+}
+
+fn is_same(expected: &Value, seen: &Value) -> bool {
+    match (expected, seen) {
+        (Value::Error(expected), Value::Error(seen)) => same_code(expected, seen),
+        (Value::Array(expected), Value::Array(seen)) => {
+            expected.len() == seen.len() && expected.iter().zip(seen).all(|(one, other)| is_same(one, other))
+        }
+        _ => expected == seen,
     }
 }
 

@@ -356,8 +356,10 @@ return tostring(cjson.null)
 ----
 return type(cjson.null)
 ----
+--! drawn at random
 return {math.random(),math.random(10),math.random(5,7)}
 ----
+--! drawn at random
 return tostring(math.random())..' '..math.random(1000)..' '..math.random(5,700)
 ----
 math.randomseed(5) return tostring(math.random())..' '..math.random(1000)..' '..math.random(5,700)
@@ -422,6 +424,7 @@ return {rawequal('a','a') and 1 or 0, rawget({5},1), #rawset({},1,2)}
 ----
 return type(nil)..type(1)..type('')..type({})..type(print==nil)..type(function() end)
 ----
+--! Luau does not say which function misses an argument
 return type()
 ----
 return {assert(1,'x'),assert('y')}
@@ -450,6 +453,7 @@ return string.format('%s', {})
 ----
 return string.format('%d','x')
 ----
+--! Luau does not say which function misses an argument
 return string.format('%d')
 ----
 return string.format('%y', 1)
@@ -576,8 +580,10 @@ local co=coroutine.wrap(function() return redis.call('set',KEYS[1],'co') end) co
 ----
 local co=coroutine.create(function() pcall(coroutine.yield,1) return 5 end) coroutine.resume(co) return {coroutine.status(co)}
 ----
+--! Luau does not say which variable it is
 local a = nil; return a.b
 ----
+--! Luau does not say which variable it is
 local a = {} return a.b.c
 ----
 return #nil
@@ -612,8 +618,10 @@ return ('x'):nope()
 ----
 return nope()
 ----
+--! Luau does not say which variable it is
 local f f()
 ----
+--! Luau does not say which variable it is
 local t={} t.x()
 ----
 local t={} t:x()
@@ -1038,8 +1046,6 @@ redis.call('set','undeclared','v') return redis.call('get','undeclared')
 ----
 for i=1,100 do redis.call('set','k'..i,i) end return redis.call('dbsize')
 ----
-for i=1,100 do redis.call('set','k'..i,i) end local n=0 local c='0' repeat local r=redis.call('scan',c,'match','k*','count',20) c=r[1] n=n+#r[2] end while_done = nil until c=='0' return n
-----
 for i=1,50 do redis.call('set','k'..i,i) end local n=0 local c='0' repeat local r=redis.call('scan',c,'match','k*','count',20) c=r[1] n=n+#r[2] until c=='0' return n
 ----
 for i=1,50 do redis.call('set','k'..i,i) end return #redis.call('keys','k1*')
@@ -1187,3 +1193,110 @@ return 1
 error('line two')
 ----
 #!lua
+----
+return redis.call('sort','none')
+----
+redis.call('rpush',KEYS[1],'3','1','2') return redis.call('sort',KEYS[1])
+----
+redis.call('rpush',KEYS[1],'3','1','2') return redis.call('lrange',KEYS[1],0,-1)
+----
+redis.call('zadd',KEYS[1],'1.5','a','2','b') return redis.call('zrange',KEYS[1],0,-1,'withscores')
+----
+redis.setresp(3) redis.call('zadd',KEYS[1],'1.5','a','2','b') return redis.call('zrange',KEYS[1],0,-1,'withscores')
+----
+redis.setresp(3) redis.call('zadd',KEYS[1],'1.5','a') return redis.call('zscore',KEYS[1],'a').double
+----
+redis.setresp(3) return redis.call('sismember',KEYS[1],'a')
+----
+redis.call('zadd',KEYS[1],1.5,'a') return redis.call('zincrby',KEYS[1],0.25,'a')
+----
+return redis.call('publish','nobody','x')
+----
+return redis.call('lpop',KEYS[1])
+----
+redis.call('rpush',KEYS[1],'a','b','c') return {redis.call('lpop',KEYS[1]),redis.call('rpop',KEYS[1]),redis.call('llen',KEYS[1])}
+----
+redis.call('rpush',KEYS[1],'a') redis.call('lpop',KEYS[1]) return redis.call('exists',KEYS[1])
+----
+redis.call('sadd',KEYS[1],'a','b') return {redis.call('sismember',KEYS[1],'a'),redis.call('scard',KEYS[1]),redis.call('srem',KEYS[1],'a','b'),redis.call('exists',KEYS[1])}
+----
+redis.call('zadd',KEYS[1],10,'job1',20,'job2') local j=redis.call('zrangebyscore',KEYS[1],0,15) for _,v in ipairs(j) do redis.call('zrem',KEYS[1],v) redis.call('lpush',KEYS[2],v) end return {redis.call('zcard',KEYS[1]),redis.call('lrange',KEYS[2],0,-1)}
+----
+-- BullMQ: addJob, in short
+local jobId = redis.call("INCR", KEYS[1])
+local jobKey = KEYS[2] .. ":" .. jobId
+local opts = cmsgpack.unpack(cmsgpack.pack({attempts = 3, delay = 0}))
+redis.call("HMSET", jobKey, "name", ARGV[1], "data", cjson.encode({a = 1}), "attempts", opts.attempts, "timestamp", 1700000000000)
+redis.call("LPUSH", KEYS[2] .. ":wait", jobId)
+return {jobId, redis.call("HGETALL", jobKey), redis.call("LRANGE", KEYS[2] .. ":wait", 0, -1)}
+----
+-- BullMQ: moveToActive, in short
+redis.call("RPUSH", KEYS[1], "1", "2", "3")
+local jobId = redis.call("RPOPLPUSH", KEYS[1], KEYS[2])
+if jobId then
+  redis.call("SET", KEYS[2] .. ":" .. jobId .. ":lock", ARGV[1], "PX", 30000)
+  redis.call("HSET", KEYS[2] .. ":" .. jobId, "processedOn", 1700000000123)
+  return {jobId, redis.call("HGET", KEYS[2] .. ":" .. jobId, "processedOn"), redis.call("LLEN", KEYS[1])}
+end
+----
+-- sliding window log
+local now = 1700000000000
+for i = 1, 5 do redis.call('ZADD', KEYS[1], now + i, now + i .. '-' .. i) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now + 2)
+redis.call('PEXPIRE', KEYS[1], 60000)
+return {redis.call('ZCARD', KEYS[1]), redis.call('ZRANGE', KEYS[1], 0, -1)}
+----
+-- limits: moving window
+redis.call('LPUSH', KEYS[1], 1700000000.5, 1700000001.25)
+local entries = redis.call('LRANGE', KEYS[1], 0, 9)
+local n = 0
+for idx = 1, #entries do if tonumber(entries[idx]) >= 1700000001 then n = n + 1 end end
+return {n, entries[#entries]}
+----
+-- session lock with an owner and a count
+local owner = redis.call('HGET', KEYS[1], 'owner')
+if not owner or owner == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'owner', ARGV[1])
+  local count = redis.call('HINCRBY', KEYS[1], 'count', 1)
+  redis.call('PEXPIRE', KEYS[1], 30000)
+  return {count, redis.call('PTTL', KEYS[1]) > 29000}
+end
+return redis.call('PTTL', KEYS[1])
+----
+local big = {} for i = 1, 1000 do big[i] = i end return redis.call('rpush', KEYS[1], unpack(big))
+----
+return #('x'):rep(100000)
+----
+local t = {} for i = 1, 10 do t['k' .. i] = i end local n = 0 for _ in pairs(t) do n = n + 1 end return n
+----
+local s = '' for i = 1, 5 do s = s .. i end return s
+----
+return -2 ^ 2 .. ''
+----
+return 1 .. 2
+----
+return ('a' .. 1 + 2 .. 'b')
+----
+local t = {n = 1.5} t.n = t.n .. '' return t.n
+----
+return tostring(1e300 * 1e10) .. tostring(-1e300 * 1e10)
+----
+return string.format("%5.1f|%-8s|%+d", 3.14159, "ab", 5)
+----
+return ("%d items"):format(3)
+----
+return (("x"):rep(3)):upper()
+----
+--! Lua does not name the function of a protected call, Luau does
+return {pcall(string.rep)}
+----
+--! Lua does not name the function of a protected call, Luau does
+return {pcall(string.format, '%d', 'x')}
+----
+local ok, e = pcall(function() local x = nil; return x.y.z end) return type(e)
+----
+local ok, e = pcall(error) return tostring(e)
+----
+local ok, e = pcall(error, nil) return tostring(e)
+----
+return select('#', pcall(error))
