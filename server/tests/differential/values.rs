@@ -179,10 +179,8 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
         "key" | "payload" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word"
-        | "type" | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes" | "stream"
-        | "stream-id" | "stream-end" => {
-            false
-        }
+        | "type" | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes"
+        | "stream" | "stream-id" | "stream-end" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -398,9 +396,30 @@ fn timeout(draw: &mut Draw) -> Vec<u8> {
 /// Few different times, so that ids meet.
 fn stream_id(draw: &mut Draw) -> Vec<u8> {
     const ODD: &[&str] = &[
-        "-", "+", "0", "0-0", "0-1", "0-*", "5-", "-5", "1-2-3", "+7", "7-+1", " 7", "7 ", "007-01", "a", "",
-        "18446744073709551615", "18446744073709551616-1", "18446744073709551615-18446744073709551615", "5--3",
-        "40-18446744073709551615", "(7", "7-\0", "7--03",
+        "-",
+        "+",
+        "0",
+        "0-0",
+        "0-1",
+        "0-*",
+        "5-",
+        "-5",
+        "1-2-3",
+        "+7",
+        "7-+1",
+        " 7",
+        "7 ",
+        "007-01",
+        "a",
+        "",
+        "18446744073709551615",
+        "18446744073709551616-1",
+        "18446744073709551615-18446744073709551615",
+        "5--3",
+        "40-18446744073709551615",
+        "(7",
+        "7-\0",
+        "7--03",
     ];
     match draw.below(60) {
         0 => draw.of(ODD).as_bytes().to_vec(),
