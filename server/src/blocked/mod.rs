@@ -153,6 +153,15 @@ pub struct Place {
     pub deadline_ms: Option<u64>,
 }
 
+/// How a command that has waited is executed again.
+#[derive(Debug)]
+pub struct Again {
+    /// In this place.
+    pub place: Place,
+    /// With these arguments, if they are not what its client sent.
+    pub settled: Option<Vec<Box<[u8]>>>,
+}
+
 /// A connection's end of its client's wait. Dropping it ends the wait.
 #[derive(Debug)]
 pub struct Wait {
@@ -203,7 +212,7 @@ impl Wait {
     ///
     /// # Errors
     /// As said.
-    pub fn answer(self, reply: &mut Reply, durable: Lsn) -> Result<Lsn, Place> {
+    pub fn answer(self, reply: &mut Reply, durable: Lsn) -> Result<Lsn, Again> {
         let waiter = &self.waiter;
         match waiter.ended.get() {
             Some(Ended::Served { reply: bytes, lsn }) => {
@@ -218,7 +227,14 @@ impl Wait {
             Some(Ended::Unblocked) => reply.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK"),
             // One that is not over is given up, and begins anew.
             Some(Ended::Retry) | None => {
-                return Err(Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms });
+                let settled = match &waiter.awaited {
+                    Awaited::Element(request) if request.blocking.settle.is_some() => {
+                        Some(request.args.clone())
+                    }
+                    _ => None,
+                };
+                let place = Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms };
+                return Err(Again { place, settled });
             }
         }
         Ok(Lsn::ZERO)

@@ -61,6 +61,9 @@ pub mod sorted_set;
 pub mod sorted_set_algebra;
 pub mod sorted_set_pop;
 pub mod sorted_set_range;
+pub mod stream;
+mod stream_id;
+pub mod stream_read;
 pub mod string;
 pub mod table;
 pub mod transaction;
@@ -211,6 +214,8 @@ pub struct Blocking {
     pub timeout: fn(&[&[u8]]) -> Result<Timeout, CommandError>,
     /// The reply when its time is up.
     pub expired: fn(&mut Reply),
+    /// The arguments of later attempts, where those of the first mean something else then (`XREAD … $`).
+    pub settle: Option<fn(&Call<'_, '_>) -> Vec<Box<[u8]>>>,
 }
 
 /// Whether a blocking command got what it is for.

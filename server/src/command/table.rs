@@ -46,6 +46,8 @@ const FAMILIES: &[&[Command]] = &[
     super::sorted_set_pop::COMMANDS,
     super::sorted_set_range::COMMANDS,
     super::sort::COMMANDS,
+    super::stream::COMMANDS,
+    super::stream_read::COMMANDS,
     super::string::COMMANDS,
     super::transaction::COMMANDS,
     super::waiting::COMMANDS,
