@@ -6,6 +6,7 @@
 use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::{Entry, table};
+use super::timing::Stopwatch;
 use super::transaction::{IMMEDIATE, aborted};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
@@ -21,13 +22,10 @@ use crate::resp::{Protocol, Reply};
 use crate::transaction::Queue;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
-use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// One command of this many is timed.
-const TIMED_EVERY: u64 = 64;
 /// Bytes of arguments that an unknown command's error repeats.
 const PREVIEW_BYTES_MAX: usize = 128;
 /// How often a command reads values that are in the page cache and finds that it needs others by then, before it goes the long way.
@@ -266,8 +264,8 @@ pub fn execute(
         queue(worker, client, reply, entry, args);
         return Outcome::Done(Lsn::ZERO);
     }
-    let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
-    let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
+    let elsewhere_ns = brought.as_ref().map_or(0, |errand| errand.spent_ns());
+    let stopwatch = Stopwatch::start(worker, entry);
     // One that waited and tries again was counted, and shown, when it began.
     let again = client.place.is_some();
     let mut waits = None;
@@ -335,9 +333,9 @@ pub fn execute(
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
         figures.calls.add(u64::from(!again));
         figures.failed.add(u64::from(failed));
-        if timed {
-            figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
-        }
+    }
+    if waits.is_none() {
+        stopwatch.stop(worker, client, entry, args, elsewhere_ns);
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
