@@ -264,6 +264,11 @@ pub fn execute(
         queue(worker, client, reply, entry, args);
         return Outcome::Done(Lsn::ZERO);
     }
+    if entry.command.flags & flags::NO_AUTH != 0
+        && let Some(wait) = turn_to_authenticate(worker, client, args)
+    {
+        return Outcome::Waits(wait);
+    }
     let elsewhere_ns = brought.as_ref().map_or(0, |errand| errand.spent_ns());
     let stopwatch = Stopwatch::start(worker, entry);
     // One that waited and tries again was counted, and shown, when it began.
@@ -375,6 +380,21 @@ fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
     client.told_bytes += told;
     client.told_first = (told, last);
     reply.bytes_mut().extend_from_slice(&written);
+}
+
+/// Has a client wait that tries a password, and comes from where wrong ones came from; not one that has waited. See [`acl::Throttle`](crate::acl::Throttle).
+fn turn_to_authenticate(worker: &Worker, client: &mut Client, args: &[&[u8]]) -> Option<Wait> {
+    if client.place.take().is_some() || client.card.origin.local {
+        return None;
+    }
+    // As an option of `HELLO`, or the command itself. A name that reads so costs its owner the same delay.
+    if !args.iter().any(|arg| arg.eq_ignore_ascii_case(b"auth")) {
+        return None;
+    }
+    let server = &worker.server;
+    let delay_ms = server.acl.throttle.delay_ms(&client.card.origin.address, worker.now_ms);
+    let deadline_ms = Some(worker.now_ms.saturating_add(delay_ms));
+    (delay_ms > 0).then(|| server.blocked.wait(&client.card, Awaited::Turn, deadline_ms, None))
 }
 
 /// What became of a data command.
