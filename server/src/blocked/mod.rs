@@ -223,7 +223,8 @@ impl Wait {
             }
             Some(Ended::TimedOut) => match &waiter.awaited {
                 Awaited::Turn => {
-                    return Err(Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms });
+                    let place = Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms };
+                    return Err(Again { place, settled: None });
                 }
                 Awaited::Element(request) => (request.blocking.expired)(reply),
                 Awaited::Synced { lsn, .. } => write_synced(reply, durable >= *lsn),
