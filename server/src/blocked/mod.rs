@@ -72,6 +72,8 @@ pub enum Awaited {
     },
     /// Nothing but its time.
     Time,
+    /// As that; then its command is executed.
+    Turn,
 }
 
 /// A blocking command as its client sent it.
@@ -184,7 +186,7 @@ impl Wait {
     pub fn awaited_sync(&self) -> Option<Lsn> {
         match self.waiter.awaited {
             Awaited::Synced { lsn, .. } => Some(lsn),
-            Awaited::Element(_) | Awaited::Time => None,
+            Awaited::Element(_) | Awaited::Time | Awaited::Turn => None,
         }
     }
 
@@ -220,6 +222,9 @@ impl Wait {
                 return Ok(*lsn);
             }
             Some(Ended::TimedOut) => match &waiter.awaited {
+                Awaited::Turn => {
+                    return Err(Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms });
+                }
                 Awaited::Element(request) => (request.blocking.expired)(reply),
                 Awaited::Synced { lsn, .. } => write_synced(reply, durable >= *lsn),
                 Awaited::Time => reply.integer(0),

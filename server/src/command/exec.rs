@@ -14,6 +14,7 @@ use super::flags::{DENYOOM, MAY_WRITE, OTHER_KEYS, PUBSUB, WRITE};
 use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::Entry;
+use super::timing::Stopwatch;
 use super::transaction::aborted;
 use super::{
     Call, Command, CommandError, CommandResult, KeyspaceCall, Lookups, Random, Run, args, permission, scan,
@@ -365,6 +366,7 @@ fn run_all(
         first = end;
         let start = call.reply.bytes().len();
         let command = entry.command;
+        let stopwatch = Stopwatch::start(call.worker, entry);
         let checked = permission::check(call.worker, call.client, entry, args, Context::Multi);
         let result = match place_of(command) {
             _ if checked.is_err() => checked.map_err(CommandError::of),
@@ -393,7 +395,10 @@ fn run_all(
         match result {
             Err(CommandError::NeedsKeys(more)) if !plan.clears => return Err(Wants::Keys(more)),
             _ if txn.is_wanting() => return Err(Wants::Values),
-            result => answer(call, entry, start, result),
+            result => {
+                answer(call, entry, start, result);
+                stopwatch.stop(call.worker, call.client, entry, args, 0);
+            }
         }
     }
     Ok(deferred)
@@ -550,7 +555,9 @@ fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred]) {
     for &Deferred { index, reply_at } in deferred {
         let Some((entry, args)) = plan.commands.get(index) else { continue };
         let mut reply = Reply::new(call.reply.protocol());
+        let stopwatch = Stopwatch::start(call.worker, entry);
         let result = run_after(call, entry.command, args, &mut reply);
+        stopwatch.stop(call.worker, call.client, entry, args, 0);
         std::mem::swap(call.reply, &mut reply);
         answer(call, entry, 0, result);
         std::mem::swap(call.reply, &mut reply);

@@ -379,7 +379,7 @@ pub const DIRECTIVES: &[Directive] = &[
     ),
     used(
         "latency-tracking-info-percentiles",
-        Kind::Words,
+        Kind::Percentiles,
         "50 99 99.9",
         true,
         "percentiles of INFO latencystats",

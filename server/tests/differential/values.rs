@@ -180,7 +180,7 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
         "key" | "payload" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word"
         | "type" | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes"
-        | "stream" | "stream-id" | "stream-end" => false,
+        | "stream" | "group" | "consumer" | "stream-id" | "stream-end" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -201,6 +201,8 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "score-end" => score_end(draw),
         "byte-end" => byte_end(draw),
         "stream" => format!("x{}", draw.below(5)).into_bytes(),
+        "group" => format!("g{}", draw.below(3)).into_bytes(),
+        "consumer" => format!("c{}", draw.below(4)).into_bytes(),
         "stream-id" => stream_id(draw),
         "stream-end" if draw.once_in(8) => [&b"("[..], &stream_id(draw)].concat(),
         "stream-end" => stream_id(draw),
