@@ -7,6 +7,7 @@
 //! Values are changed by a file for each kind ([`string`](crate::txn::string), [`hash`](crate::txn::hash), [`list`](crate::txn::list),
 //! [`set`](crate::txn::set), [`sorted_set`](crate::txn::sorted_set)); this file holds the locks, the record and what concerns a key as a whole.
 
+mod begin;
 mod bring;
 mod extend;
 pub(crate) mod hash;
@@ -16,30 +17,30 @@ mod observe;
 mod revoke;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
+pub(crate) mod stream;
 pub(crate) mod string;
+mod whole;
 
 use crate::change::{self, Change, TimedChange};
-use crate::databases::DatabaseMap;
 use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
-use crate::fetch::{Fetch, Source};
-use crate::key::{DATABASES, Key};
+use crate::key::Key;
 use crate::object::{self, Kind, Object, Policy, View};
 use crate::overlay::Private;
 use crate::record::{self, Operation, put_object};
 use crate::shard::{Entry, Shard};
 use crate::table::Place;
-use crate::watch::Watch;
 use bring::Visitor;
 pub use extend::Extended;
 pub(crate) use install::Taken;
 pub use list::ListEnd;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use revoke::Journal;
 use sessile_wal::limits::RECORD_BYTES_MAX;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;
 use std::cell::Cell;
+use whole::Rare;
 
 /// What a transaction may do; says how the log is asked beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +99,11 @@ pub struct Txn<'db> {
     record: Vec<u8>,
     /// Freed when the locks are.
     garbage: SmallVec<[Object; 2]>,
-    /// The same, of whole databases, which takes longer.
-    cleared: Vec<Taken>,
     /// Objects that are in memory for this transaction only.
     visitors: Vec<Visitor>,
     /// Which keys were changed, if that is asked for.
     changed: Option<Vec<ChangedKey>>,
-    /// What was read beforehand of keys that are on disk, and what else has to be.
-    heads: Option<Fetch>,
-    wanted: Option<Fetch>,
+    rare: Option<Box<Rare>>,
     /// The observer was told of keys that the transaction found dead.
     told: bool,
     /// Which keys came into being, if that is asked for.
@@ -127,127 +124,6 @@ impl std::fmt::Debug for Txn<'_> {
 }
 
 impl<'db> Txn<'db> {
-    /// Locks the shards of `keys`.
-    pub(crate) fn begin(inner: &'db Inner, keys: &[Key<'_>], access: Access, now_ms: u64) -> Txn<'db> {
-        let mut shards = SmallVec::new();
-        if let [key] = keys {
-            let number = inner.shard_number(key.hash);
-            shards.push((number, inner.shards[number].lock()));
-            return Txn::over(inner, shards, access, now_ms);
-        }
-        Txn::begin_hashes(inner, keys.iter().map(|key| key.hash), access, now_ms)
-    }
-
-    /// Locks the shards of `keys` and of what is watched.
-    pub(crate) fn begin_watching<'w>(
-        inner: &'db Inner,
-        keys: &[Key<'_>],
-        watches: impl Iterator<Item = &'w Watch>,
-        access: Access,
-        now_ms: u64,
-    ) -> Txn<'db> {
-        let hashes = keys.iter().map(|key| key.hash).chain(watches.map(|watch| watch.hash));
-        Txn::begin_hashes(inner, hashes, access, now_ms)
-    }
-
-    fn begin_hashes(
-        inner: &'db Inner,
-        hashes: impl Iterator<Item = u64>,
-        access: Access,
-        now_ms: u64,
-    ) -> Txn<'db> {
-        let mut numbers: SmallVec<[usize; 16]> = hashes.map(|hash| inner.shard_number(hash)).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        let shards = numbers.into_iter().map(|number| (number, inner.shards[number].lock())).collect();
-        Txn::over(inner, shards, access, now_ms)
-    }
-
-    /// Locks every shard.
-    pub(crate) fn begin_all(inner: &'db Inner, access: Access, now_ms: u64) -> Txn<'db> {
-        let shards = inner.shards.iter().map(|shard| shard.lock()).enumerate().collect();
-        Txn::over(inner, shards, access, now_ms)
-    }
-
-    /// On copies, which nobody else has.
-    pub(crate) fn begin_private(
-        inner: &'db Inner,
-        copies: &'db Mutex<Shard>,
-        private: Private<'db>,
-        access: Access,
-        now_ms: u64,
-    ) -> Txn<'db> {
-        let mut shards = SmallVec::new();
-        shards.push((PRIVATE, copies.lock()));
-        let mut txn = Txn::over(inner, shards, access, now_ms);
-        txn.private = Some(private);
-        txn
-    }
-
-    #[inline]
-    fn over(
-        inner: &'db Inner,
-        shards: SmallVec<[(usize, MutexGuard<'db, Shard>); 2]>,
-        access: Access,
-        now_ms: u64,
-    ) -> Txn<'db> {
-        Txn {
-            inner,
-            shards,
-            now_ms,
-            access,
-            record: RECORD.take(),
-            garbage: SmallVec::new(),
-            cleared: Vec::new(),
-            visitors: Vec::new(),
-            changed: None,
-            heads: None,
-            wanted: None,
-            told: false,
-            created: None,
-            journal: None,
-            private: None,
-        }
-    }
-
-    pub(crate) fn inner(&self) -> &'db Inner {
-        self.inner
-    }
-
-    /// A shard by its number, in a transaction over all of them.
-    pub(crate) fn shard_numbered(&self, number: usize) -> &Shard {
-        assert_eq!(self.shards.len(), self.inner.shards.len(), "a walk takes every shard");
-        &self.shards[number].1
-    }
-
-    /// Lends what was read of keys that are on disk.
-    pub(crate) fn lend_heads(&mut self, heads: Option<Fetch>) {
-        self.heads = heads;
-    }
-
-    /// The head of an object on disk, if it was read.
-    pub(crate) fn head(&self, source: &Source) -> Option<Result<&[u8], ()>> {
-        self.heads.as_ref()?.head(source)
-    }
-
-    pub(crate) fn want(&mut self, mut wanted: Fetch) {
-        if let Some(heads) = self.heads.take() {
-            wanted.join(heads);
-        }
-        self.wanted = Some(wanted);
-    }
-
-    /// Whether it has refused something because something must be read first: see [`take_wanted`](Self::take_wanted).
-    pub fn is_wanting(&self) -> bool {
-        self.wanted.is_some()
-    }
-
-    /// What must be read before the transaction can do what it has refused ([`Error::KeysOnDisk`](crate::Error::KeysOnDisk)):
-    /// [roll back](Self::roll_back), read it, and begin again with it.
-    pub fn take_wanted(&mut self) -> Option<Fetch> {
-        self.wanted.take()
-    }
-
     /// Whether it works on copies.
     fn is_private(&self) -> bool {
         self.private.is_some()
@@ -667,52 +543,6 @@ impl<'db> Txn<'db> {
         self.exists(key)
     }
 
-    /// Removes all keys of a numbered database (`Some`) or of all (`None`), in a transaction over [every key](crate::Db::begin_all). Memory is
-    /// freed in the background.
-    ///
-    /// # Panics
-    /// If it is not over every key, or [revocable](Self::make_revocable).
-    pub fn clear(&mut self, database: Option<u8>) {
-        let database = database.map(|logical| self.inner.databases.map().inner(logical));
-        let taken = self.take_all(database);
-        self.cleared.extend(taken);
-        self.log(Operation::Clear { database });
-    }
-
-    /// Swaps two numbered databases, in a transaction over [every key](crate::Db::begin_all): the keys of each are then in the other. Costs the
-    /// same whatever they hold. Keys that were hashed before must be hashed again.
-    ///
-    /// # Panics
-    /// If it is not over every key, or [revocable](Self::make_revocable), or a number is not below [`DATABASES`](crate::DATABASES).
-    pub fn swap_databases(&mut self, one: u8, other: u8) {
-        assert_eq!(self.shards.len(), self.inner.shards.len(), "swapping takes every shard");
-        assert!(self.journal.is_none(), "swapping can't be taken back");
-        let before = self.inner.databases.map();
-        let map = before.swapped(one, other);
-        if map == before {
-            return;
-        }
-        self.log(Operation::Databases { map });
-        self.set_databases(map);
-    }
-
-    /// Puts another map in force, with every shard locked.
-    pub(crate) fn set_databases(&mut self, map: DatabaseMap) {
-        let before = self.inner.databases.map();
-        self.inner.databases.set(map);
-        for database in (0..DATABASES).filter(|&database| before.logical(database) != map.logical(database)) {
-            for (_, shard) in &mut self.shards {
-                // Also of keys that are in neither: what they are watched by is not where they are looked for from now on.
-                shard.watched().note_if(Some(database), |_| true);
-            }
-        }
-    }
-
-    /// Bytes that its changes take in the log so far.
-    pub fn record_bytes(&self) -> usize {
-        self.record.len()
-    }
-
     /// Whether anything was changed so far.
     pub fn changed(&self) -> bool {
         !self.record.is_empty()
@@ -759,8 +589,10 @@ impl<'db> Txn<'db> {
             let garbage = std::mem::take(&mut self.garbage);
             self.inner.free(garbage);
         }
-        if !self.cleared.is_empty() {
-            self.inner.free_cleared(std::mem::take(&mut self.cleared));
+        if let Some(rare) = self.rare.take()
+            && !rare.cleared.is_empty()
+        {
+            self.inner.free_cleared(rare.cleared);
         }
         if self.told {
             self.inner.observed.done();

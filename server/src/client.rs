@@ -14,7 +14,7 @@ use crate::worker::Worker;
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// Whether replies are sent (`CLIENT REPLY`).
@@ -58,6 +58,8 @@ pub struct Client {
     pub may_not_wait: bool,
     /// Its place among those who wait, while it tries again.
     pub place: Option<Place>,
+    /// The arguments that the command has then, if they are not what the client sent.
+    pub settled: Option<Vec<Box<[u8]>>>,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
     /// How many bytes it was told before the reply of the command being executed, and up to where the log must hold what they tell of.
@@ -93,6 +95,7 @@ impl Client {
             last_command: ClientCard::NO_COMMAND,
             may_not_wait: false,
             place: None,
+            settled: None,
             last_lsn: Lsn::ZERO,
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
@@ -118,6 +121,7 @@ impl Client {
             last_command: ClientCard::NO_COMMAND,
             may_not_wait: true,
             place: None,
+            settled: None,
             last_lsn: Lsn::ZERO,
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
@@ -249,6 +253,12 @@ pub struct ClientCard {
     pub no_touch: AtomicBool,
     /// Whether it waits: for an element, for time, for the end of a pause.
     pub blocked: AtomicBool,
+    /// Commands queued since `MULTI`; -1 outside of one.
+    pub queued: AtomicI64,
+    /// Keys watched.
+    pub watched: AtomicUsize,
+    /// Bytes that both take.
+    pub transaction_bytes: AtomicUsize,
     /// Bytes of unfinished requests held.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies held.
@@ -292,6 +302,9 @@ impl ClientCard {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            queued: AtomicI64::new(-1),
+            watched: AtomicUsize::new(0),
+            transaction_bytes: AtomicUsize::new(0),
             query_bytes: AtomicUsize::new(0),
             reply_bytes: AtomicUsize::new(0),
             channels: AtomicUsize::new(0),
@@ -321,6 +334,7 @@ impl ClientCard {
         for (set, letter) in [
             (self.monitors.load(Ordering::Relaxed), 'O'),
             (self.is_subscriber(), 'P'),
+            (self.queued.load(Ordering::Relaxed) >= 0, 'x'),
             (self.blocked.load(Ordering::Relaxed), 'b'),
             (self.tracked.is_on(), 't'),
             (self.tracked.has(modes::BROKEN), 'R'),
@@ -339,6 +353,7 @@ impl ClientCard {
         }
         let (query, reply) =
             (self.query_bytes.load(Ordering::Relaxed), self.reply_bytes.load(Ordering::Relaxed));
+        let transaction = self.transaction_bytes.load(Ordering::Relaxed);
         // Writing into a Vec can't fail.
         let _ = write!(
             line,
@@ -348,14 +363,16 @@ impl ClientCard {
         line.extend_from_slice(&names.name);
         let _ = write!(
             line,
-            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 watch=0 qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user={} redir={} resp={} lib-name=",
+            " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} watch={} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem={transaction} rbs=0 rbp=0 obl={reply} oll=0 omem={reply} tot-mem={} events={} cmd={command_name} user={} redir={} resp={} lib-name=",
             now_ms.saturating_sub(self.connected_ms) / 1000,
             now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000,
             self.database.load(Ordering::Relaxed),
             self.channels.load(Ordering::Relaxed),
             self.patterns.load(Ordering::Relaxed),
             self.shard_channels.load(Ordering::Relaxed),
-            query + reply + size_of::<ClientCard>() + size_of::<Client>(),
+            self.queued.load(Ordering::Relaxed),
+            self.watched.load(Ordering::Relaxed),
+            query + reply + transaction + size_of::<ClientCard>() + size_of::<Client>(),
             if reply > 0 { "rw" } else { "r" },
             String::from_utf8_lossy(&names.user),
             if self.tracked.is_on() { self.tracked.redirect() as i64 } else { -1 },

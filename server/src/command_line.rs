@@ -284,6 +284,7 @@ fn placeholder(directive: &Directive) -> String {
         Kind::Octal => "MODE".to_owned(),
         Kind::Choice(choices) => choices.join("|"),
         Kind::Text | Kind::EventClasses => "TEXT".to_owned(),
+        Kind::Percentiles => "PERCENT ...".to_owned(),
         Kind::Words => "WORD ...".to_owned(),
         Kind::SavePoints => "SECONDS CHANGES ...".to_owned(),
         Kind::OutputLimits => "CLASS HARD SOFT SECONDS ...".to_owned(),

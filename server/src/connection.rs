@@ -470,15 +470,26 @@ impl Connection {
                                 self.client.last_lsn = self.client.last_lsn.max(lsn);
                                 Some(Outcome::Done(lsn))
                             }
-                            Err(place) => {
-                                self.client.place = Some(place);
+                            Err(again) => {
+                                self.client.place = Some(again.place);
+                                self.client.settled = again.settled;
                                 None
                             }
                         },
                         None => None,
                     };
                     let outcome = outcome.unwrap_or_else(|| {
-                        execute(worker, &mut self.client, &mut self.reply, &args, &mut brought)
+                        let settled = self.client.settled.take();
+                        let Some(settled) = settled else {
+                            return execute(worker, &mut self.client, &mut self.reply, &args, &mut brought);
+                        };
+                        let args: Vec<&[u8]> = settled.iter().map(|arg| &**arg).collect();
+                        let outcome = execute(worker, &mut self.client, &mut self.reply, &args, &mut brought);
+                        // Who waits again has them with its wait; who is done is done with them.
+                        if !matches!(outcome, Outcome::Done(_) | Outcome::Waits(_)) {
+                            self.client.settled = Some(settled);
+                        }
+                        outcome
                     });
                     let lsn = match outcome {
                         Outcome::Done(lsn) => lsn,
@@ -567,6 +578,15 @@ impl Connection {
         card.database.store(self.client.database, Ordering::Relaxed);
         card.resp3.store(self.reply.protocol() == Protocol::Resp3, Ordering::Relaxed);
         card.closing.store(self.client.closing, Ordering::Relaxed);
+        let transaction = &self.client.transaction;
+        let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
+        // Most connections never have one: their card stays in every cache.
+        if queued >= 0 || card.transaction_bytes.load(Ordering::Relaxed) > 0 || transaction.watched() > 0 {
+            card.queued.store(queued, Ordering::Relaxed);
+            card.watched.store(transaction.watched(), Ordering::Relaxed);
+            let bytes = if queued >= 0 { transaction.bytes().max(1) } else { transaction.bytes() };
+            card.transaction_bytes.store(bytes, Ordering::Relaxed);
+        }
         card.query_bytes.store(self.unfinished.len(), Ordering::Relaxed);
         card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
     }

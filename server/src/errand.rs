@@ -14,6 +14,7 @@ use crate::command::{CommandResult, KeyspaceCall, Random};
 use crate::config::Live;
 use crate::resp::Reply;
 use sessile::{Db, Fetch, Lsn};
+use sessile_wal::{Clock, SystemClock};
 use std::sync::Arc;
 
 /// See the module's page.
@@ -47,6 +48,16 @@ impl Errand {
         }
     }
 
+    /// How long it was executing its command.
+    pub fn spent_ns(&self) -> u64 {
+        match self {
+            Errand::Walk(walk) => walk.spent_ns,
+            #[cfg(feature = "scripting")]
+            Errand::Script(script) => script.spent_ns(),
+            _ => 0,
+        }
+    }
+
     /// Whether it may never end, and so needs a thread of its own.
     pub fn is_endless(&self) -> bool {
         #[cfg(feature = "scripting")]
@@ -73,6 +84,7 @@ pub struct Walk {
     reply: Reply,
     result: CommandResult,
     lsn: Lsn,
+    spent_ns: u64,
 }
 
 impl std::fmt::Debug for Walk {
@@ -98,10 +110,12 @@ impl Walk {
             reply: Reply::new(call.reply.protocol()),
             result: Ok(()),
             lsn: Lsn::ZERO,
+            spent_ns: 0,
         }
     }
 
     fn run(&mut self) {
+        let begun_ns = SystemClock.monotonic_ns();
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
         let mut keyspace = &self.db;
         let mut call = KeyspaceCall {
@@ -117,6 +131,7 @@ impl Walk {
         };
         self.result = (self.run)(&mut call);
         self.lsn = call.lsn;
+        self.spent_ns = SystemClock.monotonic_ns().saturating_sub(begun_ns);
     }
 
     /// Writes the reply that it has brought; its result, and what must be acknowledged first.

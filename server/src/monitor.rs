@@ -5,15 +5,13 @@
 use crate::client::{Client, ClientCard};
 use crate::command::{Command, flags};
 use crate::push::{Push, Signals};
+use crate::redaction::{REDACTED, is_secret};
 use parking_lot::Mutex;
 use sessile::Lsn;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// What is shown instead of a password.
-const REDACTED: &[u8] = b"(redacted)";
 
 /// Who wants to see every command; see the module's page.
 #[derive(Debug, Default)]
@@ -98,38 +96,12 @@ fn line(args: &[&[u8]], source: Source<'_>, now_us: u64) -> Vec<u8> {
             write!(line, "{} {kind}{address}]", client.database)
         }
     };
-    let hidden = passwords(args);
     for (index, arg) in args.iter().enumerate() {
         line.push(b' ');
-        quote(&mut line, if hidden.contains(&index) { REDACTED } else { arg });
+        quote(&mut line, if is_secret(args, index) { REDACTED } else { arg });
     }
     line.extend_from_slice(b"\r\n");
     line
-}
-
-/// Which arguments nobody is to see: what `AUTH` is given, and what `HELLO … AUTH` is.
-fn passwords(args: &[&[u8]]) -> Vec<usize> {
-    let is = |index: usize, word: &str| {
-        args.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    if is(0, "auth") {
-        return (1..args.len()).collect();
-    }
-    let mut hidden = Vec::new();
-    if is(0, "hello") {
-        let mut index = 2;
-        while index < args.len() {
-            if is(index, "auth") {
-                hidden.extend([index + 1, index + 2]);
-                index += 3;
-            } else if is(index, "setname") {
-                index += 2;
-            } else {
-                break;
-            }
-        }
-    }
-    hidden
 }
 
 /// Appends an argument in quotes, with what can't be printed escaped.

@@ -4,15 +4,17 @@ use crate::acl::Acl;
 use crate::blocked::Blocked;
 use crate::client::Clients;
 use crate::config::{Config, Live};
+use crate::latency::{FSYNC, LatencyMonitor, Sample};
 use crate::monitor::Monitors;
 use crate::net::{LoopHandle, Loops};
 use crate::observer::KeyObserver;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::slow_log::SlowLog;
 use crate::tracking::Tracking;
 use crate::worker::Figures;
 use parking_lot::{Mutex, RwLock};
-use sessile::Db;
+use sessile::{Db, Durability};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -140,6 +142,12 @@ pub struct Server {
     observer: Arc<KeyObserver>,
     /// Who is shown every command.
     pub monitors: Monitors,
+    /// What took long.
+    pub latency: LatencyMonitor,
+    /// Syncs of the log when latency was last looked at.
+    syncs_seen: AtomicU64,
+    /// Which commands took long.
+    pub slow_log: SlowLog,
     /// What was asked for of checkpoints.
     pub checkpoints: Checkpoints,
     /// 40 hexadecimal digits that no other run has.
@@ -202,6 +210,9 @@ impl Server {
             pubsub,
             observer,
             monitors: Monitors::default(),
+            latency: LatencyMonitor::default(),
+            syncs_seen: AtomicU64::new(0),
+            slow_log: SlowLog::default(),
             checkpoints: Checkpoints::default(),
             run_id,
             started_ms,
@@ -292,7 +303,14 @@ impl Server {
 
     /// Takes a sample of how much was done; once a second.
     pub fn sample(&self, now_ms: u64) {
-        self.checkpoints.observe(self.db.stats().storage.checkpoint_running, now_ms);
+        let stats = self.db.stats();
+        self.checkpoints.observe(stats.storage.checkpoint_running, now_ms);
+        let live = self.live().0;
+        let synced = self.syncs_seen.swap(stats.log.syncs, Ordering::Relaxed) != stats.log.syncs;
+        let milliseconds = stats.log.last_sync_us / 1000;
+        if synced && live.durability == Durability::Always && milliseconds >= live.latency_ms_min {
+            self.latency.add(FSYNC, Sample { at_seconds: now_ms / 1000, milliseconds });
+        }
         let sum = |figure: fn(&Figures) -> u64| {
             self.figures.lock().iter().map(|figures| figure(figures)).sum::<u64>()
         };

@@ -6,11 +6,12 @@
 use crate::command::Random;
 use crate::command::table::table;
 use crate::config::Live;
+use crate::latency::Histogram;
 use crate::push::Signals;
 use crate::server::Server;
 use crate::tracking::Broadcasts;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Output buffers kept for reuse, and the largest that is kept.
 const SPARE_BUFFERS_MAX: usize = 256;
@@ -42,8 +43,12 @@ impl Figure {
 pub struct CommandFigures {
     /// Runs.
     pub calls: Figure,
-    /// Time in it, extrapolated from every 64th run.
+    /// Runs that were [timed](crate::command::timing).
+    pub timed: Figure,
+    /// Time in those.
     pub nanoseconds: Figure,
+    /// How long each of them took; there once one was.
+    pub histogram: OnceLock<Box<Histogram>>,
     /// Refused before it ran.
     pub rejected: Figure,
     /// Ran and answered an error.
@@ -94,8 +99,13 @@ impl Figures {
     /// Everything back to zero.
     pub fn reset(&self) {
         for command in &self.commands {
-            for figure in [&command.calls, &command.nanoseconds, &command.rejected, &command.failed] {
+            for figure in
+                [&command.calls, &command.timed, &command.nanoseconds, &command.rejected, &command.failed]
+            {
                 figure.reset();
+            }
+            if let Some(histogram) = command.histogram.get() {
+                histogram.reset();
             }
         }
         for figure in [

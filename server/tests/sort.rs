@@ -108,6 +108,28 @@ fn keys_on_disk_are_read_as_well() {
     assert_eq!(client.command("LRANGE result 0 -1"), Value::Array(expected));
 }
 
+/// A set has no order, and a script must not depend on how it is kept.
+#[test]
+fn a_script_sees_a_set_in_order() {
+    let server = Server::start(ServerOptions::new("no"));
+    let mut client = server.client();
+    client.command("SADD set pear apple plum 10 9");
+    let script = "return redis.call('SORT', KEYS[1], 'BY', 'nosort')";
+    let sorted = ["10", "9", "apple", "pear", "plum"].map(Value::bulk).to_vec();
+    assert_eq!(client.call(&["EVAL", script, "1", "set"]).expect("a reply"), Value::Array(sorted));
+    // And keys that nobody has named are read all the same.
+    for (weight, member) in ["apple", "plum", "10", "pear", "9"].iter().enumerate() {
+        client.command(&format!("SET w:{member} {weight}"));
+    }
+    let script = "return redis.call('SORT', KEYS[1], 'BY', 'w:*', 'LIMIT', 1, 2)";
+    let middle = ["plum", "10"].map(Value::bulk).to_vec();
+    assert_eq!(client.call(&["EVAL", script, "1", "set"]).expect("a reply"), Value::Array(middle));
+    client.command("MULTI");
+    client.command("SET w:10 -1");
+    client.command("SORT set BY w:* LIMIT 0 1");
+    assert_eq!(client.command("EXEC"), Value::Array(vec![Value::ok(), Value::Array(vec![bulk(10)])]));
+}
+
 #[test]
 fn only_who_may_read_any_key_sorts_by_others() {
     let server = Server::start(ServerOptions::new("no"));

@@ -46,7 +46,10 @@ impl Txn<'_> {
             self.bring_key(key, fetched.as_mut(), &mut wanted)?;
         }
         if wanted.is_empty() {
-            self.lend_heads(fetched);
+            // What was lent before stays, if nothing was read this time: a walk has still to look at it.
+            if fetched.is_some() {
+                self.lend_heads(fetched);
+            }
             return Ok(None);
         }
         // What was read for the other keys must not be read again.

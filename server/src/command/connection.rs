@@ -149,6 +149,9 @@ fn authenticate(call: &mut ServerCall<'_>, name: &[u8], password: &[u8]) -> Comm
     let (worker, client) = (&*call.worker, &mut *call.client);
     let acl = &worker.server.acl;
     let address = &client.card.origin.address;
+    if client.may_not_wait && !client.card.origin.local && acl.throttle.delay_ms(address, worker.now_ms) > 0 {
+        return Err("ERR too many wrong passwords came from this address: authenticate where a command may wait, not in a transaction".into());
+    }
     if let Some(user) = acl.authenticate(name, password) {
         acl.throttle.note_success(address);
         client.become_user(user);

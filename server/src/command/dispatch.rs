@@ -6,6 +6,7 @@
 use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::{Entry, table};
+use super::timing::Stopwatch;
 use super::transaction::{IMMEDIATE, aborted};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
@@ -21,13 +22,10 @@ use crate::resp::{Protocol, Reply};
 use crate::transaction::Queue;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Fetch, Key, Lsn};
-use sessile_wal::{Clock, SystemClock};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// One command of this many is timed.
-const TIMED_EVERY: u64 = 64;
 /// Bytes of arguments that an unknown command's error repeats.
 const PREVIEW_BYTES_MAX: usize = 128;
 /// How often a command reads values that are in the page cache and finds that it needs others by then, before it goes the long way.
@@ -266,8 +264,13 @@ pub fn execute(
         queue(worker, client, reply, entry, args);
         return Outcome::Done(Lsn::ZERO);
     }
-    let timed = worker.figures.processed.get().is_multiple_of(TIMED_EVERY);
-    let begun_ns = if timed { SystemClock.monotonic_ns() } else { 0 };
+    if entry.command.flags & flags::NO_AUTH != 0
+        && let Some(wait) = turn_to_authenticate(worker, client, args)
+    {
+        return Outcome::Waits(wait);
+    }
+    let elsewhere_ns = brought.as_ref().map_or(0, |errand| errand.spent_ns());
+    let stopwatch = Stopwatch::start(worker, entry);
     // One that waited and tries again was counted, and shown, when it began.
     let again = client.place.is_some();
     let mut waits = None;
@@ -335,9 +338,9 @@ pub fn execute(
     if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
         figures.calls.add(u64::from(!again));
         figures.failed.add(u64::from(failed));
-        if timed {
-            figures.nanoseconds.add((SystemClock.monotonic_ns() - begun_ns) * TIMED_EVERY);
-        }
+    }
+    if waits.is_none() {
+        stopwatch.stop(worker, client, entry, args, elsewhere_ns);
     }
     client.place = None;
     client.last_lsn = client.last_lsn.max(lsn);
@@ -377,6 +380,21 @@ fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
     client.told_bytes += told;
     client.told_first = (told, last);
     reply.bytes_mut().extend_from_slice(&written);
+}
+
+/// Has a client wait that tries a password, and comes from where wrong ones came from; not one that has waited. See [`acl::Throttle`](crate::acl::Throttle).
+fn turn_to_authenticate(worker: &Worker, client: &mut Client, args: &[&[u8]]) -> Option<Wait> {
+    if client.place.take().is_some() || client.card.origin.local {
+        return None;
+    }
+    // As an option of `HELLO`, or the command itself. A name that reads so costs its owner the same delay.
+    if !args.iter().any(|arg| arg.eq_ignore_ascii_case(b"auth")) {
+        return None;
+    }
+    let server = &worker.server;
+    let delay_ms = server.acl.throttle.delay_ms(&client.card.origin.address, worker.now_ms);
+    let deadline_ms = Some(worker.now_ms.saturating_add(delay_ms));
+    (delay_ms > 0).then(|| server.blocked.wait(&client.card, Awaited::Turn, deadline_ms, None))
 }
 
 /// What became of a data command.
@@ -508,15 +526,12 @@ fn run_over(
             Ok(Served::Yes) => Ok(()),
             // Under the locks; see `blocked`.
             Ok(Served::NotYet) => {
-                match wait_for_element(
-                    &server.blocked,
-                    now_ms,
-                    client,
-                    command,
-                    blocking,
-                    args,
-                    call.reply.protocol(),
-                ) {
+                let settled = blocking.settle.map(|settle| settle(&call));
+                let settled: Option<SmallVec<[&[u8]; 8]>> =
+                    settled.as_ref().map(|args| args.iter().map(|arg| &**arg).collect());
+                let args = settled.as_deref().unwrap_or(args);
+                let protocol = call.reply.protocol();
+                match wait_for_element(&server.blocked, now_ms, client, command, blocking, args, protocol) {
                     Ok(wait) => return Ran::Waits(wait),
                     Err(error) => Err(error),
                 }

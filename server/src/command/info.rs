@@ -3,6 +3,7 @@
 use super::args::is;
 use super::connection::REDIS_VERSION;
 use super::flags::{LOADING, STALE};
+use super::latency::distribution;
 use super::table::table;
 use super::{Command, CommandResult, KeySpec, Run, ServerCall};
 use crate::process;
@@ -42,6 +43,7 @@ const SECTIONS: &[(&str, &str, bool, Section)] = &[
     ("modules", "Modules", true, |_, _, _| {}),
     ("commandstats", "Commandstats", false, commandstats),
     ("errorstats", "Errorstats", true, errorstats),
+    ("latencystats", "Latencystats", false, latencystats),
     ("cluster", "Cluster", true, |text, _, _| text.push_str("cluster_enabled:0\r\n")),
     ("keyspace", "Keyspace", true, keyspace),
     ("sessile", "Sessile", true, sessile_section),
@@ -266,7 +268,9 @@ fn commandstats(text: &mut String, server: &Server, _: u64) {
         if calls + rejected == 0 {
             continue;
         }
-        let microseconds = sum(|figures| figures.nanoseconds.get()) / 1000;
+        let nanoseconds = u128::from(sum(|figures| figures.nanoseconds.get()));
+        let timed = u128::from(sum(|figures| figures.timed.get()).max(1));
+        let microseconds = nanoseconds * u128::from(calls) / timed / 1000;
         let _ = write!(
             text,
             "cmdstat_{}:calls={calls},usec={microseconds},usec_per_call={:.2},rejected_calls={rejected},failed_calls={}\r\n",
@@ -280,6 +284,27 @@ fn commandstats(text: &mut String, server: &Server, _: u64) {
 fn errorstats(text: &mut String, server: &Server, _: u64) {
     for (code, count) in &*server.errors.lock() {
         let _ = write!(text, "errorstat_{code}:count={count}\r\n");
+    }
+}
+
+/// Percentiles of how long commands take.
+fn latencystats(text: &mut String, server: &Server, _: u64) {
+    let config = server.config();
+    let percentiles: Vec<&str> = config.get("latency-tracking-info-percentiles").split_whitespace().collect();
+    for number in 0..table().numbers() {
+        let (_, distribution) = distribution(server, number as u16);
+        if distribution.is_empty() {
+            continue;
+        }
+        let shown: Vec<String> = percentiles
+            .iter()
+            .map(|percentile| {
+                let percent = percentile.parse().unwrap_or(100.0);
+                format!("p{percentile}={:.3}", distribution.percentile(percent))
+            })
+            .collect();
+        let name = table().name(number as u16);
+        let _ = write!(text, "latency_percentiles_usec_{name}:{}\r\n", shown.join(","));
     }
 }
 

@@ -22,6 +22,7 @@ pub mod dispatch;
 mod double;
 pub mod dump;
 mod error;
+pub mod exec;
 pub mod expire;
 mod extended;
 #[cfg(feature = "scripting")]
@@ -36,6 +37,7 @@ pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 mod keyspace;
+pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod list_move;
@@ -55,13 +57,21 @@ pub mod scripting;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;
+pub mod slow_log;
 pub mod sort;
 pub mod sorted_set;
 pub mod sorted_set_algebra;
 pub mod sorted_set_pop;
 pub mod sorted_set_range;
+pub mod stream;
+pub mod stream_group;
+mod stream_id;
+pub mod stream_info;
+pub mod stream_pending;
+pub mod stream_read;
 pub mod string;
 pub mod table;
+pub mod timing;
 pub mod transaction;
 pub mod waiting;
 
@@ -201,6 +211,9 @@ pub enum Run {
     Server(fn(&mut ServerCall<'_>) -> CommandResult),
 }
 
+/// Makes of a call the arguments that mean the same at any later time.
+pub type Settle = fn(&Call<'_, '_>) -> Vec<Box<[u8]>>;
+
 /// A command that waits for an element (`BLPOP`). In a transaction or a script it never waits, but answers as if its time were up.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocking {
@@ -210,6 +223,8 @@ pub struct Blocking {
     pub timeout: fn(&[&[u8]]) -> Result<Timeout, CommandError>,
     /// The reply when its time is up.
     pub expired: fn(&mut Reply),
+    /// The arguments of later attempts, where those of the first mean something else then (`XREAD … $`).
+    pub settle: Option<Settle>,
 }
 
 /// Whether a blocking command got what it is for.

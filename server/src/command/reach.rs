@@ -16,6 +16,7 @@ pub struct Learned {
     /// The number of the database, and the key.
     keys: BTreeSet<(u8, Box<[u8]>)>,
     may_learn: bool,
+    in_script: bool,
 }
 
 /// What most commands have learned.
@@ -24,7 +25,17 @@ pub static NOTHING: Learned = Learned::new(true);
 impl Learned {
     /// None yet; `may_learn` says whether whoever runs the command may read any key.
     pub const fn new(may_learn: bool) -> Learned {
-        Learned { keys: BTreeSet::new(), may_learn }
+        Learned { keys: BTreeSet::new(), may_learn, in_script: false }
+    }
+
+    /// The same, for a command that a script calls: no order that it sees may be left to chance.
+    pub fn in_script(self) -> Learned {
+        Learned { in_script: true, ..self }
+    }
+
+    /// Whether a script calls the command.
+    pub fn is_in_script(&self) -> bool {
+        self.in_script
     }
 
     /// Whether the command may read keys that are not among its arguments.
@@ -59,6 +70,9 @@ impl<'db> Call<'_, 'db> {
     /// # Errors
     /// [`CommandError::NeedsKeys`], to be passed on: somebody is at one of them, or it has to be read from disk.
     pub(super) fn reach(&mut self, keys: &[Vec<u8>]) -> Result<(), CommandError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
         let database = self.keys[0].database();
         let hashed: Vec<Key<'_>> = keys.iter().map(|key| self.txn.key(database, key)).collect();
         match self.txn.extend(&hashed) {

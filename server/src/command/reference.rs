@@ -4,6 +4,33 @@ use super::table::{Entry, table};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// Where commands do otherwise than Redis's, and why.
+const DIFFERENCES: &[(&str, &str)] = &[
+    (
+        "`EXEC`",
+        "Queued commands that look at the server rather than at keys (`INFO`, `CONFIG`, `MEMORY`, `PUBLISH`, …) run right after the \
+         transaction, and their replies are put where they belong: while keys are held nothing else may look at the database.",
+    ),
+    (
+        "`EXEC` with scripts",
+        "Scripts hold the keys of the whole transaction, so they have 50 ms, and can't walk the keyspace, nor be queued beside `FLUSHALL`, \
+         `FLUSHDB` or `SWAPDB`. Else the answer is `EXECABORT`, and nothing has happened.",
+    ),
+    (
+        "`MULTI`",
+        "What is queued and watched is bounded by `client-query-buffer-limit`: Redis lets a client queue as much as there is memory.",
+    ),
+    (
+        "`SWAPDB`",
+        "Every `WATCH` of a key in one of the two databases fails, also of a key that is in neither. A swap costs the same however many keys \
+         are watched or there.",
+    ),
+    (
+        "`CLIENT REPLY OFF` within `MULTI`",
+        "Nothing of the reply to `EXEC` is sent; Redis sends what came before.",
+    ),
+];
+
 /// The command reference, as Markdown.
 pub fn markdown() -> String {
     let mut text = String::from(
@@ -27,6 +54,10 @@ pub fn markdown() -> String {
             }
             entry.subcommands.iter().for_each(|entry| row(&mut text, entry));
         }
+    }
+    text.push_str("\n## What differs from Redis\n\n| command | what, and why |\n| --- | --- |\n");
+    for (command, what) in DIFFERENCES {
+        let _ = writeln!(text, "| {command} | {what} |");
     }
     text
 }

@@ -195,7 +195,7 @@ fn elements(
         Some(Kind::List) => txn.list_len(key)?,
         Some(Kind::Set) => txn.set_len(key)?,
         Some(Kind::SortedSet) => txn.sorted_set_len(key)?,
-        Some(Kind::String | Kind::Hash) => return Err(CommandError::WrongType),
+        Some(Kind::String | Kind::Hash | Kind::Stream) => return Err(CommandError::WrongType),
     };
     let wanted = options.range(length);
     let part = if in_place { wanted.clone() } else { 0..length };
@@ -311,8 +311,8 @@ fn run(call: &mut Call<'_, '_>, may_store: bool) -> CommandResult {
     let mut sorts = !options.unsorted;
     let kind = call.txn.kind(&call.keys[0]);
     call.looked_up(0, kind.is_some());
-    if !sorts && kind == Some(Kind::Set) && options.store.is_some() {
-        // What is kept must not depend on how a set is kept.
+    if !sorts && kind == Some(Kind::Set) && (options.store.is_some() || call.learned.is_in_script()) {
+        // What is kept, or what a script does, must not depend on how a set is kept.
         (sorts, options.alphabetic, options.by) = (true, true, None);
     }
     let by = options.by.and_then(Pattern::parse);

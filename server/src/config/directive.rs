@@ -59,6 +59,8 @@ pub enum Kind {
     Text,
     /// Any number of words.
     Words,
+    /// Any number of percentages.
+    Percentiles,
     /// Pairs of seconds and changes; may be given repeatedly.
     SavePoints,
     /// Letters of classes of keyspace events.
@@ -81,7 +83,7 @@ impl Kind {
 
     /// Whether a value is several words, which a file may give bare.
     pub fn takes_words(self) -> bool {
-        matches!(self, Kind::Words | Kind::SavePoints | Kind::OutputLimits)
+        matches!(self, Kind::Words | Kind::Percentiles | Kind::SavePoints | Kind::OutputLimits)
     }
 
     /// The canonical form of the value given as `words`; `current` is the value so far (for the kinds that merge).
@@ -122,6 +124,11 @@ impl Kind {
                 }),
             Kind::Text => Ok(word.to_owned()),
             Kind::Words => Ok(words.join(" ")),
+            Kind::Percentiles => {
+                let words = words.iter().filter(|word| !word.is_empty());
+                let percentiles: Result<Vec<String>, _> = words.map(|word| percentile(word)).collect();
+                Ok(percentiles?.join(" "))
+            }
             Kind::SavePoints => {
                 let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
                 let valid = words.len().is_multiple_of(2)
@@ -144,6 +151,18 @@ fn in_range(number: i64, min: i64, max: i64) -> Result<String, Cow<'static, str>
         Ok(number.to_string())
     } else {
         Err(format!("argument must be between {min} and {max} inclusive").into())
+    }
+}
+
+/// A percentage as Redis writes it.
+fn percentile(word: &str) -> Result<String, Cow<'static, str>> {
+    match word.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => {
+            let text = format!("{percent:.6}");
+            Ok(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+        }
+        Ok(_) => Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into()),
+        Err(_) => Err("Invalid latency-tracking-info-percentiles parameters".into()),
     }
 }
 

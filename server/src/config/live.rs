@@ -127,6 +127,16 @@ pub struct Live {
     pub acl_all_channels: bool,
     /// `acllog-max-len`.
     pub acl_log_entries_max: usize,
+    /// `slowlog-log-slower-than`, in microseconds; `u64::MAX` is never.
+    pub slow_us_min: u64,
+    /// `slowlog-max-len`.
+    pub slow_log_entries_max: usize,
+    /// `latency-monitor-threshold`; `u64::MAX` is none.
+    pub latency_ms_min: u64,
+    /// `latency-tracking`.
+    pub latency_tracking: bool,
+    /// Whether an operator wants to see each command that takes long, so that all are timed.
+    pub times_all: bool,
     /// `protected-mode`.
     pub protected_mode: bool,
     /// `script-time-limit`: how long a script may run, in ms; 0 for any time.
@@ -180,7 +190,18 @@ impl Live {
                 soft_ms: word(place + 3) as u64 * 1000,
             }
         };
+        // Negative is never, and does not parse as a number without a sign.
+        let slow_us_min = config.get("slowlog-log-slower-than").parse().unwrap_or(u64::MAX);
+        let latency_ms_min = match number("latency-monitor-threshold") {
+            0 => u64::MAX,
+            milliseconds => milliseconds,
+        };
         Live {
+            slow_us_min,
+            slow_log_entries_max: size("slowlog-max-len"),
+            latency_ms_min,
+            latency_tracking: config.get("latency-tracking") == "yes",
+            times_all: slow_us_min == 0 || latency_ms_min != u64::MAX,
             settings: Settings {
                 proto_max_bulk_len: size("proto-max-bulk-len"),
                 hash_max_listpack_entries: size("hash-max-listpack-entries"),

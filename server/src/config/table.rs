@@ -174,7 +174,13 @@ pub const DIRECTIVES: &[Directive] = &[
         true,
         "bytes that the scripts of a thread may hold at a time (not in Redis)",
     ),
-    used("client-query-buffer-limit", bytes(1 << 20, LONG), "1073741824", true, "longest request"),
+    used(
+        "client-query-buffer-limit",
+        bytes(1 << 20, LONG),
+        "1073741824",
+        true,
+        "longest request, and most that MULTI queues",
+    ),
     used(
         "client-output-buffer-limit",
         Kind::OutputLimits,
@@ -373,7 +379,7 @@ pub const DIRECTIVES: &[Directive] = &[
     ),
     used(
         "latency-tracking-info-percentiles",
-        Kind::Words,
+        Kind::Percentiles,
         "50 99 99.9",
         true,
         "percentiles of INFO latencystats",

@@ -9,9 +9,9 @@ use super::vm::{Host, Stop};
 use crate::acl::{Context, Denied};
 use crate::client::Client;
 use crate::command::dispatch::{ServerCall, access_of, for_each_key, may_learn, refusal, resolve};
+use crate::command::exec::leaves_engine_alone;
 use crate::command::reach::Learned;
 use crate::command::run::run_at_once;
-use crate::command::transaction::leaves_engine_alone;
 use crate::command::{
     Call, Command, CommandError, CommandResult, KeyspaceCall, Lookups, Run, flags, permission,
 };
@@ -189,7 +189,7 @@ impl EngineHost<'_, '_> {
         args: &[&[u8]],
         reply: &mut Reply,
     ) -> Result<CommandResult, Stop> {
-        let mut learned = Learned::new(may_learn(&self.client, command, args));
+        let mut learned = Learned::new(may_learn(&self.client, command, args)).in_script();
         loop {
             match self.data_command_over(command, args, reply, &learned)? {
                 Err(CommandError::NeedsKeys(more)) => {

@@ -446,6 +446,7 @@ pub struct Slow {
     protocol: Protocol,
     running: Arc<Running>,
     finished: Option<Finished>,
+    spent_ns: u64,
 }
 
 impl std::fmt::Debug for Slow {
@@ -477,12 +478,18 @@ impl Slow {
             protocol: job.protocol,
             running,
             finished: None,
+            spent_ns: 0,
         }
     }
 
     /// What came of it.
     pub fn finish(mut self) -> Option<Finished> {
         self.finished.take()
+    }
+
+    /// How long it ran.
+    pub fn spent_ns(&self) -> u64 {
+        self.spent_ns
     }
 
     /// Runs it to its end, however long that takes.
@@ -501,10 +508,12 @@ impl Slow {
             user: &self.user,
             protocol: self.protocol,
         };
-        let finished = slow(&mut worker, &job, &self.running.killed, SystemClock.monotonic_ns());
+        let begun_ns = SystemClock.monotonic_ns();
+        let finished = slow(&mut worker, &job, &self.running.killed, begun_ns);
         worker.send_signals();
         self.server.scripting.give_worker(&worker);
         self.finished = Some(finished);
+        self.spent_ns = SystemClock.monotonic_ns().saturating_sub(begun_ns);
     }
 }
 
