@@ -19,10 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What [`Db::try_begin`](crate::Db::try_begin) answers.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is what nearly every call answers, and it is not to be allocated"
-)]
 pub enum Begun<'db> {
     /// The transaction: everything it needs is in memory.
     Ready(Txn<'db>),

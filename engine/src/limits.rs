@@ -21,6 +21,10 @@ pub(crate) const PACKED_BYTES_MAX: usize = 8 << 10;
 pub(crate) const LIST_CHUNK_BYTES: usize = 4 << 10;
 /// … and elements: as many are walked over to find one.
 pub(crate) const LIST_CHUNK_ELEMENTS: usize = 128;
+/// A chunk of a stream takes entries until it has had so many …
+pub(crate) const STREAM_CHUNK_ENTRIES: usize = 100;
+/// … or has so many bytes.
+pub(crate) const STREAM_CHUNK_BYTES: usize = 4 << 10;
 /// Members in a leaf of a large sorted set …
 pub(crate) const LEAF_MEMBERS_MAX: usize = 64;
 /// … and their bytes; a longer member has a leaf of its own.

@@ -17,6 +17,7 @@ mod observe;
 mod revoke;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
+pub(crate) mod stream;
 pub(crate) mod string;
 mod whole;
 

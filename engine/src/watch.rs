@@ -56,6 +56,21 @@ impl Watched {
         }
     }
 
+    /// How often each watched key has changed.
+    pub(crate) fn snapshot(&self) -> Vec<(u64, u64)> {
+        self.0.iter().flat_map(|map| map.iter()).map(|(&hash, counted)| (hash, counted.changes)).collect()
+    }
+
+    /// Takes changes back that nobody can have seen.
+    pub(crate) fn restore(&mut self, snapshot: &[(u64, u64)]) {
+        let Some(map) = &mut self.0 else { return };
+        for (hash, changes) in snapshot {
+            if let Some(counted) = map.get_mut(hash) {
+                counted.changes = *changes;
+            }
+        }
+    }
+
     fn join(&mut self, hash: u64, database: u8) -> u64 {
         let counted = self.0.get_or_insert_default().entry(hash).or_insert(Counted {
             changes: 0,

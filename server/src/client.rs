@@ -58,6 +58,8 @@ pub struct Client {
     pub may_not_wait: bool,
     /// Its place among those who wait, while it tries again.
     pub place: Option<Place>,
+    /// The arguments that the command has then, if they are not what the client sent.
+    pub settled: Option<Vec<Box<[u8]>>>,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
     /// How many bytes it was told before the reply of the command being executed, and up to where the log must hold what they tell of.
@@ -93,6 +95,7 @@ impl Client {
             last_command: ClientCard::NO_COMMAND,
             may_not_wait: false,
             place: None,
+            settled: None,
             last_lsn: Lsn::ZERO,
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
@@ -118,6 +121,7 @@ impl Client {
             last_command: ClientCard::NO_COMMAND,
             may_not_wait: true,
             place: None,
+            settled: None,
             last_lsn: Lsn::ZERO,
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,

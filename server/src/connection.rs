@@ -470,15 +470,26 @@ impl Connection {
                                 self.client.last_lsn = self.client.last_lsn.max(lsn);
                                 Some(Outcome::Done(lsn))
                             }
-                            Err(place) => {
-                                self.client.place = Some(place);
+                            Err(again) => {
+                                self.client.place = Some(again.place);
+                                self.client.settled = again.settled;
                                 None
                             }
                         },
                         None => None,
                     };
                     let outcome = outcome.unwrap_or_else(|| {
-                        execute(worker, &mut self.client, &mut self.reply, &args, &mut brought)
+                        let settled = self.client.settled.take();
+                        let Some(settled) = settled else {
+                            return execute(worker, &mut self.client, &mut self.reply, &args, &mut brought);
+                        };
+                        let args: Vec<&[u8]> = settled.iter().map(|arg| &**arg).collect();
+                        let outcome = execute(worker, &mut self.client, &mut self.reply, &args, &mut brought);
+                        // Who waits again has them with its wait; who is done is done with them.
+                        if !matches!(outcome, Outcome::Done(_) | Outcome::Waits(_)) {
+                            self.client.settled = Some(settled);
+                        }
+                        outcome
                     });
                     let lsn = match outcome {
                         Outcome::Done(lsn) => lsn,

@@ -9,6 +9,7 @@ pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
+pub(crate) mod stream;
 pub(crate) mod string;
 
 use crate::key::KeyHasher;
@@ -19,6 +20,7 @@ use crate::varint;
 pub(crate) use hash::TimedChange;
 pub(crate) use list::ListChange;
 pub(crate) use sorted_set::SortedSetChange;
+pub(crate) use stream::StreamChange;
 
 /// A change of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(crate) enum Change<'a> {
     List(ListChange<'a>),
     /// Members of a sorted set.
     SortedSet(SortedSetChange<'a>),
+    /// Entries or groups of a stream.
+    Stream(StreamChange<'a>),
 }
 
 /// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole, 15 is the map of databases: see
@@ -51,6 +55,7 @@ const WRITE_AT: u8 = 6;
 const LIST: u8 = 9;
 const SORTED_SET: u8 = 11;
 const TIMED: u8 = 12;
+const STREAM: u8 = 13;
 const TRUNCATE: u8 = 14;
 /// Followed by which of the changes of sets it is.
 const SET: u8 = 10;
@@ -76,6 +81,7 @@ impl<'a> Change<'a> {
             Change::WriteAt { .. } | Change::Truncate { .. } => Kind::String,
             Change::List(_) => Kind::List,
             Change::SortedSet(_) => Kind::SortedSet,
+            Change::Stream(_) => Kind::Stream,
         }
     }
 
@@ -90,6 +96,7 @@ impl<'a> Change<'a> {
             Change::Truncate { .. } => TRUNCATE,
             Change::List(_) => LIST,
             Change::SortedSet(_) => SORTED_SET,
+            Change::Stream(_) => STREAM,
         }
     }
 
@@ -117,6 +124,7 @@ impl<'a> Change<'a> {
             Change::Truncate { length } => varint::put(out, length),
             Change::List(change) => change.encode(out),
             Change::SortedSet(change) => change.encode(out),
+            Change::Stream(change) => change.encode(out),
         }
     }
 
@@ -142,6 +150,7 @@ impl<'a> Change<'a> {
             TRUNCATE => Change::Truncate { length: varint::take(rest)? },
             LIST => Change::List(ListChange::take(rest)?),
             SORTED_SET => Change::SortedSet(SortedSetChange::take(rest)?),
+            STREAM => Change::Stream(StreamChange::take(rest)?),
             _ => return None,
         })
     }
@@ -170,6 +179,7 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
         Change::Truncate { length } => string::apply_truncate(shard, place, length as usize),
         Change::List(change) => list::apply(shard, place, change),
         Change::SortedSet(change) => sorted_set::apply(shard, place, hasher, change),
+        Change::Stream(change) => stream::apply(shard, place, change),
     }
 }
 
@@ -187,6 +197,7 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
         Change::Truncate { length } => string::invert_truncate(object, length as usize, inverse),
         Change::List(change) => list::invert(object, change, inverse),
         Change::SortedSet(change) => sorted_set::invert(object, hasher, change, inverse),
+        Change::Stream(change) => stream::invert(object, change, inverse),
     }
 }
 

@@ -18,6 +18,7 @@ mod rank_tree;
 mod slab;
 pub(crate) mod sorted_run;
 mod sorted_set;
+pub(crate) mod stream;
 mod structured;
 
 use crate::expiry::NEVER;
@@ -32,6 +33,7 @@ pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use sorted_set::SortedSet;
+pub(crate) use stream::{Stream, StreamId};
 pub(crate) use structured::{Body, Structured};
 
 /// What kind of value a key holds.
@@ -47,6 +49,8 @@ pub enum Kind {
     SortedSet,
     /// A hash: fields and values.
     Hash,
+    /// A stream: entries in the order of their ids, and consumer groups.
+    Stream,
 }
 
 /// When fields of a hash die, of which at least one may.
@@ -111,6 +115,8 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         Kind::List => packed_list::len(parts.payload),
         Kind::Set => packed_set::len(parts.payload),
         Kind::SortedSet => packed_sorted_set::len(parts.payload),
+        // Its flat form is not for reading.
+        Kind::Stream => usize::MAX,
         Kind::String => return None,
         Kind::Hash => packed_hash::Fields::of(flat).len(),
     };
@@ -119,6 +125,8 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
     }
     let body = match kind {
         Kind::List => Body::List(List::of(parts.payload)),
+        // Checked when it came in, by the same code.
+        Kind::Stream => Body::Stream(Stream::decode(parts.payload).unwrap_or_default()),
         Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
         Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
         _ => {

@@ -1,6 +1,6 @@
-//! Objects that have outgrown the flat form: growable strings; hashes, sets and sorted sets with an index of their own; lists in chunks.
+//! Objects that have outgrown the flat form: growable strings; hashes, sets and sorted sets with an index of their own; lists in chunks. And streams of any size.
 
-use super::{Deaths, FieldTable, Kind, List, MemberTable, Policy, SortedSet, layout, packed_set};
+use super::{Deaths, FieldTable, Kind, List, MemberTable, Policy, SortedSet, Stream, layout, packed_set};
 use crate::location::Location;
 
 /// An object with its key, in growable form.
@@ -20,6 +20,7 @@ pub(crate) enum Body {
     Set(MemberTable),
     List(List),
     SortedSet(SortedSet),
+    Stream(Stream),
 }
 
 impl Structured {
@@ -36,6 +37,7 @@ impl Structured {
             Body::Set(members) => Body::Set(members.clone()),
             Body::List(list) => Body::List(list.copy()),
             Body::SortedSet(set) => Body::SortedSet(set.copy()),
+            Body::Stream(stream) => Body::Stream(stream.clone()),
         };
         Structured::new(database, key, self.policy, body)
     }
@@ -59,6 +61,7 @@ impl Structured {
             Body::Set(_) => Kind::Set,
             Body::List(_) => Kind::List,
             Body::SortedSet(_) => Kind::SortedSet,
+            Body::Stream(_) => Kind::Stream,
         }
     }
 
@@ -72,6 +75,7 @@ impl Structured {
             Body::Set(members) => members.iter().for_each(|member| packed_set::put(out, member)),
             Body::List(list) => list.encode(out),
             Body::SortedSet(set) => set.encode(out),
+            Body::Stream(stream) => stream.encode(out),
         }
     }
 
@@ -91,6 +95,7 @@ impl Structured {
             Body::Set(members) => members.memory_bytes(),
             Body::List(list) => list.memory_bytes(),
             Body::SortedSet(set) => set.memory_bytes(),
+            Body::Stream(stream) => stream.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body
     }

@@ -34,7 +34,12 @@ impl Txn<'_> {
             let number = self.inner.shard_number(key.hash);
             if let Err(at) = self.shards.binary_search_by_key(&number, |shard| shard.0) {
                 match self.inner.shards[number].try_lock() {
-                    Some(shard) => self.shards.insert(at, (number, shard)),
+                    Some(mut shard) => {
+                        if let Some(journal) = &mut self.journal {
+                            journal.before_all(number, &mut shard);
+                        }
+                        self.shards.insert(at, (number, shard));
+                    }
                     None => return Ok(Extended::Contended),
                 }
             }

@@ -20,6 +20,8 @@ pub(super) struct Journal {
     /// The bytes of the steps' keys, one after the other.
     keys: Vec<u8>,
     inverse: Inverse,
+    /// Of shards with watched keys, by number, how often each had changed.
+    watched: Vec<(usize, Vec<(u64, u64)>)>,
     /// How long the record was before anything that can be undone: what it holds up to there has happened.
     pub(super) record_kept: usize,
     /// How many changes had been noted then.
@@ -49,6 +51,13 @@ enum Undo {
 }
 
 impl Journal {
+    /// A shard was locked in which anything may change.
+    pub(super) fn before_all(&mut self, number: usize, shard: &mut Shard) {
+        if !shard.watched().is_empty() {
+            self.watched.push((number, shard.watched().snapshot()));
+        }
+    }
+
     fn push(&mut self, key: &Key<'_>, undo: Undo) {
         self.keys.extend_from_slice(key.bytes);
         self.steps.push(Step { hash: key.hash, database: key.database, key_end: self.keys.len(), undo });
@@ -106,7 +115,9 @@ impl Txn<'_> {
         if self.journal.is_none() {
             let changed_kept = self.changed.as_ref().map_or(0, Vec::len);
             let record_kept = self.record.len();
-            self.journal = Some(Box::new(Journal { record_kept, changed_kept, ..Journal::default() }));
+            let mut journal = Journal { record_kept, changed_kept, ..Journal::default() };
+            self.shards.iter_mut().for_each(|(number, shard)| journal.before_all(*number, shard));
+            self.journal = Some(Box::new(journal));
         }
     }
 
@@ -124,7 +135,7 @@ impl Txn<'_> {
     /// Undoes everything that the journal has.
     pub(super) fn undo(&mut self) {
         let Some(journal) = self.journal.take() else { return };
-        let Journal { steps, keys, mut inverse, record_kept, changed_kept } = *journal;
+        let Journal { steps, keys, mut inverse, watched, record_kept, changed_kept } = *journal;
         let hasher = &self.inner.hasher;
         let mut end = keys.len();
         let begins: Vec<usize> = std::iter::once(0).chain(steps.iter().map(|step| step.key_end)).collect();
@@ -158,6 +169,12 @@ impl Txn<'_> {
                 (_, None) => unreachable!("what is undone was done to a key that is there"),
             };
             self.garbage.extend(old);
+        }
+        // Who watches a key need not know that it was changed and changed back.
+        for (number, snapshot) in watched {
+            if let Ok(position) = self.shards.binary_search_by_key(&number, |shard| shard.0) {
+                self.shards[position].1.watched().restore(&snapshot);
+            }
         }
         self.record.truncate(record_kept);
         if let Some(changed) = &mut self.changed {

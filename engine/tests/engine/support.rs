@@ -1,7 +1,8 @@
 //! What the tests share.
 
-use sessile::{Access, Db, Error, Kind, Options};
+use sessile::{Access, Db, Error, Kind, Options, StreamId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// The directory of simulated databases.
@@ -23,6 +24,8 @@ pub(crate) enum Content {
     /// Members, and the bits of their scores.
     SortedSet(BTreeMap<Vec<u8>, u64>),
     List(VecDeque<Vec<u8>>),
+    /// Ids, each with its fields and values.
+    Stream(Vec<(StreamId, Vec<Vec<u8>>)>),
 }
 
 impl std::fmt::Debug for Content {
@@ -34,6 +37,7 @@ impl std::fmt::Debug for Content {
             Content::Hash(fields) => write!(f, "hash of {} fields", fields.len()),
             Content::Set(members) => write!(f, "set of {} members", members.len()),
             Content::SortedSet(members) => write!(f, "sorted set of {} members", members.len()),
+            Content::Stream(entries) => write!(f, "stream of {} entries", entries.len()),
             Content::List(elements) => {
                 let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
                 write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
@@ -87,6 +91,17 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
                 .expect("a list");
             assert_eq!(txn.list_len(&key).expect("a list"), elements.len());
             Content::List(elements)
+        }
+        Kind::Stream => {
+            let stream = txn.stream(&key).expect("a stream").expect("there");
+            let mut entries = Vec::new();
+            stream.visit(StreamId::MIN..=StreamId::MAX, false, &mut |entry| {
+                entries.push((entry.id, entry.fields().map(<[u8]>::to_vec).collect()));
+                ControlFlow::Continue(())
+            });
+            assert_eq!(stream.len(), entries.len());
+            assert!(entries.is_sorted_by(|left, right| left.0 < right.0), "a stream is in order");
+            Content::Stream(entries)
         }
         Kind::SortedSet => {
             let all = txn.sorted_set(&key).expect("a sorted set").expect("there");

@@ -155,6 +155,15 @@ pub struct Place {
     pub deadline_ms: Option<u64>,
 }
 
+/// How a command that has waited is executed again.
+#[derive(Debug)]
+pub struct Again {
+    /// In this place.
+    pub place: Place,
+    /// With these arguments, if they are not what its client sent.
+    pub settled: Option<Vec<Box<[u8]>>>,
+}
+
 /// A connection's end of its client's wait. Dropping it ends the wait.
 #[derive(Debug)]
 pub struct Wait {
@@ -205,7 +214,7 @@ impl Wait {
     ///
     /// # Errors
     /// As said.
-    pub fn answer(self, reply: &mut Reply, durable: Lsn) -> Result<Lsn, Place> {
+    pub fn answer(self, reply: &mut Reply, durable: Lsn) -> Result<Lsn, Again> {
         let waiter = &self.waiter;
         match waiter.ended.get() {
             Some(Ended::Served { reply: bytes, lsn }) => {
@@ -214,7 +223,8 @@ impl Wait {
             }
             Some(Ended::TimedOut) => match &waiter.awaited {
                 Awaited::Turn => {
-                    return Err(Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms });
+                    let place = Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms };
+                    return Err(Again { place, settled: None });
                 }
                 Awaited::Element(request) => (request.blocking.expired)(reply),
                 Awaited::Synced { lsn, .. } => write_synced(reply, durable >= *lsn),
@@ -223,7 +233,14 @@ impl Wait {
             Some(Ended::Unblocked) => reply.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK"),
             // One that is not over is given up, and begins anew.
             Some(Ended::Retry) | None => {
-                return Err(Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms });
+                let settled = match &waiter.awaited {
+                    Awaited::Element(request) if request.blocking.settle.is_some() => {
+                        Some(request.args.clone())
+                    }
+                    _ => None,
+                };
+                let place = Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms };
+                return Err(Again { place, settled });
             }
         }
         Ok(Lsn::ZERO)

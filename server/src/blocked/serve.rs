@@ -51,6 +51,17 @@ pub struct Service<'a> {
     pending: Vec<(Arc<Waiter>, Vec<u8>)>,
 }
 
+/// What a client hears that waits as part of a group, when the key holds no stream any more, or the group is gone.
+const STREAM_GONE: &[u8] = b"UNBLOCKED the stream key no longer exists";
+const GROUP_GONE: &[u8] = b"NOGROUP the consumer group this client was blocked on no longer exists";
+
+/// The reply to a waiter's command that has failed.
+fn error_reply(request: &Request, text: &[u8]) -> Vec<u8> {
+    let mut reply = Reply::new(request.protocol);
+    reply.error(text);
+    std::mem::take(reply.bytes_mut())
+}
+
 /// What became of an attempt on a waiter's behalf.
 enum Attempt {
     Served(Vec<u8>),
@@ -126,6 +137,12 @@ impl<'a> Service<'a> {
                     Could::Yes => {}
                     Could::NotThis => continue,
                     Could::Nobody => continue 'keys,
+                    Could::NeverAgain => {
+                        blocked.remove_from(&mut registry, &waiter);
+                        let reply = error_reply(request, STREAM_GONE);
+                        self.tell(&waiter, Ended::Served { reply, lsn: Lsn::ZERO });
+                        continue;
+                    }
                 }
                 if reads_for_itself(&waiter, request) {
                     blocked.remove_from(&mut registry, &waiter);
@@ -170,6 +187,11 @@ impl<'a> Service<'a> {
                 Could::Yes => {}
                 Could::NotThis => continue,
                 Could::Nobody => return,
+                Could::NeverAgain => {
+                    let reply = error_reply(request, STREAM_GONE);
+                    self.end(&waiter, Ended::Served { reply, lsn: Lsn::ZERO });
+                    continue;
+                }
             }
             let mut registry = blocked.registry.lock();
             // It may have been served, or have left, since we looked.
@@ -227,19 +249,20 @@ impl<'a> Service<'a> {
                 return None;
             }
         }
-        if self.server.blocked.end(waiter, Ended::Retry) {
-            self.outlet.signals.tell(&waiter.client);
-        }
+        self.end(waiter, Ended::Retry);
         None
     }
 
-    fn refuse(&mut self, waiter: &Arc<Waiter>, request: &Request, error: &sessile::Error) {
-        let mut reply = Reply::new(request.protocol);
-        reply.error(refusal(error).as_bytes());
-        let reply = std::mem::take(reply.bytes_mut());
-        if self.server.blocked.end(waiter, Ended::Served { reply, lsn: Lsn::ZERO }) {
+    /// Ends a wait, unless it has ended.
+    fn end(&mut self, waiter: &Arc<Waiter>, ended: Ended) {
+        if self.server.blocked.end(waiter, ended) {
             self.outlet.signals.tell(&waiter.client);
         }
+    }
+
+    fn refuse(&mut self, waiter: &Arc<Waiter>, request: &Request, error: &sessile::Error) {
+        let reply = error_reply(request, refusal(error).as_bytes());
+        self.end(waiter, Ended::Served { reply, lsn: Lsn::ZERO });
     }
 
     fn attempt(
@@ -272,7 +295,10 @@ impl<'a> Service<'a> {
             Ok(Served::NotYet) => return Attempt::Nothing,
             Err(error) => {
                 reply.truncate(0);
-                reply.error(&error.text());
+                match &error.text()[..] {
+                    text if text.starts_with(b"NOGROUP") => reply.error(GROUP_GONE),
+                    text => reply.error(text),
+                }
             }
         }
         Attempt::Served(std::mem::take(reply.bytes_mut()))
@@ -330,13 +356,19 @@ enum Could {
     NotThis,
     /// The key is gone.
     Nobody,
+    /// What this one waits for is gone for good.
+    NeverAgain,
 }
 
 fn could_serve(kind: Option<Kind>, request: &Request) -> Could {
+    if request.command.name == "xreadgroup" && kind != Some(Kind::Stream) {
+        return Could::NeverAgain;
+    }
     let group = match kind {
         None => return Could::Nobody,
         Some(Kind::List) => "list",
         Some(Kind::SortedSet) => "sorted-set",
+        Some(Kind::Stream) => "stream",
         Some(Kind::String | Kind::Set | Kind::Hash) => return Could::NotThis,
     };
     if request.command.group == group { Could::Yes } else { Could::NotThis }

@@ -527,15 +527,12 @@ fn run_over(
             Ok(Served::Yes) => Ok(()),
             // Under the locks; see `blocked`.
             Ok(Served::NotYet) => {
-                match wait_for_element(
-                    &server.blocked,
-                    now_ms,
-                    client,
-                    command,
-                    blocking,
-                    args,
-                    call.reply.protocol(),
-                ) {
+                let settled = blocking.settle.map(|settle| settle(&call));
+                let settled: Option<SmallVec<[&[u8]; 8]>> =
+                    settled.as_ref().map(|args| args.iter().map(|arg| &**arg).collect());
+                let args = settled.as_deref().unwrap_or(args);
+                let protocol = call.reply.protocol();
+                match wait_for_element(&server.blocked, now_ms, client, command, blocking, args, protocol) {
                     Ok(wait) => return Ran::Waits(wait),
                     Err(error) => Err(error),
                 }
@@ -608,6 +605,7 @@ fn delete_damaged(db: &sessile::Db, keys: &[Key<'_>]) -> Result<(usize, Lsn), se
 }
 
 /// The command or subcommand that these arguments name.
+#[cfg(feature = "scripting")]
 pub(crate) fn resolve(args: &[&[u8]]) -> Option<&'static Entry> {
     let entry = table().find(args.first()?)?;
     match args.get(1) {

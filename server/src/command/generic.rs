@@ -163,6 +163,7 @@ pub(super) fn type_name(kind: Kind) -> &'static str {
         Kind::Set => "set",
         Kind::SortedSet => "zset",
         Kind::Hash => "hash",
+        Kind::Stream => "stream",
     }
 }
 

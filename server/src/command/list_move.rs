@@ -68,7 +68,12 @@ pub const COMMANDS: &[Command] = &[
         since: "2.0.0",
         summary: "Takes the first element off the first of several lists that has one, or waits for it",
         complexity: "O(N) where N is the number of provided keys",
-        run: Run::Blocking(Blocking { attempt: blpop, timeout: last_timeout, expired: Reply::null_array }),
+        run: Run::Blocking(Blocking {
+            attempt: blpop,
+            timeout: last_timeout,
+            expired: Reply::null_array,
+            settle: None,
+        }),
         ..ROW
     },
     Command {
@@ -79,7 +84,12 @@ pub const COMMANDS: &[Command] = &[
         since: "2.0.0",
         summary: "Takes the last element off the first of several lists that has one, or waits for it",
         complexity: "O(N) where N is the number of provided keys",
-        run: Run::Blocking(Blocking { attempt: brpop, timeout: last_timeout, expired: Reply::null_array }),
+        run: Run::Blocking(Blocking {
+            attempt: brpop,
+            timeout: last_timeout,
+            expired: Reply::null_array,
+            settle: None,
+        }),
         ..ROW
     },
     Command {
@@ -88,7 +98,12 @@ pub const COMMANDS: &[Command] = &[
         flags: WRITE | DENYOOM | NOSCRIPT | BLOCKING,
         since: "6.2.0",
         summary: "Moves an element from an end of a list to an end of another, or waits for one",
-        run: Run::Blocking(Blocking { attempt: blmove, timeout: last_timeout, expired: Reply::null_array }),
+        run: Run::Blocking(Blocking {
+            attempt: blmove,
+            timeout: last_timeout,
+            expired: Reply::null_array,
+            settle: None,
+        }),
         ..ROW
     },
     Command {
@@ -101,6 +116,7 @@ pub const COMMANDS: &[Command] = &[
             attempt: brpoplpush,
             timeout: last_timeout,
             expired: Reply::null_array,
+            settle: None,
         }),
         ..ROW
     },
@@ -112,7 +128,12 @@ pub const COMMANDS: &[Command] = &[
         since: "7.0.0",
         summary: "Takes elements off the first of several lists that has any, or waits for some",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned",
-        run: Run::Blocking(Blocking { attempt: blmpop, timeout: first_timeout, expired: Reply::null_array }),
+        run: Run::Blocking(Blocking {
+            attempt: blmpop,
+            timeout: first_timeout,
+            expired: Reply::null_array,
+            settle: None,
+        }),
         ..ROW
     },
 ];

@@ -124,6 +124,7 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
             if small { "listpack" } else { "hashtable" }
         }
         Kind::List => "quicklist",
+        Kind::Stream => "stream",
         Kind::Set => match call.txn.set_members(key) {
             Ok(Some(members))
                 if members.len() <= call.settings.set_max_intset_entries

@@ -54,7 +54,12 @@ pub const COMMANDS: &[Command] = &[
         since: "5.0.0",
         summary: "Removes and returns the member with the lowest score of the first of several sorted sets that has any; waits for one",
         complexity: POPPED_ONE,
-        run: Run::Blocking(Blocking { attempt: bzpopmin, timeout: last_timeout, expired: Reply::null_array }),
+        run: Run::Blocking(Blocking {
+            attempt: bzpopmin,
+            timeout: last_timeout,
+            expired: Reply::null_array,
+            settle: None,
+        }),
         ..ROW
     },
     Command {
@@ -65,7 +70,12 @@ pub const COMMANDS: &[Command] = &[
         since: "5.0.0",
         summary: "Removes and returns the member with the highest score of the first of several sorted sets that has any; waits for one",
         complexity: POPPED_ONE,
-        run: Run::Blocking(Blocking { attempt: bzpopmax, timeout: last_timeout, expired: Reply::null_array }),
+        run: Run::Blocking(Blocking {
+            attempt: bzpopmax,
+            timeout: last_timeout,
+            expired: Reply::null_array,
+            settle: None,
+        }),
         ..ROW
     },
     Command {
@@ -76,7 +86,12 @@ pub const COMMANDS: &[Command] = &[
         since: "7.0.0",
         summary: "Removes and returns members of the first of several sorted sets that has any; waits for one",
         complexity: POPPED_OF_KEYS,
-        run: Run::Blocking(Blocking { attempt: bzmpop, timeout: first_timeout, expired: Reply::null_array }),
+        run: Run::Blocking(Blocking {
+            attempt: bzmpop,
+            timeout: first_timeout,
+            expired: Reply::null_array,
+            settle: None,
+        }),
         ..ROW
     },
     Command {

@@ -53,7 +53,7 @@ pub fn excuse(command: &[Vec<u8>], redis: &[u8], sessile: &[u8]) -> Option<&'sta
         }
         "scan" => scan(&word(1), sorted, &redis, &sessile),
         "hscan" => scan(&word(2), sorted_pairs, &redis, &sessile),
-        "zscan" => scan(&word(2), |reply| sorted_pairs(&rounded(reply)), &redis, &sessile),
+        "zscan" => scan(&word(2), |reply| sorted_pairs(&rounded(&without_signs(reply))), &redis, &sessile),
         "sort" | "sort_ro" if redis.kind == b'*' && redis.elements.len() == sessile.elements.len() => {
             let places = |word: &str| {
                 let is = |other: &Vec<u8>| other.eq_ignore_ascii_case(word.as_bytes());

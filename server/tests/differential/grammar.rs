@@ -8,12 +8,13 @@ pub mod keys;
 pub mod lists;
 pub mod sets;
 pub mod sorted_sets;
+pub mod streams;
 
 use crate::support::draw::Draw;
 
 /// All lines. A test fails when a row of the table has none.
 pub fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [LINES, lists::LINES, sets::LINES, sorted_sets::LINES, fields::LINES, keys::LINES]
+    [LINES, lists::LINES, sets::LINES, sorted_sets::LINES, streams::LINES, fields::LINES, keys::LINES]
         .into_iter()
         .flatten()
         .copied()

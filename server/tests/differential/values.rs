@@ -167,7 +167,7 @@ const WORDS: &[&str] = &[
 /// Fills a place for a command of the given taste. `now_ms` is the time of the test's start, so that a seed can be replayed.
 pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     // A wait without an end has none here. As many random fields as a large negative number asks for would take Redis an age; a short life may end between the servers' turns.
-    if !matches!(place, "timeout" | "key-by-bytes" | "sample" | "seconds" | "milliseconds")
+    if !matches!(place, "timeout" | "key-by-bytes" | "stream" | "sample" | "seconds" | "milliseconds")
         && draw.once_in(150)
     {
         let place = *draw.of(&["integer", "float", "value", "word", "pattern", "key", "index"]);
@@ -179,9 +179,8 @@ pub fn fill(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> 
 fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
     let bad_integer = match place {
         "key" | "payload" | "value" | "field" | "member" | "element" | "float" | "pattern" | "word"
-        | "type" | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes" => {
-            false
-        }
+        | "type" | "width" | "timeout" | "score" | "weight" | "score-end" | "byte-end" | "key-by-bytes"
+        | "stream" | "group" | "consumer" | "stream-id" | "stream-end" => false,
         _ => draw.once_in(25),
     };
     if bad_integer {
@@ -201,6 +200,12 @@ fn exactly(draw: &mut Draw, place: &str, taste: Taste, now_ms: i64) -> Vec<u8> {
         "weight" => weight(draw),
         "score-end" => score_end(draw),
         "byte-end" => byte_end(draw),
+        "stream" => format!("x{}", draw.below(5)).into_bytes(),
+        "group" => format!("g{}", draw.below(3)).into_bytes(),
+        "consumer" => format!("c{}", draw.below(4)).into_bytes(),
+        "stream-id" => stream_id(draw),
+        "stream-end" if draw.once_in(8) => [&b"("[..], &stream_id(draw)].concat(),
+        "stream-end" => stream_id(draw),
         "key-by-bytes" => format!("by-bytes{}", draw.below(4)).into_bytes(),
         "integer" => integer(draw),
         "float" => float(draw),
@@ -387,6 +392,43 @@ fn timeout(draw: &mut Draw) -> Vec<u8> {
         draw.of(WRONG).as_bytes().to_vec()
     } else {
         draw.of(&["0.001", "1e-3", "0x1p-10"]).as_bytes().to_vec()
+    }
+}
+
+/// Few different times, so that ids meet.
+fn stream_id(draw: &mut Draw) -> Vec<u8> {
+    const ODD: &[&str] = &[
+        "-",
+        "+",
+        "0",
+        "0-0",
+        "0-1",
+        "0-*",
+        "5-",
+        "-5",
+        "1-2-3",
+        "+7",
+        "7-+1",
+        " 7",
+        "7 ",
+        "007-01",
+        "a",
+        "",
+        "18446744073709551615",
+        "18446744073709551616-1",
+        "18446744073709551615-18446744073709551615",
+        "5--3",
+        "40-18446744073709551615",
+        "(7",
+        "7-\0",
+        "7--03",
+    ];
+    match draw.below(60) {
+        0 => draw.of(ODD).as_bytes().to_vec(),
+        1..20 => format!("{}", draw.below(60)).into_bytes(),
+        20..30 => format!("{}-*", draw.below(60)).into_bytes(),
+        30..33 => format!("{}", draw.below(3000)).into_bytes(),
+        _ => format!("{}-{}", draw.below(60), draw.below(6)).into_bytes(),
     }
 }
 
