@@ -604,6 +604,7 @@ fn delete_damaged(db: &sessile::Db, keys: &[Key<'_>]) -> Result<(usize, Lsn), se
 }
 
 /// The command or subcommand that these arguments name.
+#[cfg(feature = "scripting")]
 pub(crate) fn resolve(args: &[&[u8]]) -> Option<&'static Entry> {
     let entry = table().find(args.first()?)?;
     match args.get(1) {

@@ -87,6 +87,7 @@ pub fn verify(payload: &[u8]) -> Option<&[u8]> {
 }
 
 /// The string at the front of `rest`, which then begins behind it; `None` if there is none, or it is longer than `bytes_max`.
+#[cfg(feature = "scripting")]
 pub(crate) fn take_string(rest: &mut &[u8], bytes_max: usize) -> Option<Vec<u8>> {
     let mut reader = Reader { rest, left: bytes_max };
     let text = reader.string()?.into_owned();
