@@ -211,6 +211,9 @@ pub enum Run {
     Server(fn(&mut ServerCall<'_>) -> CommandResult),
 }
 
+/// Gives the arguments of a blocking command's later attempts.
+pub type Settle = fn(&Call<'_, '_>) -> Vec<Box<[u8]>>;
+
 /// A command that waits for an element (`BLPOP`). In a transaction or a script it never waits, but answers as if its time were up.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocking {
@@ -221,7 +224,7 @@ pub struct Blocking {
     /// The reply when its time is up.
     pub expired: fn(&mut Reply),
     /// The arguments of later attempts, where those of the first mean something else then (`XREAD … $`).
-    pub settle: Option<fn(&Call<'_, '_>) -> Vec<Box<[u8]>>>,
+    pub settle: Option<Settle>,
 }
 
 /// Whether a blocking command got what it is for.
