@@ -1,8 +1,8 @@
 //! `SLOWLOG`: which commands took long, newest first.
 //!
 //! A command that is fast enough costs nothing here; one that is not is copied in part, with its passwords left out, and its lock is held for as
-//! long as that takes. It must never hold more than `slowlog-max-len` entries, nor an entry more than [`ARGUMENTS_MAX`] arguments of
-//! [`ARGUMENT_BYTES_MAX`] bytes and a few words.
+//! long as that takes. It must never hold more than `slowlog-max-len` entries, nor an entry more than `ARGUMENTS_MAX` arguments of
+//! `ARGUMENT_BYTES_MAX` bytes and a few words.
 
 use crate::redaction::{REDACTED, is_secret};
 use parking_lot::Mutex;

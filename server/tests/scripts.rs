@@ -1,4 +1,5 @@
 //! Scripts and functions: as on Redis ([`against_redis`]), harmless ([`sandbox`]), and run so that nobody waits for them ([`execution`]).
+#![cfg(feature = "scripting")]
 #![allow(unreachable_pub, reason = "nothing can be reached from outside of a test binary")]
 
 mod scripts {

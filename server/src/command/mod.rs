@@ -211,7 +211,7 @@ pub enum Run {
     Server(fn(&mut ServerCall<'_>) -> CommandResult),
 }
 
-/// Gives the arguments of a blocking command's later attempts.
+/// Makes of a call the arguments that mean the same at any later time.
 pub type Settle = fn(&Call<'_, '_>) -> Vec<Box<[u8]>>;
 
 /// A command that waits for an element (`BLPOP`). In a transaction or a script it never waits, but answers as if its time were up.
@@ -291,7 +291,7 @@ pub struct Call<'a, 'db> {
     pub lookups: Lookups,
     /// What happened to keys, for keyspace notifications. Empty unless somebody wants to know.
     pub events: Events,
-    /// Keys beyond the arguments that the transaction was begun with; see [`reach`](reach).
+    /// Keys beyond the arguments that the transaction was begun with; see [`reach`].
     pub learned: &'a reach::Learned,
     /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
     pub damaged: usize,
@@ -299,7 +299,7 @@ pub struct Call<'a, 'db> {
 
 impl Call<'_, '_> {
     /// Notes for `notify-keyspace-events` what happened to the key with this index among [`keys`](Self::keys): `event` of a `class` of
-    /// [`notify`](crate::notify).
+    /// [`notify`].
     ///
     /// That keys were created on the way (`new`) is noted by itself, before this event.
     #[inline]
@@ -382,7 +382,7 @@ pub struct Settings {
     pub zset_max_listpack_entries: usize,
     /// `zset-max-listpack-value`.
     pub zset_max_listpack_value: usize,
-    /// `notify-keyspace-events`: bits of [`notify`](crate::notify).
+    /// `notify-keyspace-events`: bits of [`notify`].
     pub notify_events: u32,
 }
 

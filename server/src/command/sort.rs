@@ -1,7 +1,7 @@
 //! `SORT` and `SORT_RO`: the elements of a list, a set or a sorted set in order, and what other keys hold for them.
 //!
 //! Everything is read before anything is written: the elements, then the keys that they are sorted by, then the keys that are asked for. Each of
-//! the latter two is [reached](Call::reach) first, and so the command may be begun anew up to there.
+//! the latter two is reached first, and so the command may be begun anew up to there.
 
 use super::args::{c_string, integer, is};
 use super::double::parse_weight;

@@ -1,6 +1,6 @@
 //! How long a command took, for `commandstats`, `LATENCY` and `SLOWLOG`.
 //!
-//! Looking at the clock costs a tenth of a fast command: of commands that are flagged as fast only one call of [`TIMED_EVERY`] is timed, and figures
+//! Looking at the clock costs a tenth of a fast command: of commands that are flagged as fast only one call of `TIMED_EVERY` is timed, and figures
 //! are extrapolated when they are shown; all other commands are timed always, and so are the fast ones while an operator wants to see each
 //! (`slowlog-log-slower-than 0`, or a `latency-monitor-threshold`).
 

@@ -68,6 +68,7 @@ impl RunScript for Block<'_, '_> {
     fn run(&mut self, worker: &mut Worker, job: &Job<'_>, reply: &mut Reply) -> CommandResult {
         let server = Arc::clone(&worker.server);
         let seed = worker.random.next();
+        let memory_bytes_max = worker.live.script_memory_bytes_max;
         let mut host = EngineHost {
             data: Data::Held(&mut *self.txn),
             worker,
@@ -80,7 +81,7 @@ impl RunScript for Block<'_, '_> {
         };
         let limits = Limits { until_ns: Some(self.until_ns), hurried: false, ..Limits::default() };
         let start = reply.bytes().len();
-        let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
+        let ran = with_vm(&server, memory_bytes_max, |vm| match compiled(&server, vm, job.code) {
             Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, reply),
             Err(text) => {
                 reply.error(&text);

@@ -164,9 +164,12 @@ struct Admission {
 }
 
 /// Runs `f` with the thread's VM.
-pub(super) fn with_vm<R>(server: &Server, f: impl FnOnce(&mut Vm) -> R) -> Result<R, String> {
+pub(super) fn with_vm<R>(
+    server: &Server,
+    memory_bytes_max: usize,
+    f: impl FnOnce(&mut Vm) -> R,
+) -> Result<R, String> {
     let scripting: &Scripting = &server.scripting;
-    let memory_bytes_max = server.live().0.script_memory_bytes_max;
     VM.with_borrow_mut(|slot| {
         let fits = slot
             .as_ref()
@@ -196,9 +199,11 @@ pub(super) fn with_vm<R>(server: &Server, f: impl FnOnce(&mut Vm) -> R) -> Resul
 ///
 /// As it is replied, without its code.
 pub fn check(server: &Server, script: &Script) -> Result<(), Vec<u8>> {
-    with_vm(server, |vm| vm.script(&script.digest, script.body()).map(drop))
-        .map_err(String::into_bytes)?
-        .map_err(|text| [b"Error compiling script (new function): ".to_vec(), text].concat())
+    with_vm(server, server.live().0.script_memory_bytes_max, |vm| {
+        vm.script(&script.digest, script.body()).map(drop)
+    })
+    .map_err(String::into_bytes)?
+    .map_err(|text| [b"Error compiling script (new function): ".to_vec(), text].concat())
 }
 
 /// How long a library may take to register its functions.
@@ -213,7 +218,7 @@ pub(super) type Described = (String, Option<Vec<u8>>, u32);
 ///
 /// As it is replied, without its code.
 pub(super) fn load_library(server: &Server, body: &[u8]) -> Result<Vec<Described>, String> {
-    with_vm(server, |vm| {
+    with_vm(server, server.live().0.script_memory_bytes_max, |vm| {
         let until_ns = Some(SystemClock.monotonic_ns() + LOADING_NS);
         vm.begin(Limits { until_ns, ..Limits::default() }, 0);
         let loaded = vm.load_library(body);
@@ -337,6 +342,7 @@ fn held(
             txn.note_changes();
         }
         let seed = worker.random.next();
+        let memory_bytes_max = worker.live.script_memory_bytes_max;
         let mut host = EngineHost {
             data: Data::Held(&mut txn),
             worker: &mut *worker,
@@ -348,7 +354,7 @@ fn held(
             effects: Effects::default(),
         };
         let mut reply = Reply::new(job.protocol);
-        let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
+        let ran = with_vm(&server, memory_bytes_max, |vm| match compiled(&server, vm, job.code) {
             Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits(), &mut reply),
             Err(text) => {
                 reply.error(&text);
@@ -588,6 +594,7 @@ fn on_copies_with(
     };
     let mut overlay = server.db.overlay(worker.now_ms);
     let seed = worker.random.next();
+    let memory_bytes_max = worker.live.script_memory_bytes_max;
     let mut host = EngineHost {
         data: Data::Copies(&mut overlay),
         worker: &mut *worker,
@@ -600,7 +607,7 @@ fn on_copies_with(
     };
     let mut reply = Reply::new(job.protocol);
     let limits = Limits { until_ns, hurried: false, killed: Arc::clone(killed) };
-    let ran = with_vm(&server, |vm| match compiled(&server, vm, job.code) {
+    let ran = with_vm(&server, memory_bytes_max, |vm| match compiled(&server, vm, job.code) {
         Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, &mut reply),
         Err(text) => {
             reply.error(&text);

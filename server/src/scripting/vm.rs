@@ -189,21 +189,8 @@ impl Vm {
         let host = lua.create_table()?;
         let slot = lua.create_table()?;
         library_functions::install(&lua, &host, &shared, &json)?;
-        // Filled for each run with the function that reaches its host.
-        let of_run = slot.clone();
-        host.raw_set(
-            "call",
-            lua.create_function(move |_, args: MultiValue| {
-                of_run.raw_get::<Function>("call")?.call::<MultiValue>(args)
-            })?,
-        )?;
-        let of_run = slot.clone();
-        host.raw_set(
-            "acl_check_cmd",
-            lua.create_function(move |_, args: MultiValue| {
-                of_run.raw_get::<Function>("may_run")?.call::<MultiValue>(args)
-            })?,
-        )?;
+        // Filled for each run with the functions that reach its host.
+        host.raw_set("run", &slot)?;
         let env_slot = lua.create_table()?;
         let of_compile = env_slot.clone();
         let text_function = secret_name();

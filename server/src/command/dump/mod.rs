@@ -2,7 +2,7 @@
 //!
 //! What is written is the oldest form that every Redis since 4.0 reads, one element after the other; only a hash whose fields have deadlines takes
 //! the form of Redis 7.4. What is read is all that Redis 4.0 to 8.0 write for these types, small encodings and compressed strings included.
-//! The bytes come from clients: the [reader](reader) takes nothing for granted.
+//! The bytes come from clients: the [`reader`] takes nothing for granted.
 
 pub mod crc64;
 mod listpack;
