@@ -1,4 +1,4 @@
-//! `SLOWLOG`.
+//! `SLOWLOG`, and counts in `INFO`.
 
 use super::super::{ask, integer, server, words};
 use crate::support::{Client, Server, ServerOptions, Value, oracles};
