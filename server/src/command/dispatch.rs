@@ -265,10 +265,16 @@ pub fn execute(
         queue(worker, client, reply, entry, args);
         return Outcome::Done(Lsn::ZERO);
     }
-    if entry.command.flags & flags::NO_AUTH != 0
-        && let Some(wait) = turn_to_authenticate(worker, client, args)
-    {
-        return Outcome::Waits(wait);
+    if entry.command.flags & flags::NO_AUTH != 0 {
+        match turn_to_authenticate(worker, client, args) {
+            Turn::Now => {}
+            Turn::Later(wait) => return Outcome::Waits(wait),
+            Turn::Never => {
+                let text = b"ERR too many passwords from this address wait to be checked";
+                refuse(worker, client, reply, Some(entry), text);
+                return Outcome::Done(Lsn::ZERO);
+            }
+        }
     }
     let elsewhere_ns = brought.as_ref().map_or(0, |errand| errand.spent_ns());
     let stopwatch = Stopwatch::start(worker, entry);
@@ -384,18 +390,30 @@ fn tell_first(client: &mut Client, reply: &mut Reply, start: usize) {
 }
 
 /// Has a client wait that tries a password, and comes from where wrong ones came from; not one that has waited. See [`acl::Throttle`](crate::acl::Throttle).
-fn turn_to_authenticate(worker: &Worker, client: &mut Client, args: &[&[u8]]) -> Option<Wait> {
+fn turn_to_authenticate(worker: &Worker, client: &mut Client, args: &[&[u8]]) -> Turn {
     if client.place.take().is_some() || client.card.origin.local {
-        return None;
+        return Turn::Now;
     }
     // As an option of `HELLO`, or the command itself. A name that reads so costs its owner the same delay.
     if !args.iter().any(|arg| arg.eq_ignore_ascii_case(b"auth")) {
-        return None;
+        return Turn::Now;
     }
     let server = &worker.server;
-    let delay_ms = server.acl.throttle.delay_ms(&client.card.origin.address, worker.now_ms);
-    let deadline_ms = Some(worker.now_ms.saturating_add(delay_ms));
-    (delay_ms > 0).then(|| server.blocked.wait(&client.card, Awaited::Turn, deadline_ms, None))
+    match server.acl.throttle.take_turn(&client.card.origin.address, worker.now_ms) {
+        None => Turn::Never,
+        Some(0) => Turn::Now,
+        Some(wait_ms) => {
+            let deadline_ms = Some(worker.now_ms.saturating_add(wait_ms));
+            Turn::Later(server.blocked.wait(&client.card, Awaited::Turn, deadline_ms, None))
+        }
+    }
+}
+
+/// When a client may try a password.
+enum Turn {
+    Now,
+    Later(Wait),
+    Never,
 }
 
 /// What became of a data command.
