@@ -531,6 +531,19 @@ impl<'db> Txn<'db> {
         true
     }
 
+    /// Whether the key's value fits one record of the log, as it must to be copied or renamed: collections can grow beyond that, change by
+    /// change. True also if there is no such key.
+    pub fn fits_a_record(&self, key: &Key<'_>) -> bool {
+        let Some(View::Structured(structured)) = self.view(key) else { return true };
+        // Never less than the flat form, which is worth making only to be sure.
+        if structured.memory_bytes() <= crate::VALUE_BYTES_MAX / 2 {
+            return true;
+        }
+        let mut flat = Vec::new();
+        structured.encode(&mut flat);
+        flat.len() <= crate::VALUE_BYTES_MAX
+    }
+
     /// About what the key costs in memory, in bytes, all in; `None` if there is no such key.
     pub fn memory_usage(&self, key: &Key<'_>) -> Option<usize> {
         // The entry with its share of the table, and a timer.

@@ -46,6 +46,9 @@ pub enum ServeError {
     /// The ACL file.
     #[error("the users can't be read: {0}")]
     Users(crate::acl::AclFileError),
+    /// The users of the configuration.
+    #[error("the configuration's users are wrong: {0}")]
+    UserLines(String),
     /// Nowhere to listen.
     #[error("nothing to listen on: port is 0 and there is no unixsocket")]
     Deaf,
@@ -86,14 +89,28 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
     move |source| ServeError::System { what, source }
 }
 
-/// Reads the users of `aclfile`, if there is one.
+/// Reads the users of `aclfile`, if there is one, or those of the configuration.
 fn load_users(server: &Server) -> Result<(), ServeError> {
     let config = server.config();
     let path = config.get("aclfile");
+    let all_channels = config.get("acl-pubsub-default") == "allchannels";
+    if !config.users().is_empty() {
+        if !path.is_empty() {
+            return Err(ServeError::UserLines(
+                "there are users both in it and in aclfile: keep them in one place".into(),
+            ));
+        }
+        let mut users = crate::acl::defined(config.users(), all_channels).map_err(ServeError::UserLines)?;
+        if !users.iter().any(|(name, _)| name == crate::acl::DEFAULT_USER) {
+            // It is what `requirepass` makes of it.
+            users.push((crate::acl::DEFAULT_USER.to_vec(), (*server.acl.default_user().rights()).clone()));
+        }
+        server.acl.replace(users);
+        return Ok(());
+    }
     if path.is_empty() {
         return Ok(());
     }
-    let all_channels = config.get("acl-pubsub-default") == "allchannels";
     let users = crate::acl::load(&sessile_wal::RealFs, std::path::Path::new(path), all_channels)
         .map_err(ServeError::Users)?;
     tracing::info!(path, users = users.len(), "users are those of the ACL file");

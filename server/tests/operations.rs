@@ -1,8 +1,11 @@
 //! What an operator sees and says: `SLOWLOG`, `LATENCY`, users. Over real connections, beside a real redis-server where that can be compared.
 
 mod operations {
+    pub(crate) mod acl;
+    pub(crate) mod command_info;
     pub(crate) mod latency;
     pub(crate) mod slow_log;
+    pub(crate) mod throttle;
 }
 mod support;
 

@@ -1,7 +1,7 @@
 //! ACL files: one `user <name> <rule> …` a line.
 
 use super::rules::{RuleError, apply_all};
-use super::{Acl, Rights};
+use super::{Acl, Rights, User};
 use sessile_wal::{Fs, OpenMode};
 use std::io;
 use std::path::Path;
@@ -51,19 +51,7 @@ pub fn load(fs: &dyn Fs, path: &Path, all_channels: bool) -> Result<Vec<(Vec<u8>
         match words.as_slice() {
             [] => {}
             [first, ..] if first.starts_with(b"#") => {}
-            [b"user", name, rules @ ..] => {
-                if users.iter().any(|(other, _)| other == name) {
-                    return Err(wrong(format!("Duplicate user '{}' found", String::from_utf8_lossy(name))));
-                }
-                let mut rights = Rights::none(all_channels);
-                apply_all(&mut rights, rules, all_channels).map_err(|error| {
-                    wrong(match error {
-                        RuleError::Rule { reason, .. } => reason.to_owned(),
-                        unmatched => unmatched.to_string(),
-                    })
-                })?;
-                users.push((name.to_vec(), rights));
-            }
+            [b"user", name, rules @ ..] => define(&mut users, name, rules, all_channels).map_err(wrong)?,
             _ => {
                 return Err(wrong(
                     "should start with user keyword. ACL files contain 'user <username> <rules>' lines"
@@ -73,6 +61,45 @@ pub fn load(fs: &dyn Fs, path: &Path, all_channels: bool) -> Result<Vec<(Vec<u8>
         }
     }
     Ok(users)
+}
+
+/// Adds a user with these rules, or says what is wrong.
+fn define(
+    users: &mut Vec<(Vec<u8>, Rights)>,
+    name: &[u8],
+    rules: &[&[u8]],
+    all_channels: bool,
+) -> Result<(), String> {
+    if users.iter().any(|(other, _)| other == name) {
+        return Err(format!("Duplicate user '{}' found", String::from_utf8_lossy(name)));
+    }
+    let mut rights = Rights::none(all_channels);
+    apply_all(&mut rights, rules, all_channels).map_err(|error| match error {
+        RuleError::Rule { reason, .. } => reason.to_owned(),
+        unmatched => unmatched.to_string(),
+    })?;
+    users.push((name.to_vec(), rights));
+    Ok(())
+}
+
+/// The users of a configuration's `user` lines, each given as its name and its rules.
+///
+/// # Errors
+/// The first line that is wrong, in a sentence.
+pub fn defined(lines: &[Vec<String>], all_channels: bool) -> Result<Vec<(Vec<u8>, Rights)>, String> {
+    let mut users = Vec::new();
+    for line in lines {
+        let Some((name, rules)) = line.split_first() else { return Err("a user line needs a name".into()) };
+        let rules: Vec<&[u8]> = rules.iter().map(|rule| rule.as_bytes()).collect();
+        define(&mut users, name.as_bytes(), &rules, all_channels)
+            .map_err(|reason| format!("user {name}: {reason}"))?;
+    }
+    Ok(users)
+}
+
+/// The line that defines a user as it is now.
+pub fn line_of(user: &User) -> Vec<u8> {
+    [b"user ", &user.name[..], b" ", &user.rights().describe()].concat()
 }
 
 fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
@@ -95,10 +122,7 @@ fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
 pub fn save(fs: &dyn Fs, path: &Path, acl: &Acl) -> Result<(), AclFileError> {
     let mut text = Vec::new();
     for user in acl.users() {
-        text.extend_from_slice(b"user ");
-        text.extend_from_slice(&user.name);
-        text.push(b' ');
-        text.extend_from_slice(&user.rights().describe());
+        text.extend_from_slice(&line_of(&user));
         text.push(b'\n');
     }
     crate::config::replace_file(fs, path, &text)

@@ -18,7 +18,7 @@ mod throttle;
 
 pub use check::Denied;
 pub use commands::CommandSet;
-pub use file::{AclFileError, load, save};
+pub use file::{AclFileError, defined, line_of, load, save};
 pub use log::{AclLog, Context, Entry as LogEntry, Reason};
 pub use rules::RuleError;
 pub use selector::{KeyPattern, Selector};

@@ -86,7 +86,14 @@ const SUBCOMMANDS: &[Command] = &[
         run: Run::Server(getuser),
         ..ROW
     },
-    Command { name: "help", arity: 2, summary: "Lists the subcommands", run: Run::Server(help), ..ROW },
+    Command {
+        name: "help",
+        arity: 2,
+        flags: LOADING | STALE,
+        summary: "Lists the subcommands",
+        run: Run::Server(help),
+        ..ROW
+    },
     Command {
         name: "list",
         arity: 2,

@@ -382,6 +382,7 @@ struct Filter<'a> {
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
     kind: Option<Type>,
+    user: Option<&'a [u8]>,
     age_seconds_min: Option<u64>,
     spares_caller: bool,
 }
@@ -391,6 +392,7 @@ impl Filter<'_> {
         let spared = self.spares_caller && card.id == caller;
         !spared
             && self.kind.is_none_or(|kind| kind.has(card))
+            && self.user.is_none_or(|user| card.names.lock().user == user)
             && self.id.is_none_or(|id| card.id as i64 == id)
             && self.address.is_none_or(|address| card.origin.address.as_bytes() == address)
             && self.local_address.is_none_or(|address| card.origin.local_address.as_bytes() == address)
@@ -418,12 +420,13 @@ fn kill(call: &mut ServerCall<'_>) -> CommandResult {
             } else if is(option, "laddr") {
                 filter.local_address = Some(value);
             } else if is(option, "user") {
-                if value != b"default" {
+                if call.worker.server.acl.user(value).is_none() {
                     return Err(CommandError::of(format!(
                         "ERR No such user '{}'",
                         String::from_utf8_lossy(value)
                     )));
                 }
+                filter.user = Some(value);
             } else if is(option, "skipme") {
                 filter.spares_caller = if is(value, "yes") {
                     true

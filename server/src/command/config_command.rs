@@ -5,7 +5,8 @@ use super::flags::{ADMIN, LOADING, NOSCRIPT, STALE};
 use super::glob::{Case, matches};
 use super::object::write_help;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
-use crate::config::{DIRECTIVES, find, read_file, replace_file, rewrite};
+use crate::acl::line_of;
+use crate::config::{DIRECTIVES, find, read_file, replace_file, rewrite, rewrite_users};
 use sessile_wal::RealFs;
 use std::borrow::Cow;
 use std::path::Path;
@@ -162,8 +163,17 @@ fn write_back(call: &mut ServerCall<'_>) -> CommandResult {
     let server = &call.worker.server;
     let path = server.config_file.as_deref().ok_or("ERR The server is running without a config file")?;
     let path_of = Path::new(path);
+    let config = server.config();
+    let users: Vec<String> = if config.get("aclfile").is_empty() {
+        server.acl.users().iter().map(|user| String::from_utf8_lossy(&line_of(user)).into_owned()).collect()
+    } else {
+        Vec::new()
+    };
     read_file(&RealFs, path_of)
-        .and_then(|text| replace_file(&RealFs, path_of, rewrite(&text, &server.config()).as_bytes()))
+        .and_then(|text| {
+            let text = rewrite_users(&rewrite(&text, &config), &users);
+            replace_file(&RealFs, path_of, text.as_bytes())
+        })
         .map_err(|error| {
             tracing::warn!(%error, path, "CONFIG REWRITE failed");
             CommandError::of(format!("ERR Rewriting config file: {error}"))

@@ -37,7 +37,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "echo",
         arity: 2,
-        flags: FAST,
+        flags: LOADING | STALE | FAST,
         since: "1.0.0",
         summary: "Returns its argument",
         run: Run::Server(echo),

@@ -220,7 +220,8 @@ pub fn execute(
         refuse(worker, client, reply, Some(entry), text);
         return Outcome::Done(Lsn::ZERO);
     }
-    if let Err(denied) = permission::check(worker, client, entry, args, Context::TopLevel) {
+    let context = if in_transaction { Context::Multi } else { Context::TopLevel };
+    if let Err(denied) = permission::check(worker, client, entry, args, context) {
         refuse(worker, client, reply, Some(entry), denied.as_bytes());
         return Outcome::Done(Lsn::ZERO);
     }

@@ -295,11 +295,13 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
                         learned = *more;
                         wanted
                     }
+                    #[cfg(feature = "scripting")]
                     Wants::MoreKeys(keys, fetch) => {
                         learned.add(keys);
                         fetch.map(|fetch| *fetch)
                     }
                     Wants::Values => wanted,
+                    #[cfg(feature = "scripting")]
                     Wants::Other(error) => return Err(Unfinished::Failed(error)),
                 };
                 if let Some(fetch) = wanted {
@@ -333,10 +335,12 @@ enum Wants {
     /// These keys, too.
     Keys(Box<Learned>),
     /// These keys too, and what is to be read of them.
+    #[cfg(feature = "scripting")]
     MoreKeys(Vec<(u8, Vec<u8>)>, Option<Box<Fetch>>),
     /// What the transaction says.
     Values,
     /// It can't be run, for this reason.
+    #[cfg(feature = "scripting")]
     Other(CommandError),
 }
 

@@ -199,6 +199,7 @@ fn rename(call: &mut Call<'_, '_>) -> CommandResult {
         return Err(NO_SUCH_KEY.into());
     }
     if !same_key(call) {
+        check_size(call)?;
         transfer(call, Txn::rename);
         call.notify(GENERIC, "rename_from", 0);
         call.notify(GENERIC, "rename_to", 1);
@@ -214,12 +215,21 @@ fn renamenx(call: &mut Call<'_, '_>) -> CommandResult {
     // A key in its own way counts as being there.
     let free = !call.txn.exists(&call.keys[1]);
     if free {
+        check_size(call)?;
         transfer(call, Txn::rename);
         call.notify(GENERIC, "rename_from", 0);
         call.notify(GENERIC, "rename_to", 1);
     }
     call.reply.integer(i64::from(free));
     Ok(())
+}
+
+/// Refuses to move a value that one record of the log can't hold.
+fn check_size(call: &Call<'_, '_>) -> CommandResult {
+    if call.txn.fits_a_record(&call.keys[0]) {
+        return Ok(());
+    }
+    Err("ERR the value is too large to be copied or renamed: one record of the log holds 512mb".into())
 }
 
 /// The options of `COPY`: the target's database, if one is named, and whether to replace.
@@ -254,6 +264,7 @@ fn copy(call: &mut Call<'_, '_>) -> CommandResult {
     let (from, to) = (&call.keys[0], &call.keys[1]);
     let found = call.txn.exists(from);
     call.looked_up(0, found);
+    check_size(call)?;
     let done = found && (replace || !call.txn.exists(to)) && transfer(call, Txn::copy);
     if done {
         call.notify(GENERIC, "copy_to", 1);
@@ -274,6 +285,7 @@ fn move_(call: &mut Call<'_, '_>) -> CommandResult {
         return Err(SAME_OBJECT.into());
     }
     let (from, to) = (&call.keys[0], &call.keys[1]);
+    check_size(call)?;
     let done = call.txn.exists(from) && !call.txn.exists(to) && transfer(call, Txn::rename);
     if done {
         call.notify(GENERIC, "move_from", 0);

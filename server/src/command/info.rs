@@ -109,15 +109,19 @@ fn server_section(text: &mut String, server: &Server, now_ms: u64) {
 }
 
 fn clients(text: &mut String, server: &Server, _: u64) {
+    let cards = server.clients.all();
+    let watched = || cards.iter().map(|card| card.watched.load(Ordering::Relaxed));
     let _ = write!(
         text,
-        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:{}\r\ntracking_clients:{}\r\npubsub_clients:{}\r\nclients_in_timeout_table:{}\r\ntotal_blocking_keys:{}\r\n",
+        "connected_clients:{}\r\ncluster_connections:0\r\nmaxclients:{}\r\nblocked_clients:{}\r\ntracking_clients:{}\r\npubsub_clients:{}\r\nwatching_clients:{}\r\nclients_in_timeout_table:{}\r\ntotal_watched_keys:{}\r\ntotal_blocking_keys:{}\r\n",
         server.clients.count(),
         server.config().get("maxclients"),
         server.blocked.count(),
         server.tracking.count(),
-        server.clients.all().iter().filter(|card| card.is_subscriber()).count(),
+        cards.iter().filter(|card| card.is_subscriber()).count(),
+        watched().filter(|keys| *keys > 0).count(),
         server.blocked.count_with_deadline(),
+        watched().sum::<usize>(),
         server.blocked.count_keys(),
     );
 }
@@ -140,7 +144,8 @@ fn memory(text: &mut String, server: &Server, _: u64) {
     }
     let _ = write!(
         text,
-        "used_memory_dataset:{used}\r\nmaxmemory_policy:{}\r\nmem_fragmentation_ratio:{:.2}\r\nmem_fragmentation_bytes:{}\r\nmem_clients_normal:{}\r\nmem_allocator:{}\r\nactive_defrag_running:0\r\n",
+        "used_memory_peak_perc:{:.2}%\r\nused_memory_dataset:{used}\r\nused_memory_dataset_perc:100.00%\r\nmaxmemory_policy:{}\r\nmem_fragmentation_ratio:{:.2}\r\nmem_fragmentation_bytes:{}\r\nmem_clients_normal:{}\r\nmem_allocator:{}\r\nactive_defrag_running:0\r\n",
+        used as f64 * 100.0 / stats.memory_peak_bytes.max(1) as f64,
         config.get("maxmemory-policy"),
         resident as f64 / used.max(1) as f64,
         resident.saturating_sub(used),

@@ -45,6 +45,8 @@ fn parse_nested(
             for included in values {
                 parse_nested(config, included, read, depth + 1).map_err(at_line)?;
             }
+        } else if name.eq_ignore_ascii_case("user") {
+            config.add_user(&values);
         } else {
             config.set(name, &values).map_err(at_line)?;
         }
@@ -103,6 +105,19 @@ pub fn rewrite(text: &str, config: &Config) -> String {
     let mut text = lines.join("\n");
     text.push('\n');
     text
+}
+
+/// The text of a file with these `user` lines instead of those that it has.
+pub fn rewrite_users(text: &str, users: &[String]) -> String {
+    let defines_user = |line: &str| matches!(line_words(line), Ok(Some(words)) if words.first().is_some_and(|name| name.eq_ignore_ascii_case("user")));
+    // Patterns of keys may hold what a file takes for quotes.
+    let word = |word: &str| match word.contains(['"', '\'', '\\']) {
+        true => quote(word),
+        false => word.to_owned(),
+    };
+    let line_of = |user: &String| user.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    let kept = text.lines().filter(|line| !defines_user(line)).map(str::to_owned);
+    kept.chain(users.iter().map(line_of)).map(|line| line + "\n").collect()
 }
 
 /// What a line alone sets its directive to.

@@ -10,7 +10,7 @@ mod replace;
 mod table;
 
 pub use directive::{Directive, Kind, OUTPUT_CLASSES, Role, parse_bytes};
-pub use file::{parse_file, rewrite};
+pub use file::{parse_file, rewrite, rewrite_users};
 pub use live::{DebugAccess, Live, LogFormat, LogLevel, OutputLimit, StorageLimits};
 pub use replace::{read_file, replace_file};
 pub use table::DIRECTIVES;
@@ -101,6 +101,8 @@ pub struct Config {
     values: Vec<String>,
     /// Which were given, as opposed to left at their default.
     given: Vec<bool>,
+    /// The words of `user` lines, after that word.
+    users: Vec<Vec<String>>,
 }
 
 impl Default for Config {
@@ -108,6 +110,7 @@ impl Default for Config {
         Config {
             values: DIRECTIVES.iter().map(|directive| directive.default.to_owned()).collect(),
             given: vec![false; DIRECTIVES.len()],
+            users: Vec::new(),
         }
     }
 }
@@ -148,6 +151,16 @@ impl Config {
         }
         self.given[index] = true;
         Ok(())
+    }
+
+    /// The users that files define: of each its name and its rules.
+    pub fn users(&self) -> &[Vec<String>] {
+        &self.users
+    }
+
+    /// Adds a user that a file defines.
+    fn add_user(&mut self, words: &[&str]) {
+        self.users.push(words.iter().map(|&word| word.to_owned()).collect());
     }
 
     /// Replaces the value of the directive at `index` by one that was checked.

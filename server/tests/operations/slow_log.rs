@@ -1,4 +1,4 @@
-//! `SLOWLOG`.
+//! `SLOWLOG`, and counts in `INFO`.
 
 use super::super::{ask, integer, server, words};
 use crate::support::{Client, Server, ServerOptions, Value, oracles};
@@ -85,4 +85,17 @@ fn entries_are_those_of_redis() {
             entries(&mut client)
         });
     assert_eq!(seen[0], seen[1]);
+}
+
+/// What dashboards read of who watches keys.
+#[test]
+fn who_watches_keys_is_counted() {
+    let server = server();
+    let (mut one, mut other) = (server.client(), server.client());
+    one.command("WATCH a b");
+    let info = other.command("INFO clients").text();
+    assert!(info.contains("watching_clients:1\r\n") && info.contains("total_watched_keys:2\r\n"), "{info}");
+    one.command("UNWATCH");
+    let info = other.command("INFO clients").text();
+    assert!(info.contains("watching_clients:0\r\n") && info.contains("total_watched_keys:0\r\n"), "{info}");
 }
