@@ -368,9 +368,6 @@ fn xsetid(call: &mut Call<'_, '_>) -> CommandResult {
     let key = &call.keys[0];
     let Some(stream) = call.txn.stream(key)? else { return Err("ERR no such key".into()) };
     let state = stream.state();
-    if last_id < state.max_deleted_id {
-        return Err("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id".into());
-    }
     if stream.last_entry_id().is_some_and(|last| last_id < last) {
         return Err("ERR The ID specified in XSETID is smaller than the target stream top item".into());
     }

@@ -171,11 +171,9 @@ fn xpending(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 /// The group that `XCLAIM` and `XAUTOCLAIM` need.
-fn check_group(call: &mut Call<'_, '_>) -> CommandResult {
+fn check_group(call: &Call<'_, '_>) -> CommandResult {
     let stream = call.txn.stream(&call.keys[0])?;
-    let found = stream.is_some();
     let group = stream.and_then(|stream| stream.group(call.args[2])).is_some();
-    call.looked_up(0, found);
     if group { Ok(()) } else { Err(no_key_or_group(call.args[1], call.args[2])) }
 }
 
@@ -247,6 +245,8 @@ impl Claim {
 }
 
 fn xclaim(call: &mut Call<'_, '_>) -> CommandResult {
+    let found = call.txn.exists(&call.keys[0]);
+    call.looked_up(0, found);
     check_group(call)?;
     let (name, consumer, now_ms) = (call.args[2], call.args[3], call.txn.now_ms());
     let claim = Claim::parse(call.args, now_ms)?;
@@ -258,7 +258,6 @@ fn xclaim(call: &mut Call<'_, '_>) -> CommandResult {
         let read = group.entries_read();
         call.txn.stream_set_group(key, name, claim.last_id, read)?;
     }
-    see_consumer(call, 0, name, consumer)?;
     let mut entries = Reply::new(call.reply.protocol());
     let mut count = 0;
     for &id in &claim.ids {
@@ -286,6 +285,10 @@ fn xclaim(call: &mut Call<'_, '_>) -> CommandResult {
             write_entry(&mut entries, &entry);
         }
         count += 1;
+        if count == 1 {
+            // One who claims nothing is not heard of.
+            see_consumer(call, 0, name, consumer)?;
+        }
         let times = claim.count.unwrap_or(if claim.only_ids { had } else { had.saturating_add(1) });
         call.txn.stream_assign(key, name, consumer, &[(id, claim.delivered_ms, times)])?;
     }
@@ -296,6 +299,9 @@ fn xclaim(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn xautoclaim(call: &mut Call<'_, '_>) -> CommandResult {
     let args = call.args;
+    // Redis looks the key up first, and at what it holds last.
+    let found = call.txn.exists(&call.keys[0]);
+    call.looked_up(0, found);
     let least_idle_ms = integer(args[4])
         .map_err(|_| CommandError::from("ERR Invalid min-idle-time argument for XAUTOCLAIM"))?
         .max(0);
@@ -304,10 +310,10 @@ fn xautoclaim(call: &mut Call<'_, '_>) -> CommandResult {
     while let Some(option) = args.get(at) {
         match args.get(at + 1) {
             Some(count) if is(option, "count") => {
-                let count = integer(count)?;
                 // As many as fit the memory that Redis takes for them.
-                most = u64::try_from(count)
+                most = integer(count)
                     .ok()
+                    .and_then(|count| u64::try_from(count).ok())
                     .filter(|count| (1..=i64::MAX as u64 / 16).contains(count))
                     .ok_or(CommandError::from("ERR COUNT must be > 0"))?;
                 at += 1;
@@ -319,7 +325,6 @@ fn xautoclaim(call: &mut Call<'_, '_>) -> CommandResult {
     }
     check_group(call)?;
     let (name, consumer, now_ms) = (args[2], args[3], call.txn.now_ms());
-    see_consumer(call, 0, name, consumer)?;
     let key = &call.keys[0];
     let Some(stream) = call.txn.stream(key)? else { return Ok(()) };
     let Some(group) = stream.group(name) else { return Ok(()) };
@@ -357,6 +362,9 @@ fn xautoclaim(call: &mut Call<'_, '_>) -> CommandResult {
     reply.array(gone.len());
     gone.iter().for_each(|&id| stream_id::write(reply, id));
     call.txn.stream_release(key, name, &gone)?;
+    if !claimed.is_empty() {
+        see_consumer(call, 0, name, consumer)?;
+    }
     call.txn.stream_assign(key, name, consumer, &claimed)?;
     Ok(())
 }

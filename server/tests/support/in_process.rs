@@ -14,6 +14,11 @@ use std::collections::HashMap;
 pub fn rows() -> impl Iterator<Item = &'static Command> {
     [
         command::string::COMMANDS,
+        command::stream::COMMANDS,
+        command::stream_group::COMMANDS,
+        command::stream_info::COMMANDS,
+        command::stream_pending::COMMANDS,
+        command::stream_read::COMMANDS,
         command::counter::COMMANDS,
         command::range::COMMANDS,
         command::lcs::COMMANDS,
