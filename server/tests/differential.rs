@@ -37,6 +37,10 @@ trait Server {
     fn reset(&mut self, protocol: Protocol);
     /// Runs commands that were sent at once.
     fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>>;
+    /// Has it make a checkpoint.
+    fn checkpoint(&mut self) {
+        assert_eq!(self.run(&[words(&["DEBUG", "RELOAD"])]), [b"+OK\r\n"]);
+    }
 }
 
 fn words(words: &[&str]) -> Args {
@@ -93,7 +97,7 @@ impl<S: Server> Server for Chilled<S> {
     fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
         self.batches += 1;
         if self.batches.is_multiple_of(Self::BATCHES_PER_CHILL) {
-            assert_eq!(self.process.run(&[words(&["DEBUG", "RELOAD"])]), [b"+OK\r\n"]);
+            self.process.checkpoint();
             differential::process::pause(Self::LEAVE);
         }
         self.process.run(commands)
@@ -119,6 +123,11 @@ impl Server for Pair {
         self.own.exchange(&[words(&["RESET"])]);
         self.own.reset(protocol);
         self.other.exchange(&[words(&["SELECT", "0"])]);
+    }
+
+    /// Over the connection that has no transaction open.
+    fn checkpoint(&mut self) {
+        self.other.checkpoint();
     }
 
     fn run(&mut self, commands: &[Args]) -> Vec<Vec<u8>> {
