@@ -74,6 +74,9 @@ thread_local! {
     static RECORD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Values up to this length come into being whatever the limit of memory is.
+const UNSENT_BYTES_FREE: usize = 1 << 20;
+
 /// A buffer that has grown beyond this is not kept.
 const RECORD_BYTES_KEPT: usize = 64 << 10;
 
@@ -542,6 +545,12 @@ impl<'db> Txn<'db> {
         let mut flat = Vec::new();
         structured.encode(&mut flat);
         flat.len() <= crate::VALUE_BYTES_MAX
+    }
+
+    /// Whether a value of so many bytes may come into being that nobody has sent: the zeros before what a far write leaves. One that could never be
+    /// resident within [`Options::memory_bytes_max`](crate::Options::memory_bytes_max) may not, if it is long.
+    pub fn has_room_for(&self, length: usize) -> bool {
+        length <= UNSENT_BYTES_FREE || length as u64 <= self.inner.tiering.limit_bytes()
     }
 
     /// About what the key costs in memory, in bytes, all in; `None` if there is no such key.

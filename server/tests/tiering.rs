@@ -444,6 +444,33 @@ fn a_full_directory_refuses_writes_and_serves_the_rest() {
 }
 
 #[test]
+fn a_few_bytes_do_not_make_more_zeros_than_memory_may_hold() {
+    let server = Server::start(options());
+    let mut client = server.client();
+    let refused = Value::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
+    for command in [
+        "SETRANGE far 536870911 x",
+        "SETBIT far 4294967295 1",
+        "SETBIT far 4294967295 0",
+        "BITFIELD far SET u8 4294967280 1",
+        "EVAL return{redis.pcall('SETRANGE','far',536870911,'x')} 0",
+    ] {
+        let reply = match client.command(command) {
+            Value::Array(mut replies) => replies.remove(0),
+            reply => reply,
+        };
+        assert_eq!(reply, refused, "{command}");
+        assert_eq!(client.command("EXISTS far"), Value::Integer(0), "{command}");
+    }
+    // What a limit of memory could hold may be made, and a million zeros whatever the limit is.
+    assert_eq!(client.command("SETRANGE near 15000000 x"), Value::Integer(15_000_001));
+    assert_eq!(client.command("CONFIG SET maxmemory 1000"), Value::ok());
+    assert_eq!(client.command("SETRANGE small 1048575 x"), Value::Integer(1 << 20));
+    assert_eq!(client.command("SETRANGE small 1048576 x"), refused);
+    assert_eq!(client.command("STRLEN small"), Value::Integer(1 << 20));
+}
+
+#[test]
 fn redis_s_policies_delete_what_they_say() {
     let server = Server::start(options().with("maxmemory-policy", "volatile-lru"));
     let mut client = server.client();

@@ -105,6 +105,9 @@ fn setbit(call: &mut Call<'_, '_>) -> CommandResult {
     let after = if on { before | mask(offset) } else { before & !mask(offset) };
     // A string is as long as the highest bit ever set or cleared.
     if byte != Some(after) {
+        if !call.txn.has_room_for(index + 1) {
+            return Err(CommandError::OutOfMemory);
+        }
         call.txn.write_string_at(key, index, &[after])?;
         call.notify(STRING, "setbit", 0);
     }

@@ -191,6 +191,9 @@ fn run(call: &mut Call<'_, '_>, operations: &[Operation]) -> CommandResult {
     // Whether anything was made otherwise than it was: a string that has only grown is new, but was not "set".
     let (mut grown, mut written) = (false, false);
     if let Some(needed) = needed.filter(|&needed| needed > length) {
+        if !call.txn.has_room_for(needed) {
+            return Err(CommandError::OutOfMemory);
+        }
         call.txn.write_string_at(key, needed - 1, &[0])?;
         grown = true;
     }

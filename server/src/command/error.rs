@@ -21,6 +21,9 @@ pub enum CommandError {
     /// No reply at all: the command has to be begun anew, with these keys too. See [`reach`](super::reach).
     #[error("ERR the keys that the command needs kept changing")]
     NeedsKeys(Box<Learned>),
+    /// More than `maxmemory` can ever hold.
+    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
+    OutOfMemory,
     /// Anything else; the text holds the code.
     #[error("{0}")]
     Text(Cow<'static, str>),

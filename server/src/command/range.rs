@@ -136,6 +136,9 @@ fn setrange(call: &mut Call<'_, '_>) -> CommandResult {
         length
     } else {
         check_length(call, offset, bytes.len())?;
+        if !call.txn.has_room_for(offset.saturating_add(bytes.len())) {
+            return Err(CommandError::OutOfMemory);
+        }
         let length = call.txn.write_string_at(key, offset, bytes)?;
         call.notify(STRING, "setrange", 0);
         length
