@@ -1,0 +1,175 @@
+//! A disk that fails or stalls under the real binary. A failed sync closes the log: no write is acknowledged any more, reads go
+//! on, and a restart has all that was acknowledged. A disk that is full refuses writes until it is not. A sync that takes three
+//! seconds stops no reader, and in `everysec` no writer.
+
+use std::time::Duration;
+
+use crate::ledger::{self, Pressure, compare_all, ledgers, under_load};
+use crate::report::Row;
+use crate::strace::{self, Injection};
+use crate::support::{Server, ServerOptions, random};
+use crate::{PATIENCE, READER_WAIT_MAX, rounds};
+
+const WRITERS: u64 = 4;
+const VALUE_BYTES: u64 = 300;
+/// How long an injected sync takes.
+const SLOW_SYNC: Duration = Duration::from_secs(3);
+/// The same for strace, in µs.
+const SLOW_SYNCS: [&str; 2] = ["fdatasync:delay_enter=3000000", "fsync:delay_enter=3000000"];
+
+/// In `always` the log is written by `pwritev2`, durably; in the other modes by `pwrite64`, and synced by `fdatasync`.
+const SYNC_FAILS: [&str; 3] = ["fdatasync:error=EIO", "fsync:error=EIO", "pwritev2:error=EIO"];
+const WRITE_FAILS: [&str; 2] = ["pwrite64:error=EIO", "pwritev2:error=EIO"];
+const NO_SPACE: [&str; 3] = ["pwrite64:error=ENOSPC", "pwritev2:error=ENOSPC", "fallocate:error=ENOSPC"];
+
+fn waited(row: &mut Row, shown: &ledger::Shown) -> Result<(), String> {
+    row.reader_waited(shown.longest_read);
+    shown.verdict()?;
+    if shown.longest_read > READER_WAIT_MAX {
+        return Err(format!("a reader waited {:?}", shown.longest_read));
+    }
+    Ok(())
+}
+
+/// Rounds of: load, the fault, the documented error, reads; then `kill -9`, a restart, and everything that was promised.
+fn fails_for_good(case: &'static str, appendfsync: &str, injections: &[&str]) {
+    let seed = random::seed(case);
+    let mut row = Row::begin(case);
+    if let Some(why) = strace::impossible(case) {
+        return row.skip(why);
+    }
+    let mut server = Server::start(ServerOptions::new(appendfsync));
+    ledger::prepare(&mut server.client());
+    let mut ledgers = ledgers(WRITERS, seed, VALUE_BYTES);
+    for _ in 0..rounds() {
+        let (injected, shown) = under_load(server.port(), &mut ledgers, &["IOERR"], |pressure| {
+            if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
+                return Err("nothing was acknowledged on a sound disk".to_owned());
+            }
+            let _injection = Injection::into(&server, injections);
+            if !Pressure::grows(&pressure.refused, 20, PATIENCE) {
+                return Err("no write was refused on a failing disk".to_owned());
+            }
+            let before = pressure.acknowledged.load(std::sync::atomic::Ordering::Relaxed);
+            // Writes must not be taken up again, whatever the disk says later.
+            if Pressure::grows(&pressure.acknowledged, 1, Duration::from_millis(300)) {
+                return Err(format!("a write was acknowledged by a log that had failed, after {before}"));
+            }
+            Ok(())
+        });
+        let outcome = injected.and_then(|()| waited(&mut row, &shown));
+        row.round(outcome);
+        let failed = server.client().command("INFO sessile").text().contains("log_failed:1");
+        server.kill();
+        server.restart();
+        let mut outcome = compare_all(&mut ledgers, &mut server.client());
+        if !failed {
+            outcome = outcome.and(Err("INFO says nothing of the failed log".to_owned()));
+        }
+        row.round(outcome);
+    }
+    row.finish();
+}
+
+#[test]
+fn a_failed_sync_in_always() {
+    fails_for_good("EIO from fsync, always", "always", &SYNC_FAILS);
+}
+
+#[test]
+fn a_failed_sync_in_everysec() {
+    fails_for_good("EIO from fsync, everysec", "everysec", &SYNC_FAILS);
+}
+
+#[test]
+fn a_failed_write() {
+    fails_for_good("EIO from write, no", "no", &WRITE_FAILS);
+}
+
+/// Injected, so that it needs no right to mount: every write says that there is no space, then none does any more.
+fn has_no_space_for_a_while(case: &'static str, appendfsync: &str) {
+    let seed = random::seed(case);
+    let mut row = Row::begin(case);
+    if let Some(why) = strace::impossible(case) {
+        return row.skip(why);
+    }
+    let mut server = Server::start(ServerOptions::new(appendfsync));
+    ledger::prepare(&mut server.client());
+    let mut ledgers = ledgers(WRITERS, seed, VALUE_BYTES);
+    for _ in 0..rounds() {
+        let (directed, shown) = under_load(server.port(), &mut ledgers, &["MISCONF"], |pressure| {
+            if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
+                return Err("nothing was acknowledged before".to_owned());
+            }
+            let injection = Injection::into(&server, &NO_SPACE);
+            std::thread::sleep(Duration::from_millis(1500));
+            injection.end();
+            if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
+                return Err("writes did not resume when there was space again".to_owned());
+            }
+            Ok(())
+        });
+        let mut outcome = directed.and_then(|()| waited(&mut row, &shown));
+        outcome = outcome.and_then(|()| compare_all(&mut ledgers, &mut server.client()));
+        row.round(outcome);
+        server.kill();
+        server.restart();
+        row.round(compare_all(&mut ledgers, &mut server.client()));
+    }
+    row.finish();
+}
+
+#[test]
+fn no_space_for_a_while_in_always() {
+    has_no_space_for_a_while("ENOSPC from write, always", "always");
+}
+
+#[test]
+fn no_space_for_a_while_in_everysec() {
+    has_no_space_for_a_while("ENOSPC from write, everysec", "everysec");
+}
+
+fn syncs_slowly(case: &'static str, options: ServerOptions, writers_wait: bool) {
+    let seed = random::seed(case);
+    let mut row = Row::begin(case);
+    if let Some(why) = strace::impossible(case) {
+        return row.skip(why);
+    }
+    let mut server = Server::start(options);
+    ledger::prepare(&mut server.client());
+    let mut ledgers = ledgers(WRITERS, seed, VALUE_BYTES);
+    let mut longest_write = Duration::ZERO;
+    for _ in 0..rounds() {
+        let (directed, shown) = under_load(server.port(), &mut ledgers, &[], |pressure| {
+            if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
+                return Err("nothing was acknowledged before".to_owned());
+            }
+            let injection = Injection::into(&server, &SLOW_SYNCS);
+            pressure.longest_write_taken();
+            std::thread::sleep(SLOW_SYNC * 2 + Duration::from_millis(500));
+            longest_write = longest_write.max(pressure.longest_write_taken());
+            injection.end();
+            Ok(())
+        });
+        let mut outcome = directed.and_then(|()| waited(&mut row, &shown));
+        if !writers_wait && longest_write > READER_WAIT_MAX {
+            outcome = outcome.and(Err(format!("a writer waited {longest_write:?}")));
+        }
+        row.round(outcome);
+        server.kill();
+        server.restart();
+        row.round(compare_all(&mut ledgers, &mut server.client()));
+    }
+    row.note(format!("writers waited {:.1} ms at most", longest_write.as_secs_f64() * 1e3));
+    row.finish();
+}
+
+#[test]
+fn a_slow_sync_in_everysec() {
+    syncs_slowly("a sync of 3 s, everysec", ServerOptions::new("everysec"), false);
+}
+
+#[test]
+fn a_slow_sync_in_always() {
+    syncs_slowly("a sync of 3 s, always", ServerOptions::new("always"), true);
+}
