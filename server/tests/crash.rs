@@ -9,14 +9,28 @@
 //! forbidden) is skipped, and the row says so.
 #![expect(clippy::disallowed_methods, reason = "real processes on real disks at real moments")]
 
+#[path = "crash/clock.rs"]
+mod clock;
+#[path = "crash/descriptors.rs"]
+mod descriptors;
 #[path = "crash/failing_disk.rs"]
 mod failing_disk;
+#[path = "crash/full_disk.rs"]
+mod full_disk;
 #[path = "crash/ledger.rs"]
 mod ledger;
+#[path = "crash/memory.rs"]
+mod memory;
 #[path = "crash/mount.rs"]
 mod mount;
+#[path = "crash/read_only.rs"]
+mod read_only;
 #[path = "crash/report.rs"]
 mod report;
+#[path = "crash/second_process.rs"]
+mod second_process;
+#[path = "crash/signals.rs"]
+mod signals;
 #[path = "crash/strace.rs"]
 mod strace;
 mod support;
@@ -24,7 +38,17 @@ mod support;
 use std::time::Duration;
 
 /// The rows of the table.
-const CASE_NAMES: [&str; 7] = [
+const CASE_NAMES: &[&str] = &[
+    "SIGTERM under load",
+    "SIGTERM twice under load",
+    "a second process",
+    "no descriptors left",
+    "no memory left under load",
+    "the wall clock jumps by 1 h",
+    "read-only at the start",
+    "read-only under way, ext4, always",
+    "full file system, tmpfs, everysec",
+    "full file system, ext4, always",
     "EIO from fsync, always",
     "EIO from fsync, everysec",
     "EIO from write, no",

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::ledger::{self, Pressure, compare_all, ledgers, under_load};
+use crate::ledger::{self, Longest, Pressure, compare_all, ledgers, under_load};
 use crate::report::Row;
 use crate::strace::{self, Injection};
 use crate::support::{Server, ServerOptions, random};
@@ -22,11 +22,14 @@ const SYNC_FAILS: [&str; 3] = ["fdatasync:error=EIO", "fsync:error=EIO", "pwrite
 const WRITE_FAILS: [&str; 2] = ["pwrite64:error=EIO", "pwritev2:error=EIO"];
 const NO_SPACE: [&str; 3] = ["pwrite64:error=ENOSPC", "pwritev2:error=ENOSPC", "fallocate:error=ENOSPC"];
 
-fn waited(row: &mut Row, shown: &ledger::Shown) -> Result<(), String> {
-    row.reader_waited(shown.longest_read);
+fn waited(row: &mut Row, shown: &ledger::Shown, longest: Longest) -> Result<(), String> {
+    row.reader_waited(longest.read);
     shown.verdict()?;
-    if shown.longest_read > READER_WAIT_MAX {
-        return Err(format!("a reader waited {:?}", shown.longest_read));
+    if shown.reads == 0 {
+        return Err("nothing was read".to_owned());
+    }
+    if longest.read > READER_WAIT_MAX {
+        return Err(format!("a reader waited {:?}", longest.read));
     }
     Ok(())
 }
@@ -57,7 +60,7 @@ fn fails_for_good(case: &'static str, appendfsync: &str, injections: &[&str]) {
             }
             Ok(())
         });
-        let outcome = injected.and_then(|()| waited(&mut row, &shown));
+        let outcome = injected.and_then(|()| waited(&mut row, &shown, shown.longest));
         row.round(outcome);
         let failed = server.client().command("INFO sessile").text().contains("log_failed:1");
         server.kill();
@@ -109,7 +112,7 @@ fn has_no_space_for_a_while(case: &'static str, appendfsync: &str) {
             }
             Ok(())
         });
-        let mut outcome = directed.and_then(|()| waited(&mut row, &shown));
+        let mut outcome = directed.and_then(|()| waited(&mut row, &shown, shown.longest));
         outcome = outcome.and_then(|()| compare_all(&mut ledgers, &mut server.client()));
         row.round(outcome);
         server.kill();
@@ -138,29 +141,30 @@ fn syncs_slowly(case: &'static str, options: ServerOptions, writers_wait: bool) 
     let mut server = Server::start(options);
     ledger::prepare(&mut server.client());
     let mut ledgers = ledgers(WRITERS, seed, VALUE_BYTES);
-    let mut longest_write = Duration::ZERO;
+    let mut longest = Longest::default();
     for _ in 0..rounds() {
         let (directed, shown) = under_load(server.port(), &mut ledgers, &[], |pressure| {
             if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
                 return Err("nothing was acknowledged before".to_owned());
             }
             let injection = Injection::into(&server, &SLOW_SYNCS);
-            pressure.longest_write_taken();
+            pressure.take_longest();
             std::thread::sleep(SLOW_SYNC * 2 + Duration::from_millis(500));
-            longest_write = longest_write.max(pressure.longest_write_taken());
+            // Before strace lets go: doing so, it stops all threads until the one that it delays is done.
+            longest = longest.max(pressure.take_longest());
             injection.end();
             Ok(())
         });
-        let mut outcome = directed.and_then(|()| waited(&mut row, &shown));
-        if !writers_wait && longest_write > READER_WAIT_MAX {
-            outcome = outcome.and(Err(format!("a writer waited {longest_write:?}")));
+        let mut outcome = directed.and_then(|()| waited(&mut row, &shown, longest));
+        if !writers_wait && longest.write > READER_WAIT_MAX {
+            outcome = outcome.and(Err(format!("a writer waited {:?}", longest.write)));
         }
         row.round(outcome);
         server.kill();
         server.restart();
         row.round(compare_all(&mut ledgers, &mut server.client()));
     }
-    row.note(format!("writers waited {:.1} ms at most", longest_write.as_secs_f64() * 1e3));
+    row.note(format!("writers waited {:.1} ms at most", longest.write.as_secs_f64() * 1e3));
     row.finish();
 }
 

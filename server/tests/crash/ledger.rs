@@ -48,18 +48,30 @@ pub(crate) struct Pressure {
     stop: AtomicBool,
     pub(crate) acknowledged: AtomicU64,
     pub(crate) refused: AtomicU64,
-    /// The longest that a writer waited for a reply, in µs.
+    /// The longest that the bystander, and a writer, waited for a reply, in µs.
+    longest_read_us: AtomicU64,
     longest_write_us: AtomicU64,
+}
+
+/// How long someone waited for a reply at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Longest {
+    pub(crate) read: Duration,
+    pub(crate) write: Duration,
+}
+
+impl Longest {
+    pub(crate) fn max(self, other: Longest) -> Longest {
+        Longest { read: self.read.max(other.read), write: self.write.max(other.write) }
+    }
 }
 
 /// What a round under load showed.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    pub(crate) longest_read: Duration,
-    pub(crate) longest_write: Duration,
+    /// Since the case last took it.
+    pub(crate) longest: Longest,
     pub(crate) reads: u64,
-    pub(crate) acknowledged: u64,
-    pub(crate) refused: u64,
     /// Replies that nothing allows.
     pub(crate) wrong: Vec<String>,
 }
@@ -80,9 +92,12 @@ impl Pressure {
         wait_until(at_most, || figure.load(Ordering::Relaxed) >= before + more)
     }
 
-    /// Forgets how long writers have waited so far.
-    pub(crate) fn longest_write_taken(&self) -> Duration {
-        Duration::from_micros(self.longest_write_us.swap(0, Ordering::Relaxed))
+    /// The longest waits of the bystander and of a writer since the last call.
+    pub(crate) fn take_longest(&self) -> Longest {
+        Longest {
+            read: Duration::from_micros(self.longest_read_us.swap(0, Ordering::Relaxed)),
+            write: Duration::from_micros(self.longest_write_us.swap(0, Ordering::Relaxed)),
+        }
     }
 }
 
@@ -132,17 +147,11 @@ pub(crate) fn under_load<R>(
             .collect();
         let result = case(pressure);
         drop(guard);
-        let (longest_read, reads, wrong_read) = bystander.join().expect("the bystander does not panic");
+        let (reads, wrong_read) = bystander.join().expect("the bystander does not panic");
         let mut wrong: Vec<String> = wrong_read.into_iter().collect();
-        wrong.extend(writers.into_iter().filter_map(|writer| writer.join().expect("a writer does not panic")));
-        let shown = Shown {
-            longest_read,
-            longest_write: pressure.longest_write_taken(),
-            reads,
-            acknowledged: pressure.acknowledged.load(Ordering::Relaxed),
-            refused: pressure.refused.load(Ordering::Relaxed),
-            wrong,
-        };
+        wrong
+            .extend(writers.into_iter().filter_map(|writer| writer.join().expect("a writer does not panic")));
+        let shown = Shown { longest: pressure.take_longest(), reads, wrong };
         (result, shown)
     })
 }
@@ -152,28 +161,29 @@ pub(crate) fn prepare(client: &mut Client) {
     assert_eq!(client.call(&["SET", WATCHED_KEY, WATCHED_VALUE]).expect("a reply"), Value::ok());
 }
 
-/// Reads until it is told to stop or the server is gone; the longest wait, how many reads, and a wrong reply.
-fn watch(port: u16, pressure: &Pressure) -> (Duration, u64, Option<String>) {
-    let (mut longest, mut reads) = (Duration::ZERO, 0);
-    let Ok(mut client) = Client::connect(port) else { return (longest, reads, None) };
+/// Reads until it is told to stop or the server is gone; how many reads, and a wrong reply.
+fn watch(port: u16, pressure: &Pressure) -> (u64, Option<String>) {
+    let mut reads = 0;
+    let Ok(mut client) = Client::connect(port) else { return (reads, None) };
     while !pressure.stop.load(Ordering::Relaxed) {
         let sent = Instant::now();
         match client.call(&["GET", WATCHED_KEY]) {
             Ok(value) if value == Value::bulk(WATCHED_VALUE) => {}
-            Ok(other) => return (longest, reads, Some(format!("a bystander read {other:?}"))),
+            Ok(other) => return (reads, Some(format!("a bystander read {other:?}"))),
             Err(_) => break,
         }
-        longest = longest.max(sent.elapsed());
+        pressure.longest_read_us.fetch_max(sent.elapsed().as_micros() as u64, Ordering::Relaxed);
         reads += 1;
         std::thread::sleep(WATCH_PAUSE);
     }
-    (longest, reads, None)
+    (reads, None)
 }
 
 /// The value of a key: its name, then bytes drawn from it.
 fn value(key: &str, bytes: u64) -> Vec<u8> {
     let mut value = key.as_bytes().to_vec();
-    let mut random = Random::new(key.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31) + u64::from(byte)));
+    let mut random =
+        Random::new(key.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31) + u64::from(byte)));
     while (value.len() as u64) < bytes {
         value.extend_from_slice(&random.next().to_le_bytes());
     }
@@ -238,7 +248,8 @@ impl Ledger {
 
     fn delete_one(&mut self, client: &mut Client) -> io::Result<Result<(), String>> {
         let from = self.random.within(0..self.next.max(1));
-        let found = self.fates.range(from..).find(|(_, fate)| **fate == Fate::There).map(|(number, _)| *number);
+        let found =
+            self.fates.range(from..).find(|(_, fate)| **fate == Fate::There).map(|(number, _)| *number);
         let Some(number) = found else { return self.set_one(client) };
         self.fates.insert(number, Fate::Unknown);
         let reply = client.call(&["DEL", &self.key(number)])?;
@@ -297,7 +308,10 @@ impl Ledger {
         }
         // What is gone stays gone; remembering the latest is enough to find a risen one, and keeps the comparison short.
         while self.fates.len() > 20_000 {
-            let Some(number) = self.fates.iter().find(|(_, fate)| **fate == Fate::Gone).map(|(n, _)| *n) else { break };
+            let Some(number) = self.fates.iter().find(|(_, fate)| **fate == Fate::Gone).map(|(n, _)| *n)
+            else {
+                break;
+            };
             self.fates.remove(&number);
         }
         let counter = client.call(&["GET", &self.counter()]).map_err(|error| format!("GET: {error}"))?;
@@ -326,7 +340,8 @@ impl Ledger {
 
 /// Compares all ledgers with what the server holds.
 pub(crate) fn compare_all(ledgers: &mut [Ledger], client: &mut Client) -> Result<(), String> {
-    let failures: Vec<String> = ledgers.iter_mut().filter_map(|ledger| ledger.compare(client).err()).collect();
+    let failures: Vec<String> =
+        ledgers.iter_mut().filter_map(|ledger| ledger.compare(client).err()).collect();
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 

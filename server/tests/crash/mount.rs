@@ -92,7 +92,8 @@ impl Mount {
     pub(crate) fn fill_but(&self, left: u64) {
         let bytes = self.available().saturating_sub(left);
         let file = File::create(self.ballast()).expect("the ballast");
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes.max(1)).expect("fill the disk");
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes.max(1))
+            .expect("fill the disk");
     }
 
     /// Takes that file away.

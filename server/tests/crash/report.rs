@@ -5,9 +5,6 @@ use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Every case, in the order of the table.
-const CASES: &[&str] = &CASE_NAMES;
-
 use crate::CASE_NAMES;
 
 /// One case's row while it is made. Dropping it files it, with what was found; a case that panics files itself as failed.
@@ -29,15 +26,8 @@ static FILED: Mutex<Vec<Filed>> = Mutex::new(Vec::new());
 
 impl Row {
     pub(crate) fn begin(case: &'static str) -> Row {
-        assert!(CASES.contains(&case), "{case} is not listed");
-        Row {
-            case,
-            rounds: 0,
-            violations: Vec::new(),
-            reader_wait: None,
-            note: String::new(),
-            skipped: None,
-        }
+        assert!(CASE_NAMES.contains(&case), "{case} is not listed");
+        Row { case, rounds: 0, violations: Vec::new(), reader_wait: None, note: String::new(), skipped: None }
     }
 
     /// A round is over; what it broke.
@@ -80,15 +70,12 @@ impl Row {
             None if std::thread::panicking() || !self.violations.is_empty() => "FAILED".to_owned(),
             None => "holds".to_owned(),
         };
-        let waited = self.reader_wait.map_or_else(
-            || "-".to_owned(),
-            |longest| format!("{:.1} ms", longest.as_secs_f64() * 1e3),
-        );
+        let waited = self
+            .reader_wait
+            .map_or_else(|| "-".to_owned(), |longest| format!("{:.1} ms", longest.as_secs_f64() * 1e3));
         let violations = self.violations.len() + usize::from(std::thread::panicking());
-        let mut line = format!(
-            "| {:<38} | {:>6} | {violations:>10} | {waited:>12} | {verdict}",
-            self.case, self.rounds
-        );
+        let mut line =
+            format!("| {:<38} | {:>6} | {violations:>10} | {waited:>12} | {verdict}", self.case, self.rounds);
         if !self.note.is_empty() {
             let _ = write!(line, " ({})", self.note);
         }
@@ -103,8 +90,8 @@ impl Drop for Row {
         println!("{line}");
         let mut filed = FILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         filed.push(Filed { case: self.case, line });
-        if filed.len() == CASES.len() {
-            filed.sort_by_key(|row| CASES.iter().position(|case| *case == row.case));
+        if filed.len() == CASE_NAMES.len() {
+            filed.sort_by_key(|row| CASE_NAMES.iter().position(|case| *case == row.case));
             let mut table = format!(
                 "| {:<38} | {:>6} | {:>10} | {:>12} | verdict |\n|---|---:|---:|---:|---|\n",
                 "case", "rounds", "violations", "reader waits"
