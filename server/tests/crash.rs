@@ -52,6 +52,7 @@ const CASE_NAMES: &[&str] = &[
     "EIO from fsync, always",
     "EIO from fsync, everysec",
     "EIO from write, no",
+    "a turn under way as the log fails",
     "ENOSPC from write, always",
     "ENOSPC from write, everysec",
     "a sync of 3 s, everysec",

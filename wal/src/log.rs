@@ -4,8 +4,8 @@
 //! in `Always` writes durably and moves both). A write never waits for a sync that is under way: the syncer gives the
 //! writer's role back before it syncs.
 //!
-//! Lock order: syncing role → writing role → `writer` → `files` → `buffer`. Appenders take only `buffer`, for the
-//! length of one copy.
+//! Lock order: syncing role → writing role → `writer` → `files` → `buffer` → `shelf`. Appenders take only `buffer`, for
+//! the length of one copy.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,7 +22,7 @@ use crate::{
     background::Beat,
     buffer::{Buffer, file_bytes_for},
     error::is_full,
-    files::Files,
+    files::{Files, Shelf},
     format::{batch_seed, log_name},
     role::{Role, Turn},
     stats::Counters,
@@ -69,6 +69,7 @@ pub(crate) struct Log {
     pub(crate) syncing: Role,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) files: Mutex<Files>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) poison: OnceLock<Arc<Poison>>,
     pub(crate) poisoned: AtomicBool,
     /// When a full disk may be tried again, on the monotonic clock.
@@ -121,6 +122,7 @@ impl Log {
             writing: Role::default(),
             syncing: Role::default(),
             writer: Mutex::new(writer),
+            shelf: files.shelf(),
             files: Mutex::new(files),
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
@@ -270,10 +272,16 @@ impl Log {
             {
                 // The seal must not be on disk before the file it points to.
                 let next = (next.base, next.size);
-                self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                if !self.shelf.has(next.0, next.1) {
+                    self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                }
             }
             if writer.current.base != base {
-                let file = self.files.lock().take(base, size).map_err(|error| self.no_file(error))?;
+                // It is on the shelf, but for a record that came when there was no room for it.
+                let file = match self.shelf.take(base, size) {
+                    Some(file) => file,
+                    None => self.files.lock().take(base, size).map_err(|error| self.no_file(error))?,
+                };
                 writer.current = Current { base, file };
             }
             if !encoded {

@@ -471,8 +471,9 @@ impl EventLoop {
             slot.in_parked = true;
             self.parked.push(token);
             self.handle.has_parked.store(true, Ordering::SeqCst);
-            // The log may have moved after we looked and before we said that we wait for it.
-            if self.worker.server.db.acknowledged() != acknowledged {
+            // The log may have moved, or failed, after we looked and before we said that we wait for it.
+            let db = &self.worker.server.db;
+            if db.acknowledged() != acknowledged || db.log_failed() {
                 self.handle.wake();
             }
         }

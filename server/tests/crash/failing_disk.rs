@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::ledger::{self, Longest, Pressure, compare_all, ledgers, under_load};
 use crate::report::Row;
 use crate::strace::{self, Injection};
-use crate::support::{Server, ServerOptions, random};
+use crate::support::{Server, ServerOptions, encode, random};
 use crate::{PATIENCE, READER_WAIT_MAX, rounds};
 
 const WRITERS: u64 = 4;
@@ -87,6 +87,51 @@ fn a_failed_sync_in_everysec() {
 #[test]
 fn a_failed_write() {
     fails_for_good("EIO from write, no", "no", &WRITE_FAILS);
+}
+
+/// A turn of an event loop was under way when another loop's sync closed the log: its replies were parked after everybody had been
+/// told of the failure, nobody told them again, and their client waited for ever.
+#[test]
+fn a_reply_parked_as_the_log_fails_becomes_an_error() {
+    const CASE: &str = "a turn under way as the log fails";
+    /// Enough for a turn that is still under way when the other connection's sync has failed.
+    const COMMANDS: usize = 30_000;
+    let mut row = Row::begin(CASE);
+    if let Some(why) = strace::impossible(CASE) {
+        return row.skip(why);
+    }
+    for _ in 0..rounds() {
+        let server = Server::start(ServerOptions::new("always"));
+        let (mut long, mut short) = (server.client(), server.client());
+        // On loops of their own: they know each other's work by the log only.
+        long.command("PING");
+        short.command("PING");
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &["MULTI"]);
+        (0..COMMANDS).for_each(|number| encode(&mut bytes, &["SET", &format!("key:{number}"), "value"]));
+        long.send(&bytes).expect("the server takes them");
+        for _ in 0..=COMMANDS {
+            long.receive().expect("OK and QUEUED");
+        }
+        let _injection = Injection::into(&server, &SYNC_FAILS);
+        bytes.clear();
+        encode(&mut bytes, &["EXEC"]);
+        long.send(&bytes).expect("the server takes it");
+        bytes.clear();
+        encode(&mut bytes, &["SET", "short", "value"]);
+        short.send(&bytes).expect("the server takes it");
+        let mut outcome = Ok(());
+        for (name, client) in [("short", &mut short), ("long", &mut long)] {
+            client.stream().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            match client.receive() {
+                // What had not begun when the log failed is refused as a whole.
+                Ok(reply) if reply.is_error("IOERR") || reply.is_error("EXECABORT") => {}
+                other => outcome = outcome.and(Err(format!("{name}: {other:?}"))),
+            }
+        }
+        row.round(outcome);
+    }
+    row.finish();
 }
 
 /// Injected, so that it needs no right to mount: every write says that there is no space, then none does any more.

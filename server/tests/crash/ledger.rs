@@ -20,6 +20,8 @@ const WATCHED_KEY: &str = "bystander";
 const WATCHED_VALUE: &str = "is never changed";
 /// Between two reads of the bystander.
 const WATCH_PAUSE: Duration = Duration::from_millis(1);
+/// No reply for so long is none at all, whatever the disk does: the longest stall that a case makes takes a third of it.
+const REPLY_WITHIN: Duration = Duration::from_secs(20);
 /// After an error, so that refusals are not all that a round does.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
@@ -165,11 +167,17 @@ pub(crate) fn prepare(client: &mut Client) {
 fn watch(port: u16, pressure: &Pressure) -> (u64, Option<String>) {
     let mut reads = 0;
     let Ok(mut client) = Client::connect(port) else { return (reads, None) };
+    if client.stream().set_read_timeout(Some(REPLY_WITHIN)).is_err() {
+        return (reads, None);
+    }
     while !pressure.stop.load(Ordering::Relaxed) {
         let sent = Instant::now();
         match client.call(&["GET", WATCHED_KEY]) {
             Ok(value) if value == Value::bulk(WATCHED_VALUE) => {}
             Ok(other) => return (reads, Some(format!("a bystander read {other:?}"))),
+            Err(error) if is_timeout(&error) => {
+                return (reads, Some(format!("a bystander had no reply for {REPLY_WITHIN:?}")));
+            }
             Err(_) => break,
         }
         pressure.longest_read_us.fetch_max(sent.elapsed().as_micros() as u64, Ordering::Relaxed);
@@ -202,6 +210,7 @@ impl Ledger {
     /// Writes until it is told to stop or the server is gone; a reply that nothing allows.
     fn write(&mut self, port: u16, refusals: &[&str], pressure: &Pressure) -> Option<String> {
         let mut client = Client::connect(port).ok()?;
+        client.stream().set_read_timeout(Some(REPLY_WITHIN)).ok()?;
         while !pressure.stop.load(Ordering::Relaxed) {
             let sent = Instant::now();
             let reply = match self.random.within(0..10) {
@@ -220,6 +229,9 @@ impl Ledger {
                         return Some(format!("{} was answered {error:?}", self.owner));
                     }
                     std::thread::sleep(REFUSED_PAUSE);
+                }
+                Err(error) if is_timeout(&error) => {
+                    return Some(format!("{} had no reply for {REPLY_WITHIN:?}", self.owner));
                 }
                 Err(_) => return None,
             }
@@ -350,6 +362,11 @@ impl Shown {
     pub(crate) fn verdict(&self) -> Result<(), String> {
         if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong.join("; ")) }
     }
+}
+
+/// Whether the socket gave up waiting.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn format_error(reply: &Value) -> String {

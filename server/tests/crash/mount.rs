@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::FallocateFlags;
+
 /// What stands in the way of mounting: `None` if nothing does.
 pub(crate) fn impossible() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
@@ -88,12 +90,18 @@ impl Mount {
         stat.f_bavail * stat.f_frsize
     }
 
-    /// Fills all but so many bytes with a file beside the data.
+    /// Fills all but about so many bytes with a file beside the data.
     pub(crate) fn fill_but(&self, left: u64) {
-        let bytes = self.available().saturating_sub(left);
         let file = File::create(self.ballast()).expect("the ballast");
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes.max(1))
-            .expect("fill the disk");
+        let mut taken = 0;
+        // In portions, as the server takes space at the same time.
+        for portion in [32 << 20, 1 << 20, 64 << 10, 4 << 10] {
+            while self.available() >= left + portion
+                && rustix::fs::fallocate(&file, FallocateFlags::empty(), taken, portion).is_ok()
+            {
+                taken += portion;
+            }
+        }
     }
 
     /// Takes that file away.
