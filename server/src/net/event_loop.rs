@@ -100,7 +100,8 @@ pub struct EventLoop {
     accept_again: bool,
     /// Accepting failed, and what the log was told of it; the next tick tries again.
     accept_failed: bool,
-    accept_complained: bool,
+    /// When the log was last told of it, in ms since the epoch.
+    accept_complained_ms: Option<u64>,
     signals: Option<mio::net::UnixStream>,
     last_tick_ms: u64,
     last_beat_ms: u64,
@@ -146,7 +147,7 @@ impl EventLoop {
             listeners: Vec::new(),
             accept_again: false,
             accept_failed: false,
-            accept_complained: false,
+            accept_complained_ms: None,
             signals: None,
             last_tick_ms: 0,
             last_beat_ms: 0,
