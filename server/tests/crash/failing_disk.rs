@@ -7,11 +7,13 @@ use std::time::Duration;
 use crate::ledger::{self, Longest, Pressure, compare_all, ledgers, under_load};
 use crate::report::Row;
 use crate::strace::{self, Injection};
-use crate::support::{Server, ServerOptions, encode, random};
+use crate::support::{Server, ServerOptions, Value, encode, random};
 use crate::{PATIENCE, READER_WAIT_MAX, rounds};
 
 const WRITERS: u64 = 4;
 const VALUE_BYTES: u64 = 300;
+/// Log written before the disk is slowed.
+const GROWN_BYTES: usize = 40_000_000;
 /// How long an injected sync takes.
 const SLOW_SYNC: Duration = Duration::from_secs(3);
 /// The same for strace, in µs.
@@ -177,6 +179,31 @@ fn no_space_for_a_while_in_everysec() {
     has_no_space_for_a_while("ENOSPC from write, everysec", "everysec");
 }
 
+/// Writes until the log's files are large, as they are in a server that has been writing for a minute. What is written while the disk
+/// stalls goes to the file that is ready, and a new log begins with small ones (1 MiB, then twice as much each time).
+fn grow_the_log(server: &mut Server) {
+    let mut client = server.client();
+    let value = "x".repeat(10_000);
+    for _ in 0..GROWN_BYTES / 1_000_000 {
+        let mut bytes = Vec::new();
+        (0..100).for_each(|number| encode(&mut bytes, &["SET", &format!("filler:{number}"), &value]));
+        client.send(&bytes).expect("the server takes them");
+        for _ in 0..100 {
+            assert_eq!(client.receive().expect("a reply"), Value::ok());
+        }
+    }
+    // The file after the one in use is made in the background.
+    let mut files = String::new();
+    let settled = ledger::wait_until(PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(200));
+        let info = client.command("INFO sessile").text();
+        let now =
+            info.lines().find(|line| line.starts_with("log_file_bytes:")).unwrap_or_default().to_owned();
+        std::mem::replace(&mut files, now) == files
+    });
+    assert!(settled, "the log goes on making files: {files}");
+}
+
 fn syncs_slowly(case: &'static str, options: ServerOptions, writers_wait: bool) {
     let seed = random::seed(case);
     let mut row = Row::begin(case);
@@ -184,16 +211,19 @@ fn syncs_slowly(case: &'static str, options: ServerOptions, writers_wait: bool) 
         return row.skip(why);
     }
     let mut server = Server::start(options);
-    ledger::prepare(&mut server.client());
     let mut ledgers = ledgers(WRITERS, seed, VALUE_BYTES);
     let mut longest = Longest::default();
     for _ in 0..rounds() {
+        ledger::prepare(&mut server.client());
+        grow_the_log(&mut server);
         let (directed, shown) = under_load(server.port(), &mut ledgers, &[], |pressure| {
             if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
                 return Err("nothing was acknowledged before".to_owned());
             }
             let injection = Injection::into(&server, &SLOW_SYNCS);
             pressure.take_longest();
+            // A checkpoint syncs much, and under way nobody may wait for that either.
+            server.client().command("BGSAVE");
             std::thread::sleep(SLOW_SYNC * 2 + Duration::from_millis(500));
             // Before strace lets go: doing so, it stops all threads until the one that it delays is done.
             longest = longest.max(pressure.take_longest());
