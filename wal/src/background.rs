@@ -115,10 +115,10 @@ impl Log {
             self.refused_bytes.store(0, Relaxed);
             return Ok(false);
         };
-        let step = if files.has_space(size)? {
-            files.prepare_step(base, size)
-        } else {
-            Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: size })
+        let step = match files.has_space(size) {
+            Ok(true) => files.prepare_step(base, size),
+            Ok(false) => Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: size }),
+            Err(error) => Err(error),
         };
         drop(files);
         let ready = step.map_err(|error| self.no_file(error))?;

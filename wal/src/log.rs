@@ -42,6 +42,26 @@ const SYNC_TURNS_MAX: u32 = 4;
 #[repr(align(128))]
 pub(crate) struct Alone<T>(pub(crate) T);
 
+/// What the system said when it was asked for the next file, kept to be said again to everyone who is refused for it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    operation: &'static str,
+    path: PathBuf,
+    kind: std::io::ErrorKind,
+    text: String,
+}
+
+impl Refusal {
+    fn of(operation: &'static str, path: &Path, source: &std::io::Error) -> Refusal {
+        Refusal { operation, path: path.to_owned(), kind: source.kind(), text: source.to_string() }
+    }
+
+    fn error(&self) -> WalError {
+        let source = std::io::Error::new(self.kind, self.text.clone());
+        WalError::Io { operation: self.operation, path: self.path.clone(), source }
+    }
+}
+
 pub(crate) type Notifier = Arc<dyn Fn() + Send + Sync>;
 
 pub(crate) struct Log {
@@ -73,6 +93,8 @@ pub(crate) struct Log {
     pub(crate) poisoned: AtomicBool,
     /// When a full disk may be tried again, on the monotonic clock.
     pub(crate) retry_at_ns: AtomicU64,
+    /// Why the next file can't be made, if the last attempt failed and the disk isn't full. A leaf; taken when there is no room only.
+    pub(crate) no_next_file: Mutex<Option<Refusal>>,
     pub(crate) counters: Counters,
     pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) beat: Mutex<Beat>,
@@ -125,6 +147,7 @@ impl Log {
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
             retry_at_ns: AtomicU64::new(0),
+            no_next_file: Mutex::new(None),
             counters: Counters::default(),
             notifier: Mutex::new(None),
             beat: Mutex::new(Beat::default()),
@@ -374,6 +397,7 @@ impl Log {
 
     /// There is room for more log: whoever was refused is welcome again.
     pub(crate) fn space_returned(&self) {
+        *self.no_next_file.lock() = None;
         if self.counters.disk_full.swap(false, Relaxed) {
             tracing::info!(dir = %self.dir.display(), "there is space for the log again: writes are accepted");
         }
@@ -390,8 +414,19 @@ impl Log {
     pub(crate) fn no_file(&self, error: WalError) -> WalError {
         match error {
             WalError::DiskFull { needed_bytes, .. } => self.full(needed_bytes),
-            other => other,
+            other => {
+                if let WalError::Io { operation, path, source } = &other {
+                    let refusal = Refusal::of(operation, path, source);
+                    *self.no_next_file.lock() = Some(refusal);
+                }
+                other
+            }
         }
+    }
+
+    /// Why there is no next file, if the last attempt to make it failed.
+    pub(crate) fn why_no_next_file(&self) -> Option<WalError> {
+        self.no_next_file.lock().as_ref().map(Refusal::error)
     }
 
     /// Calls the notifier, with no lock held.
