@@ -9,28 +9,28 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
-    },
+    sync::{Arc, OnceLock},
 };
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Clock, Durability, Lsn, Poison, Recovery, WalError, WalOptions,
     background::Beat,
     buffer::{Buffer, file_bytes_for},
+    demand::Demand,
     error::is_full,
     files::Files,
     format::{batch_seed, log_name},
     role::{Role, Turn},
     stats::Counters,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
+    },
     writer::{Current, Writer},
 };
 
 /// How often a thread looks again before it sleeps: a few microseconds, the length of a write.
-pub(crate) const WRITE_SPINS: u32 = 1000;
+pub(crate) const WRITE_SPINS: u32 = if cfg!(shuttle) { 2 } else { 1000 };
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
@@ -77,10 +77,7 @@ pub(crate) struct Log {
     pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) beat: Mutex<Beat>,
     pub(crate) mark_wanted: AtomicBool,
-    pub(crate) requested: AtomicU64,
-    pub(crate) sleeping: AtomicBool,
-    pub(crate) demand: Mutex<bool>,
-    pub(crate) demand_wake: Condvar,
+    pub(crate) demand: Demand,
 }
 
 impl Log {
@@ -129,10 +126,7 @@ impl Log {
             notifier: Mutex::new(None),
             beat: Mutex::new(Beat::default()),
             mark_wanted: AtomicBool::new(false),
-            requested: AtomicU64::new(0),
-            sleeping: AtomicBool::new(false),
-            demand: Mutex::new(false),
-            demand_wake: Condvar::new(),
+            demand: Demand::default(),
         }
     }
 

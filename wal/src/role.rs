@@ -11,13 +11,16 @@
 //!
 //! Lock order: a seat's lock is taken last, with nothing else taken under it.
 
-use std::sync::{
-    Condvar, Mutex, PoisonError,
+use std::sync::PoisonError;
+
+use crate::sync::protocol::{
+    Condvar, Mutex,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    thread_number,
 };
 
-const ROOMS: usize = 4;
-const SEATS: usize = 16;
+const ROOMS: usize = if cfg!(loom) { 2 } else { 4 };
+const SEATS: usize = if cfg!(loom) { 2 } else { 16 };
 /// How many seats the end of a turn wakes, and how many whoever leaves a room.
 const SEATS_WOKEN_FIRST: usize = 4;
 const SEATS_WOKEN_THEN: usize = 2;
@@ -62,7 +65,7 @@ pub(crate) struct Turn<'a> {
 impl Role {
     /// Takes the role if it is free.
     pub(crate) fn try_take(&self) -> Option<Turn<'_>> {
-        if self.busy.load(SeqCst) || self.busy.swap(true, SeqCst) {
+        if self.busy.load(SeqCst) || self.busy.compare_exchange(false, true, SeqCst, SeqCst).is_err() {
             return None;
         }
         self.next_turn();
@@ -183,11 +186,7 @@ impl Drop for Turn<'_> {
 impl Room {
     /// The calling thread's seat.
     fn seat(&self) -> &Seat {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static THREAD: usize = THREADS.fetch_add(1, SeqCst);
-        }
-        &self.seats[THREAD.with(|number| number % SEATS)]
+        &self.seats[thread_number() % SEATS]
     }
 
     /// Wakes all in some of the seats.
@@ -216,7 +215,7 @@ impl Room {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::{sync::Arc, thread};
 
@@ -265,5 +264,152 @@ mod tests {
         assert!(role.try_take().is_none());
         drop(turn);
         assert!(role.try_take().is_some());
+    }
+}
+
+/// Every execution of a few threads. `RUSTFLAGS="--cfg loom" cargo test -p sessile-wal --lib models`
+#[cfg(all(test, loom))]
+mod models {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+    use crate::sync::protocol::atomic::check;
+
+    /// What a log is to the threads that append to it and wait: whoever has the role serves all that was asked for.
+    #[derive(Default)]
+    struct Shared {
+        role: Role,
+        asked: AtomicU64,
+        served: AtomicU64,
+    }
+
+    impl Shared {
+        fn is_served(&self, mine: u64) -> bool {
+            self.served.load(SeqCst) >= mine
+        }
+
+        fn serve(&self, turn: &Turn<'_>) {
+            let upto = self.asked.load(SeqCst);
+            turn.reaches(upto);
+            self.served.fetch_max(upto, SeqCst);
+        }
+
+        /// As `Log::write`.
+        fn ask_and_wait(&self) {
+            let mine = self.asked.fetch_add(1, SeqCst) + 1;
+            while !self.is_served(mine) {
+                match self.role.try_take() {
+                    Some(turn) => self.serve(&turn),
+                    None => self.role.wait(mine, 0, || self.is_served(mine)),
+                }
+            }
+        }
+
+        /// As `Log::sync`, whose holder goes on while others wait.
+        fn ask_and_wait_longer(&self) {
+            let mine = self.asked.fetch_add(1, SeqCst) + 1;
+            while !self.is_served(mine) {
+                match self.role.try_take() {
+                    Some(turn) => {
+                        self.serve(&turn);
+                        if turn.next_is_wanted() {
+                            turn.again();
+                            self.serve(&turn);
+                        }
+                    }
+                    None => self.role.wait(mine, 0, || self.is_served(mine)),
+                }
+            }
+        }
+    }
+
+    /// Who is never woken stands still, which loom reports as a deadlock.
+    fn everyone(threads: usize, times: usize, ask: fn(&Shared)) {
+        let shared = Arc::new(Shared::default());
+        let others: Vec<_> = (1..threads)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || (0..times).for_each(|_| ask(&shared)))
+            })
+            .collect();
+        (0..times).for_each(|_| ask(&shared));
+        for other in others {
+            other.join().expect("does not panic");
+        }
+        assert_eq!(shared.served.load(SeqCst), (threads * times) as u64);
+    }
+
+    #[test]
+    fn two_are_served() {
+        check(4, || everyone(2, 1, Shared::ask_and_wait));
+    }
+
+    #[test]
+    fn two_are_served_again_and_again() {
+        check(3, || everyone(2, 3, Shared::ask_and_wait));
+    }
+
+    #[test]
+    fn three_are_served() {
+        check(3, || everyone(3, 1, Shared::ask_and_wait));
+    }
+
+    #[test]
+    fn three_are_served_by_one_that_goes_on() {
+        check(3, || everyone(3, 1, Shared::ask_and_wait_longer));
+    }
+
+    #[test]
+    fn three_are_served_twice() {
+        check(2, || everyone(3, 2, Shared::ask_and_wait_longer));
+    }
+
+    /// The syncer takes the writer's role, whose turns it waits for with no position of its own.
+    #[test]
+    fn a_role_is_taken_by_all_who_want_nothing_but_it() {
+        check(3, || {
+            let shared = Arc::new(Shared::default());
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || drop(shared.role.take(0)))
+            };
+            drop(shared.role.take(0));
+            other.join().expect("does not panic");
+        });
+    }
+
+    /// A turn that fails wakes everyone, so that each finds out for itself.
+    #[test]
+    fn a_failed_turn_leaves_nobody_asleep() {
+        check(2, || {
+            let shared = Arc::new(Shared::default());
+            let failed = Arc::new(AtomicBool::default());
+            let ask = |shared: &Shared, failed: &AtomicBool| {
+                let mine = shared.asked.fetch_add(1, SeqCst) + 1;
+                loop {
+                    if failed.load(SeqCst) {
+                        return;
+                    }
+                    match shared.role.try_take() {
+                        Some(turn) => {
+                            turn.reaches(shared.asked.load(SeqCst));
+                            failed.store(true, SeqCst);
+                            shared.role.wake_all();
+                            turn.fail();
+                            return;
+                        }
+                        None => {
+                            shared.role.wait(mine, 0, || shared.is_served(mine) || failed.load(SeqCst));
+                        }
+                    }
+                }
+            };
+            let other = {
+                let (shared, failed) = (Arc::clone(&shared), Arc::clone(&failed));
+                thread::spawn(move || ask(&shared, &failed))
+            };
+            ask(&shared, &failed);
+            other.join().expect("does not panic");
+        });
     }
 }

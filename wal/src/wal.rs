@@ -192,7 +192,7 @@ impl Wal {
 
     /// Asks the thread in [`Wal::sync_on_demand`] to make everything up to `lsn` durable. Cheap, and never blocks.
     pub fn request_sync(&self, lsn: Lsn) {
-        self.0.request_sync(lsn.get());
+        self.0.demand.request(lsn.get());
     }
 
     /// Waits at most `timeout` for a [`Wal::request_sync`] that is not yet met, meets it, and calls the notifier.
@@ -206,7 +206,7 @@ impl Wal {
 
     /// Makes a thread in [`Wal::sync_on_demand`] return, so that it can end.
     pub fn wake(&self) {
-        self.0.wake_demand();
+        self.0.demand.release();
     }
 
     /// Asks for the time to be put into the log, because something was decided by it (a key expired): a step writes a
