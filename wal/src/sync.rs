@@ -13,10 +13,17 @@
 //! What a release is built of is the first row: re-exports, which cost nothing. What this must never do: choose by a cargo feature, which
 //! whoever builds everything with all features would switch on.
 
+#[cfg(shuttle)]
+mod explore;
 #[cfg(loom)]
 mod loom_atomic;
 #[cfg(shuttle)]
 mod shuttle_locks;
+
+#[cfg(shuttle)]
+pub use explore::explore;
+#[cfg(shuttle)]
+pub use shuttle::thread;
 
 #[cfg(not(shuttle))]
 pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};

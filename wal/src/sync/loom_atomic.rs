@@ -8,18 +8,17 @@
 //! thread's `swap` has it see values that no machine shows. Where one thread stores, others must `compare_exchange`.
 
 use loom::sync::atomic as model;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool as Switch, Ordering::Relaxed};
 
 pub use loom::sync::atomic::{Ordering, fence};
 
-/// Whether the fence stands behind the operation.
-static BEHIND: Switch = Switch::new(false);
-
+// The threads of a model are all one of the system's.
 std::thread_local! {
-    /// What the threads of the model, which are all one of the system's, have done in this execution.
+    /// Whether the fence stands behind the operation.
+    static BEHIND: Cell<bool> = const { Cell::new(false) };
+    /// What was done in this execution.
     static STEPS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -35,7 +34,7 @@ pub fn check(preemptions: usize, model: impl Fn() + Send + Sync + Copy + 'static
         STEPS.with_borrow_mut(|steps| steps.drain(..).for_each(|step| eprintln!("  {step}")));
     }));
     for behind in [false, true] {
-        BEHIND.store(behind, Relaxed);
+        BEHIND.set(behind);
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound.get_or_insert(preemptions);
         builder.max_branches = 100_000;
@@ -48,7 +47,7 @@ pub fn check(preemptions: usize, model: impl Fn() + Send + Sync + Copy + 'static
 
 #[track_caller]
 fn fenced<R: Debug>(order: Ordering, what: &str, operation: impl FnOnce() -> R) -> R {
-    let (before, behind) = match (order, BEHIND.load(Relaxed)) {
+    let (before, behind) = match (order, BEHIND.get()) {
         (Ordering::SeqCst, false) => (true, false),
         (Ordering::SeqCst, true) => (false, true),
         _ => (false, false),
@@ -96,6 +95,18 @@ macro_rules! atomic {
                 fenced(order, "swap", || self.0.swap(value, order))
             }
 
+            #[track_caller]
+            pub fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                let exchange = || self.0.compare_exchange(current, new, success, failure);
+                fenced(success, "compare_exchange", exchange)
+            }
+
             $(#[track_caller]
             pub fn $method(&self, value: $value, order: Ordering) -> $value {
                 fenced(order, stringify!($method), || self.0.$method(value, order))
@@ -105,20 +116,5 @@ macro_rules! atomic {
 }
 
 atomic!(AtomicBool, bool);
-
-#[allow(missing_docs)] // The standard library's.
-impl AtomicBool {
-    #[track_caller]
-    pub fn compare_exchange(
-        &self,
-        current: bool,
-        new: bool,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<bool, bool> {
-        fenced(success, "compare_exchange", || self.0.compare_exchange(current, new, success, failure))
-    }
-}
-
 atomic!(AtomicU64, u64, fetch_add, fetch_sub, fetch_max);
 atomic!(AtomicUsize, usize, fetch_add, fetch_sub, fetch_max);

@@ -109,10 +109,7 @@ impl Condvar {
     }
 
     /// As `parking_lot::Condvar::wait`.
-    pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>)
-    where
-        for<'g> model::MutexGuard<'g, T>: Sized,
-    {
+    pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
         guard.held = guard.held.take().map(|held| self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
     }
 
