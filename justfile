@@ -39,7 +39,7 @@ fuzz seconds="60" *targets:
 
 # Every execution of the hand-made synchronisation, up to so many preemptions (default: each model's own): `just loom 4`
 loom preemptions="":
-    LOOM_MAX_PREEMPTIONS={{preemptions}} RUSTFLAGS="--cfg loom" cargo test -p sessile-wal --lib models -- --nocapture
+    {{ if preemptions == "" { "" } else { "LOOM_MAX_PREEMPTIONS=" + preemptions } }} RUSTFLAGS="--cfg loom" cargo test -p sessile-wal --lib models -- --nocapture
 
 # Random schedules of the log and the engine: `just shuttle 100000`; a failure prints its seed and its schedule
 shuttle schedules="1000":

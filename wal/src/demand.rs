@@ -87,7 +87,6 @@ impl Log {
         // Everything appended: whoever appended it will ask next.
         let outcome = self.sync(self.appended());
         self.demand_met.store(true, Relaxed);
-        self.notify();
         outcome.map(|()| true)
     }
 

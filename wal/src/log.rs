@@ -71,6 +71,8 @@ pub(crate) struct Log {
     pub(crate) files: Mutex<Files>,
     pub(crate) poison: OnceLock<Arc<Poison>>,
     pub(crate) poisoned: AtomicBool,
+    /// A write has failed and left its records in the buffer, and those whom they concern need not be waiting for them.
+    pub(crate) left_behind: AtomicBool,
     /// When a full disk may be tried again, on the monotonic clock.
     pub(crate) retry_at_ns: AtomicU64,
     pub(crate) counters: Counters,
@@ -121,6 +123,7 @@ impl Log {
             files: Mutex::new(files),
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
+            left_behind: AtomicBool::new(false),
             retry_at_ns: AtomicU64::new(0),
             counters: Counters::default(),
             notifier: Mutex::new(None),
@@ -217,6 +220,8 @@ impl Log {
                         turn.fail();
                         return Err(error);
                     }
+                    drop(turn);
+                    self.tell_left_behind();
                 }
                 None => self.writing.wait(upto, WRITE_SPINS, || self.written() >= upto || self.is_poisoned()),
             }
@@ -246,6 +251,14 @@ impl Log {
 
     /// Writes everything appended so far; the caller is the writer. `turns` are told how far it reaches.
     fn write_out(&self, turns: &[&Turn<'_>], durably: bool) -> Result<(), WalError> {
+        let outcome = self.write_all(turns, durably);
+        if outcome.is_err() {
+            self.left_behind.store(true, Relaxed);
+        }
+        outcome
+    }
+
+    fn write_all(&self, turns: &[&Turn<'_>], durably: bool) -> Result<(), WalError> {
         self.check()?;
         let mut writer = self.writer.lock();
         {
@@ -323,8 +336,27 @@ impl Log {
         Ok(())
     }
 
-    /// Writes and syncs everything appended so far; the caller is the syncer.
+    /// After a write that succeeded: those who did not wait for one that failed are told that it has taken their records along.
+    fn tell_left_behind(&self) {
+        if self.left_behind.load(Relaxed) && self.left_behind.swap(false, Relaxed) {
+            self.notify();
+        }
+    }
+
+    /// Writes and syncs everything appended so far, and tells those who have asked for it and don't wait; the caller is the syncer.
     fn sync_out(&self, turn: &Turn<'_>) -> Result<(), WalError> {
+        let durable = self.durable();
+        let outcome = self.write_and_sync(turn);
+        if self.durable() > durable {
+            self.notify();
+        }
+        if outcome.is_ok() {
+            self.tell_left_behind();
+        }
+        outcome
+    }
+
+    fn write_and_sync(&self, turn: &Turn<'_>) -> Result<(), WalError> {
         let writing = self.writing.take(WRITE_SPINS);
         let outcome = self.write_out(&[&writing, turn], self.durability() == Durability::Always);
         if outcome.is_err() && self.is_poisoned() {

@@ -23,7 +23,7 @@ mod shuttle_locks;
 #[cfg(shuttle)]
 pub use explore::explore;
 #[cfg(shuttle)]
-pub use shuttle::thread;
+pub use shuttle::{rand, thread};
 
 #[cfg(not(shuttle))]
 pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
