@@ -25,7 +25,7 @@ use crate::trim::Trim;
 use crate::txn::{Access, Taken, Txn};
 use crate::watch::Watch;
 use crate::{Error, Eviction, Options};
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
 use crate::{Error, Options, StorageTuning};
-use parking_lot::{Condvar, Mutex};
+use sessile_wal::sync::{Condvar, Mutex};
 use sessile_wal::{Clock, Fs, WalError};
 use std::path::PathBuf;
 use std::sync::Arc;
