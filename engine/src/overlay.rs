@@ -22,9 +22,9 @@ use crate::record::{self, Name, Operation};
 use crate::shard::Shard;
 use crate::txn::{Access, ChangedKey, Txn};
 use crate::watch::Watch;
-use parking_lot::Mutex;
 use sessile_wal::Lsn;
 use sessile_wal::limits::RECORD_BYTES_MAX;
+use sessile_wal::sync::Mutex;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 

@@ -16,6 +16,7 @@ mod engine {
     mod limits;
     mod million;
     mod model;
+    mod nth;
     mod observer;
     mod run;
     mod scan;

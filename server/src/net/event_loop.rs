@@ -124,7 +124,7 @@ impl EventLoop {
             waker,
             mail: Mutex::default(),
             has_mail: AtomicBool::new(false),
-            has_parked: AtomicBool::new(false),
+            parked: sessile_wal::Interest::default(),
             connections: AtomicUsize::new(0),
             busy_ns: AtomicU64::new(0),
         });
@@ -338,7 +338,7 @@ impl EventLoop {
                 self.queue_flush(token);
             }
         }
-        self.handle.has_parked.store(false, Ordering::SeqCst);
+        self.handle.parked.withdraw();
     }
 
     fn read_signals(&mut self) {
@@ -471,7 +471,7 @@ impl EventLoop {
         if slot.connection.is_parked() && !slot.in_parked {
             slot.in_parked = true;
             self.parked.push(token);
-            self.handle.has_parked.store(true, Ordering::SeqCst);
+            self.handle.parked.register();
             // The log may have moved, or failed, after we looked and before we said that we wait for it.
             let db = &self.worker.server.db;
             if db.acknowledged() != acknowledged || db.log_failed() {
