@@ -42,6 +42,7 @@ const CASE_NAMES: &[&str] = &[
     "SIGTERM under load",
     "SIGTERM twice under load",
     "a second process",
+    "descriptors taken by clients",
     "no descriptors left",
     "no memory left under load",
     "the wall clock jumps by 1 h",
