@@ -5,10 +5,13 @@
 //!
 //! `SESSILE_CRASH_ROUNDS` rounds of each case (default 1), `SESSILE_SEED` replays the same choices (not the same instants), and
 //! the name of a test runs one case: `SESSILE_SEED=7 cargo test -p sessile-server --test crash failing_disk -- --nocapture`.
+//! `SESSILE_CRASH_REDIS=1` prints what `redis-server` does under the same disks.
 //! The table at the end has one row for each case. What a machine can't do (mounting without root, tracing where that is
 //! forbidden) is skipped, and the row says so.
 #![expect(clippy::disallowed_methods, reason = "real processes on real disks at real moments")]
 
+#[path = "crash/beside_redis.rs"]
+mod beside_redis;
 #[path = "crash/clock.rs"]
 mod clock;
 #[path = "crash/descriptors.rs"]
