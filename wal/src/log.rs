@@ -4,8 +4,8 @@
 //! in `Always` writes durably and moves both). A write never waits for a sync that is under way: the syncer gives the
 //! writer's role back before it syncs.
 //!
-//! Lock order: syncing role → writing role → `writer` → `files` → `buffer`. Appenders take only `buffer`, for the
-//! length of one copy.
+//! Lock order: syncing role → writing role → `writer` → `files` → `buffer` → `shelf`. Appenders take only `buffer`, for
+//! the length of one copy.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use crate::{
     buffer::{Buffer, file_bytes_for},
     demand::Demand,
     error::is_full,
-    files::Files,
+    files::{Files, Shelf},
     format::{batch_seed, log_name},
     role::{Role, Turn},
     stats::Counters,
@@ -103,6 +103,7 @@ pub(crate) struct Log {
     pub(crate) files: Mutex<Files>,
     /// Taken by the background beat and by closing.
     pub(crate) synced_note: Mutex<SyncedNote>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) poison: OnceLock<Arc<Poison>>,
     pub(crate) poisoned: AtomicBool,
     /// A write has failed and left its records in the buffer, and those whom they concern need not be waiting for them.
@@ -158,6 +159,7 @@ impl Log {
             writing: Role::default(),
             syncing: Role::default(),
             writer: Mutex::new(writer),
+            shelf: files.shelf(),
             files: Mutex::new(files),
             synced_note: Mutex::new(synced_note),
             poison: OnceLock::new(),
@@ -325,10 +327,16 @@ impl Log {
             {
                 // The seal must not be on disk before the file it points to.
                 let next = (next.base, next.size);
-                self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                if !self.shelf.has(next.0, next.1) {
+                    self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                }
             }
             if writer.current.base != base {
-                let file = self.files.lock().take(base, size).map_err(|error| self.no_file(error))?;
+                // It is on the shelf, but for a record that came when there was no room for it.
+                let file = match self.shelf.take(base, size) {
+                    Some(file) => file,
+                    None => self.files.lock().take(base, size).map_err(|error| self.no_file(error))?,
+                };
                 writer.current = Current { base, file };
             }
             if !encoded {

@@ -100,7 +100,8 @@ pub struct EventLoop {
     accept_again: bool,
     /// Accepting failed, and what the log was told of it; the next tick tries again.
     accept_failed: bool,
-    accept_complained: bool,
+    /// When the log was last told of it, in ms since the epoch.
+    accept_complained_ms: Option<u64>,
     signals: Option<mio::net::UnixStream>,
     last_tick_ms: u64,
     last_beat_ms: u64,
@@ -146,7 +147,7 @@ impl EventLoop {
             listeners: Vec::new(),
             accept_again: false,
             accept_failed: false,
-            accept_complained: false,
+            accept_complained_ms: None,
             signals: None,
             last_tick_ms: 0,
             last_beat_ms: 0,
@@ -471,8 +472,9 @@ impl EventLoop {
             slot.in_parked = true;
             self.parked.push(token);
             self.handle.parked.register();
-            // The log may have moved after we looked and before we said that we wait for it.
-            if self.worker.server.db.acknowledged() != acknowledged {
+            // The log may have moved, or failed, after we looked and before we said that we wait for it.
+            let db = &self.worker.server.db;
+            if db.acknowledged() != acknowledged || db.log_failed() {
                 self.handle.wake();
             }
         }
