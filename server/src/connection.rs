@@ -84,6 +84,8 @@ pub struct Connection {
     parked: VecDeque<Parked>,
     /// The log's buffer was full: the next request waits for the next turn.
     paused: bool,
+    /// Its time in this turn was up before it had executed all that it could.
+    cut_short: bool,
     errand: Errands,
     /// What the first unfinished request waits for, or has waited for.
     wait: Option<Wait>,
@@ -107,6 +109,7 @@ impl Connection {
             base: 0,
             parked: VecDeque::new(),
             paused: false,
+            cut_short: false,
             errand: Errands::None,
             wait: None,
             postponed: None,
@@ -326,6 +329,11 @@ impl Connection {
         self.paused || self.has_errand()
     }
 
+    /// Whether its time was up when it last executed: it goes on after those who ask for less.
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short
+    }
+
     /// Whether it holds requests that it could execute, had it not been for its output or the log.
     pub fn can_resume(&self, worker: &Worker) -> bool {
         !self.client.closing
@@ -440,11 +448,16 @@ impl Connection {
         };
         let mut waited = self.wait.take();
         self.paused = false;
+        self.cut_short = false;
         if self.reply.bytes_mut().capacity() == 0 {
             *self.reply.bytes_mut() = worker.take_buffer();
         }
         let (mut used, mut fetched) = (0, 0);
         while used < bytes.len() && !self.is_output_high(worker) {
+            if used > 0 && worker.seen_ns > worker.slice_until_ns {
+                self.cut_short = true;
+                break;
+            }
             // With more behind the first request this is a pipeline.
             if used > 0 && used >= fetched {
                 fetched = used + prefetch(worker, &self.client, &bytes[used..]);

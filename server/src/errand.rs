@@ -1,4 +1,4 @@
-//! What a command needs that may wait for a disk, in a form that can be carried to where waiting stops nobody.
+//! What a command needs that may wait for a disk or takes long, in a form that can be carried to where that stops nobody.
 //!
 //! A command that meets such a need is not executed: its connection hands out the errand, executes nothing further meanwhile, and when the
 //! errand is back executes the same request again, from the start, with what was brought. Nothing is held in between, neither a lock nor a
@@ -9,6 +9,7 @@
 //! execute ─▶ needs a disk ─▶ errand ─▶ run, elsewhere ─▶ execute again with what it brought ─▶ reply
 //! ```
 
+use crate::command::long::Long;
 use crate::command::reach::Learned;
 use crate::command::{CommandResult, KeyspaceCall, Random};
 use crate::config::Live;
@@ -24,6 +25,8 @@ pub enum Errand {
     Values(Fetch, Learned),
     /// A command over the keyspace as a whole, for whose keys the disk may be asked.
     Walk(Walk),
+    /// A command on data that takes long.
+    Long(Box<Long>),
     /// A checkpoint.
     Checkpoint(Checkpoint),
     /// A script that takes long.
@@ -40,6 +43,7 @@ impl Errand {
         match self {
             Errand::Values(fetch, _) => fetch.wait(),
             Errand::Walk(walk) => walk.run(),
+            Errand::Long(long) => long.run(),
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
             #[cfg(feature = "scripting")]
             Errand::Script(script) => script.run(),
@@ -52,6 +56,7 @@ impl Errand {
     pub fn spent_ns(&self) -> u64 {
         match self {
             Errand::Walk(walk) => walk.spent_ns,
+            Errand::Long(long) => long.spent_ns(),
             #[cfg(feature = "scripting")]
             Errand::Script(script) => script.spent_ns(),
             _ => 0,

@@ -12,7 +12,7 @@ use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::slow_log::SlowLog;
 use crate::tracking::Tracking;
-use crate::worker::Figures;
+use crate::worker::{Figures, Worker};
 use parking_lot::{Mutex, RwLock};
 use sessile::{Db, Durability};
 use std::collections::BTreeMap;
@@ -130,6 +130,8 @@ pub struct Server {
     active_loops: AtomicUsize,
     /// The figures of each loop.
     pub figures: Mutex<Vec<Arc<Figures>>>,
+    /// Those of threads that run what takes long, that none of them counts in now.
+    spare_figures: Mutex<Vec<Arc<Figures>>>,
     /// Figures common to all.
     pub shared: SharedFigures,
     /// Errors by code.
@@ -204,6 +206,7 @@ impl Server {
             loops,
             active_loops: AtomicUsize::new(1),
             figures: Mutex::default(),
+            spare_figures: Mutex::default(),
             shared: SharedFigures::default(),
             errors: Mutex::default(),
             shutdown: Shutdown::default(),
@@ -342,6 +345,21 @@ impl Server {
     /// The last sample.
     pub fn rate(&self) -> Rate {
         *self.rate.lock()
+    }
+
+    /// A worker for a thread that runs what takes long.
+    pub fn take_worker(self: &Arc<Server>) -> Worker {
+        // Not within the condition: a worker that is new has its figures listed.
+        let spare = self.spare_figures.lock().pop();
+        match spare {
+            Some(figures) => Worker::with_figures(Arc::clone(self), figures),
+            None => Worker::new(Arc::clone(self)),
+        }
+    }
+
+    /// Takes it back.
+    pub fn give_worker(&self, worker: &Worker) {
+        self.spare_figures.lock().push(Arc::clone(&worker.figures));
     }
 
     /// Puts every figure back to zero.

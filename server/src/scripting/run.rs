@@ -494,7 +494,7 @@ impl Slow {
 
     /// Runs it to its end, however long that takes.
     pub fn run(&mut self) {
-        let mut worker = self.server.scripting.take_worker(&self.server);
+        let mut worker = self.server.take_worker();
         let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
         let arguments: Vec<&[u8]> = self.arguments.iter().map(Vec::as_slice).collect();
         let job = Job {
@@ -511,7 +511,7 @@ impl Slow {
         let begun_ns = SystemClock.monotonic_ns();
         let finished = slow(&mut worker, &job, &self.running.killed, begun_ns);
         worker.send_signals();
-        self.server.scripting.give_worker(&worker);
+        self.server.give_worker(&worker);
         self.finished = Some(finished);
         self.spent_ns = SystemClock.monotonic_ns().saturating_sub(begun_ns);
     }
