@@ -32,6 +32,9 @@ pub enum Errand {
     /// A script that takes long.
     #[cfg(feature = "scripting")]
     Script(Box<crate::scripting::run::Slow>),
+    /// A script to be compiled.
+    #[cfg(feature = "scripting")]
+    Compiling(Box<crate::scripting::compiling::Compiling>),
     /// Libraries of functions to be changed.
     #[cfg(feature = "scripting")]
     Libraries(Box<crate::scripting::changing::Changing>),
@@ -47,6 +50,8 @@ impl Errand {
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
             #[cfg(feature = "scripting")]
             Errand::Script(script) => script.run(),
+            #[cfg(feature = "scripting")]
+            Errand::Compiling(compiling) => compiling.run(),
             #[cfg(feature = "scripting")]
             Errand::Libraries(changing) => changing.run(),
         }
@@ -145,7 +150,7 @@ impl Walk {
             reply.protocol() == self.reply.protocol(),
             "the connection has executed nothing meanwhile"
         );
-        reply.bytes_mut().extend_from_slice(self.reply.bytes());
+        reply.append(self.reply);
         (self.result, self.lsn)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::acl::Acl;
 use crate::blocked::Blocked;
+use crate::budget::Budget;
 use crate::client::Clients;
 use crate::config::{Config, Live};
 use crate::latency::{FSYNC, LatencyMonitor, Sample};
@@ -101,6 +102,15 @@ impl Checkpoints {
     }
 }
 
+/// What all clients together leave untaken before some of them have to wait, or go.
+const OUTPUT_BYTES_MAX: usize = 64 << 20;
+/// Clients that leave less than this untaken don't count for that.
+const OUTPUT_BYTES_COUNTED: usize = 32 << 10;
+/// What all who have not authenticated may have sent of requests that are not whole.
+const STRANGERS_BYTES_MAX: usize = 32 << 20;
+/// One of them that has sent less does not count.
+const STRANGERS_BYTES_COUNTED: usize = 4 << 10;
+
 /// See the module's page.
 pub struct Server {
     /// The engine.
@@ -130,6 +140,10 @@ pub struct Server {
     active_loops: AtomicUsize,
     /// The figures of each loop.
     pub figures: Mutex<Vec<Arc<Figures>>>,
+    /// Replies, and what clients are told besides, that they have not taken.
+    pub outputs: Budget,
+    /// Unfinished requests of those who have not authenticated.
+    pub strangers: Budget,
     /// Those of threads that run what takes long, that none of them counts in now.
     spare_figures: Mutex<Vec<Arc<Figures>>>,
     /// Figures common to all.
@@ -206,6 +220,8 @@ impl Server {
             loops,
             active_loops: AtomicUsize::new(1),
             figures: Mutex::default(),
+            outputs: Budget::new(OUTPUT_BYTES_MAX, OUTPUT_BYTES_COUNTED),
+            strangers: Budget::new(STRANGERS_BYTES_MAX, STRANGERS_BYTES_COUNTED),
             spare_figures: Mutex::default(),
             shared: SharedFigures::default(),
             errors: Mutex::default(),

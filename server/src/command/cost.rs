@@ -56,6 +56,8 @@ fn estimate_ns(command: &Command, args: &[&[u8]], extents: &[Extent]) -> u64 {
     let of_arguments = args.len() as u64 * ARGUMENT_NS;
     let count_at = |index: usize| number(args, index).map_or(0, i64::unsigned_abs);
     let of_values = match command.name {
+        // One that looks at other keys would have to copy as many of them.
+        "sort" | "sort_ro" if args.iter().any(|arg| arg.contains(&b'*')) => 0,
         "sort" | "sort_ro" => own * SORTED_NS,
         "smembers" | "hgetall" | "hkeys" | "hvals" | "sdiff" | "sinter" | "sunion" | "sintercard" => {
             elements * ELEMENT_NS * (1 + (extents.len() as u64).min(4))

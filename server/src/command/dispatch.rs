@@ -48,6 +48,10 @@ const SUBSCRIBERS_COMMANDS: [&str; 9] = [
 const BEGINNINGS_MAX: usize = 100;
 /// A collection of more elements than this that is shared is not copied on an event loop, if that can be helped.
 const SHARED_ELEMENTS_COPIED: usize = 10_000;
+/// Commands over larger values wait while clients have too much to take.
+const ELEMENTS_WHEN_OVER: usize = 1000;
+/// The same of strings.
+const BYTES_WHEN_OVER: usize = 32 << 10;
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -294,6 +298,7 @@ pub fn execute(
                     (Ok(()), Lsn::ZERO)
                 }
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
+                Ran::Busy => return Outcome::Busy,
                 Ran::Long => {
                     let long = Long::new(&worker.server, client, entry.command, args, reply);
                     return Outcome::Away(Box::new(Errand::Long(Box::new(long))));
@@ -436,6 +441,8 @@ enum Ran {
     Cold(Fetch, Learned),
     /// It would take long: it is to be run elsewhere.
     Long,
+    /// It may have much to reply, and clients have too much to take already.
+    Busy,
 }
 
 /// Runs a command on data, as often as it takes until it has all the keys that it needs.
@@ -568,6 +575,13 @@ fn run_over(
             Err(error) => return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO),
         }
     };
+    if access == Access::Read && server.outputs.is_over() && !client.may_not_wait {
+        let replies_much =
+            |extent: &Extent| extent.elements > ELEMENTS_WHEN_OVER || extent.bytes > BYTES_WHEN_OVER;
+        if keys[..named].iter().any(|key| replies_much(&txn.extent(key))) {
+            return Ran::Busy;
+        }
+    }
     if may_leave && is_long(command, args, &txn, &keys[..named]) {
         return Ran::Long;
     }

@@ -28,11 +28,39 @@ use std::sync::Arc;
 /// How often it is run on copies before it is run with its keys locked.
 const TRIES: usize = 4;
 
+/// Arguments, which may be a million: taken and given back at once.
+struct Kept {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Kept {
+    fn of(args: &[&[u8]]) -> Kept {
+        let mut bytes = Vec::with_capacity(args.iter().map(|arg| arg.len()).sum());
+        let mut ends = Vec::with_capacity(args.len());
+        for arg in args {
+            bytes.extend_from_slice(arg);
+            ends.push(bytes.len());
+        }
+        Kept { bytes, ends }
+    }
+
+    fn slices(&self) -> Vec<&[u8]> {
+        let mut begin = 0;
+        let slice = |&end: &usize| {
+            let slice = self.bytes.get(begin..end).unwrap_or_default();
+            begin = end;
+            slice
+        };
+        self.ends.iter().map(slice).collect()
+    }
+}
+
 /// A command with all it needs, and then what came of it.
 pub struct Long {
     server: Arc<Server>,
     command: &'static Command,
-    args: Vec<Vec<u8>>,
+    args: Kept,
     database: u8,
     card: Arc<ClientCard>,
     user: Arc<User>,
@@ -59,7 +87,7 @@ impl Long {
         Long {
             server: Arc::clone(server),
             command,
-            args: args.iter().map(|arg| arg.to_vec()).collect(),
+            args: Kept::of(args),
             database: client.database,
             card: Arc::clone(&client.card),
             user: Arc::clone(&client.user),
@@ -77,7 +105,7 @@ impl Long {
     /// Writes the reply that it has brought; its result, and what must be acknowledged first. Nothing if others kept changing its keys.
     pub fn finish(self, reply: &mut Reply) -> Option<(CommandResult, Lsn)> {
         let (result, lsn) = self.done?;
-        reply.bytes_mut().extend_from_slice(self.reply.bytes());
+        reply.append(self.reply);
         Some((result, lsn))
     }
 
@@ -102,7 +130,7 @@ impl Long {
     fn run_once(&mut self, worker: &mut Worker) -> Option<(CommandResult, Lsn)> {
         let server = Arc::clone(&self.server);
         let client = Client::in_script(Arc::clone(&self.card), Arc::clone(&self.user), self.database);
-        let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        let args = self.args.slices();
         let (command, reply) = (self.command, &mut self.reply);
         let access = access_of(command);
         let mut overlay = server.db.overlay(worker.now_ms);

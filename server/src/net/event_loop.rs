@@ -34,6 +34,8 @@ const READ_BYTES: usize = 64 * 1024;
 const SLICE_NS: u64 = 1_000_000;
 /// How long a turn reads and executes; then those that were read from are answered, and the others come first in the next.
 const TURN_NS: u64 = 4_000_000;
+/// Bytes that one connection is sent in one turn: one that takes them as fast as they come has its turn again after the others.
+const WRITE_BYTES: usize = 1 << 20;
 /// Events taken up in one turn.
 const EVENTS_MAX: usize = 1024;
 /// How often a loop looks at what only time changes, when there is anything of the kind.
@@ -93,6 +95,8 @@ pub struct EventLoop {
     heavy: VecDeque<usize>,
     /// Connections to write to in this turn.
     flush: Vec<usize>,
+    /// Connections to write more to in the next turn, although the kernel won't mention them again.
+    unsent: Vec<usize>,
     /// Connections with replies that wait for the log.
     parked: Vec<usize>,
     /// Connections whose clients wait for a limited time, by when it is up.
@@ -146,6 +150,7 @@ impl EventLoop {
             again: Vec::new(),
             heavy: VecDeque::new(),
             flush: Vec::new(),
+            unsent: Vec::new(),
             parked: Vec::new(),
             timers: BTreeSet::new(),
             postponed: Vec::new(),
@@ -230,6 +235,9 @@ impl EventLoop {
             self.read_ready(awake_ns);
             self.push_log();
             self.tell_others();
+            for token in std::mem::take(&mut self.unsent) {
+                self.queue_flush(token);
+            }
             for index in 0..self.flush.len() {
                 self.write(self.flush[index]);
             }
@@ -274,7 +282,7 @@ impl EventLoop {
 
     /// How long to sleep at most.
     fn patience(&self) -> Option<Duration> {
-        if !self.heavy.is_empty() {
+        if !self.heavy.is_empty() || !self.unsent.is_empty() {
             return Some(Duration::ZERO);
         }
         if !self.again.is_empty() {
@@ -470,13 +478,19 @@ impl EventLoop {
         slot.to_flush = false;
         let acknowledged = self.worker.server.db.acknowledged();
         slot.connection.settle(acknowledged);
+        let mut left = WRITE_BYTES;
         while slot.writable && !slot.connection.client().dropped {
             let output = slot.connection.output();
             if output.is_empty() {
                 break;
             }
-            match slot.stream.write(output) {
+            if left == 0 {
+                self.unsent.push(token);
+                break;
+            }
+            match slot.stream.write(&output[..output.len().min(left)]) {
                 Ok(count) => {
+                    left -= count;
                     self.worker.figures.bytes_out.add(count as u64);
                     slot.connection.sent(&mut self.worker, count);
                 }
@@ -488,6 +502,7 @@ impl EventLoop {
         if slot.connection.has_output() {
             slot.connection.check_output_limit(&mut self.worker);
         }
+        slot.connection.count_output(&mut self.worker);
         if slot.connection.is_finished(&self.worker) {
             self.close(token);
             return;

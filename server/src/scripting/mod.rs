@@ -6,6 +6,7 @@
 mod bit;
 pub mod block;
 pub mod changing;
+pub mod compiling;
 pub mod dump;
 mod effects;
 mod host;
