@@ -668,6 +668,10 @@ impl Connection {
         }
         card.query_bytes.store(self.unfinished.len(), Ordering::Relaxed);
         card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
+        if self.counted_output == 0 {
+            self.taken_ms = worker.now_ms;
+        }
+        worker.server.outputs.change(&mut self.counted_output, self.reply.bytes().len());
     }
 }
 

@@ -14,9 +14,11 @@ use crate::command::reach::Learned;
 use crate::command::{CommandResult, KeyspaceCall, Random};
 use crate::config::Live;
 use crate::resp::Reply;
+use crate::server::Server;
 use sessile::{Db, Fetch, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -83,6 +85,30 @@ impl Errand {
     }
 }
 
+/// How many replies that may be large are made at a time.
+const LARGE_REPLIES_MAX: usize = 2;
+
+/// The right to make a reply that may be large: few have it at a time, and nobody while clients leave too much untaken.
+pub struct LargeReply(Arc<Server>);
+
+impl LargeReply {
+    /// Takes it, if it is to be had.
+    pub fn begin(server: &Arc<Server>) -> Option<LargeReply> {
+        if server.outputs.is_over() {
+            return None;
+        }
+        let one_more = |making| (making < LARGE_REPLIES_MAX).then_some(making + 1);
+        server.large_replies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(LargeReply(Arc::clone(server)))
+    }
+}
+
+impl Drop for LargeReply {
+    fn drop(&mut self) {
+        self.0.large_replies.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A command over the keyspace with all it needs of its own, and then its reply.
 pub struct Walk {
     run: fn(&mut KeyspaceCall<'_>) -> CommandResult,
@@ -95,6 +121,7 @@ pub struct Walk {
     result: CommandResult,
     lsn: Lsn,
     spent_ns: u64,
+    _large: Option<LargeReply>,
 }
 
 impl std::fmt::Debug for Walk {
@@ -109,6 +136,7 @@ impl Walk {
         run: fn(&mut KeyspaceCall<'_>) -> CommandResult,
         call: &mut KeyspaceCall<'_>,
         live: &Arc<Live>,
+        large: Option<LargeReply>,
     ) -> Walk {
         Walk {
             run,
@@ -121,6 +149,7 @@ impl Walk {
             result: Ok(()),
             lsn: Lsn::ZERO,
             spent_ns: 0,
+            _large: large,
         }
     }
 

@@ -103,7 +103,7 @@ impl Checkpoints {
 }
 
 /// What all clients together leave untaken before some of them have to wait, or go.
-const OUTPUT_BYTES_MAX: usize = 64 << 20;
+const OUTPUT_BYTES_MAX: usize = 32 << 20;
 /// Clients that leave less than this untaken don't count for that.
 const OUTPUT_BYTES_COUNTED: usize = 32 << 10;
 /// What all who have not authenticated may have sent of requests that are not whole.
@@ -142,6 +142,8 @@ pub struct Server {
     pub figures: Mutex<Vec<Arc<Figures>>>,
     /// Replies, and what clients are told besides, that they have not taken.
     pub outputs: Budget,
+    /// Replies that may be large and are being made; see [`LargeReply`](crate::errand::LargeReply).
+    pub large_replies: AtomicUsize,
     /// Unfinished requests of those who have not authenticated.
     pub strangers: Budget,
     /// Those of threads that run what takes long, that none of them counts in now.
@@ -221,6 +223,7 @@ impl Server {
             active_loops: AtomicUsize::new(1),
             figures: Mutex::default(),
             outputs: Budget::new(OUTPUT_BYTES_MAX, OUTPUT_BYTES_COUNTED),
+            large_replies: AtomicUsize::new(0),
             strangers: Budget::new(STRANGERS_BYTES_MAX, STRANGERS_BYTES_COUNTED),
             spare_figures: Mutex::default(),
             shared: SharedFigures::default(),

@@ -17,7 +17,7 @@ use super::{
 use crate::acl::Context;
 use crate::blocked::{Awaited, Blocked, Request, Wait};
 use crate::client::Client;
-use crate::errand::{Checkpoint, Errand, Walk};
+use crate::errand::{Checkpoint, Errand, LargeReply, Walk};
 use crate::monitor::Source;
 use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
@@ -300,7 +300,14 @@ pub fn execute(
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
                 Ran::Busy => return Outcome::Busy,
                 Ran::Long => {
-                    let long = Long::new(&worker.server, client, entry.command, args, reply);
+                    let large = match access {
+                        Access::Read => match LargeReply::begin(&worker.server) {
+                            Some(large) => Some(large),
+                            None => return Outcome::Busy,
+                        },
+                        _ => None,
+                    };
+                    let long = Long::new(&worker.server, client, entry.command, args, reply, large);
                     return Outcome::Away(Box::new(Errand::Long(Box::new(long))));
                 }
             }
@@ -321,10 +328,12 @@ pub fn execute(
             };
             if let Some(Errand::Walk(walk)) = brought.take().map(|errand| *errand) {
                 walk.finish(reply)
-            } else if matches!(entry.command.run, Run::Walk(_))
-                && (server.db.has_cold() || super::scan::is_long(&mut call))
-            {
-                return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
+            } else if matches!(entry.command.run, Run::Walk(_)) && super::scan::is_long(&mut call) {
+                let Some(large) = LargeReply::begin(server) else { return Outcome::Busy };
+                let walk = Walk::new(run, &mut call, &worker.live, Some(large));
+                return Outcome::Away(Box::new(Errand::Walk(walk)));
+            } else if matches!(entry.command.run, Run::Walk(_)) && server.db.has_cold() {
+                return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live, None))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
                 if result.is_ok() {

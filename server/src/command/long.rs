@@ -16,6 +16,7 @@ use super::run::{Parts, conclude_copies, note_read, run_at_once};
 use super::{Call, Command, CommandError, CommandResult, Lookups};
 use crate::acl::User;
 use crate::client::{Client, ClientCard};
+use crate::errand::LargeReply;
 use crate::notify::{self, Events};
 use crate::resp::Reply;
 use crate::server::Server;
@@ -67,6 +68,7 @@ pub struct Long {
     reply: Reply,
     done: Option<(CommandResult, Lsn)>,
     spent_ns: u64,
+    _large: Option<LargeReply>,
 }
 
 impl std::fmt::Debug for Long {
@@ -83,6 +85,7 @@ impl Long {
         command: &'static Command,
         args: &[&[u8]],
         reply: &Reply,
+        large: Option<LargeReply>,
     ) -> Long {
         Long {
             server: Arc::clone(server),
@@ -94,6 +97,7 @@ impl Long {
             reply: Reply::new(reply.protocol()),
             done: None,
             spent_ns: 0,
+            _large: large,
         }
     }
 
