@@ -29,7 +29,7 @@ use sessile_wal::sync::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The lock's name in the data directory.
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     pub(crate) tiering: Tiering,
     pub(crate) reads: Arc<ReadCounts>,
+    /// Transactions on copies that are open: objects may be shared with one.
+    pub(crate) overlays: AtomicUsize,
     pub(crate) key_eviction: KeyEviction,
     pub(crate) idle_pass: IdlePass,
     pub(crate) trim: Trim,
@@ -374,6 +376,7 @@ impl Db {
             expiry_on: AtomicBool::new(true),
             memory_bytes: AtomicU64::new(0),
             memory_peak_bytes: AtomicU64::new(0),
+            overlays: AtomicUsize::new(0),
             memory_sample_due_ms: AtomicU64::new(0),
             garbage: Mutex::default(),
             observed: Observed::default(),

@@ -97,7 +97,7 @@ pub use txn::hash::HashField;
 pub use txn::set::{Members, MembersIter, NewSet};
 pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet, SortedMembers};
 pub use txn::stream::{StreamConsumer, StreamEntry, StreamGroup, StreamPending, StreamView};
-pub use txn::{Access, ChangedKey, Extended, ListEnd, Txn, WrongKind};
+pub use txn::{Access, ChangedKey, Extended, Extent, ListEnd, Txn, WrongKind};
 pub use value::Value;
 pub use watch::Watch;
 
