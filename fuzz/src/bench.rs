@@ -67,6 +67,7 @@ impl Bench {
     /// Of an empty directory, with these directives.
     pub fn new(options: Options, directives: &[(&str, &str)]) -> Bench {
         let (fs, clock) = (SimFs::new(1), SimClock::new(BEGINNING_MS));
+        crate::directory::fixed_manifest(&fs);
         let options = options.file_system(Arc::new(fs.clone())).clock(Arc::new(clock.clone()));
         let db = options.clone().open("/data").expect("a new directory");
         let mut config = Config::default();

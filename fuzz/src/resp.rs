@@ -54,7 +54,8 @@ pub fn parse(bytes: &[u8]) -> Option<(Value, usize)> {
         b'*' | b'~' | b'>' | b'%' | b'|' => match number() {
             -1 => Value::Null,
             length => {
-                let length = usize::try_from(length).expect("a length") * if matches!(kind, b'%' | b'|') { 2 } else { 1 };
+                let length = usize::try_from(length).expect("a length")
+                    * if matches!(kind, b'%' | b'|') { 2 } else { 1 };
                 let mut items = Vec::new();
                 for _ in 0..length {
                     let (item, used) = parse(&bytes[at..])?;

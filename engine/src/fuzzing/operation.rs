@@ -19,5 +19,6 @@ pub fn operation(bytes: &[u8]) {
         assert_eq!(take(&mut left), Some(operation));
         assert!(left.is_empty());
     }
+    layout(bytes);
     layout(&with_head(bytes));
 }

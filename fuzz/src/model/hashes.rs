@@ -19,7 +19,10 @@ impl Model {
 
     fn hash_or_new(&mut self, key: &[u8]) -> Result<&mut Fields, Expected> {
         self.hash(key)?;
-        let entry = self.keys.entry(key.to_vec()).or_insert(Entry { data: Data::Hash(Fields::new()), deadline_ms: None });
+        let entry = self
+            .keys
+            .entry(key.to_vec())
+            .or_insert(Entry { data: Data::Hash(Fields::new()), deadline_ms: None });
         match &mut entry.data {
             Data::Hash(fields) => Ok(fields),
             _ => Err(WRONG_KIND),
@@ -35,7 +38,9 @@ impl Model {
                 self.set_fields(&key, pairs)
             }
             2 => {
-                let pairs = (0..=input.below(180)).map(|at| (format!("f{at}").into_bytes(), vec![b'v'; at % 90])).collect();
+                let pairs = (0..=input.below(180))
+                    .map(|at| (format!("f{at}").into_bytes(), vec![b'v'; at % 90]))
+                    .collect();
                 self.set_fields(&key, pairs)
             }
             3 => {
@@ -54,16 +59,22 @@ impl Model {
                 let (one, two) = (input.name(), input.name());
                 let expected = self.hash(&key).map(|fields| {
                     integer(fields.map_or(0, |fields| {
-                        usize::from(fields.remove(&one).is_some()) + usize::from(fields.remove(&two).is_some())
+                        usize::from(fields.remove(&one).is_some())
+                            + usize::from(fields.remove(&two).is_some())
                     }))
                 });
                 (args!["HDEL", key, one, two], expected)
             }
-            6 => (args!["HLEN", key], self.hash(&key).map(|fields| integer(fields.map_or(0, |fields| fields.len())))),
+            6 => (
+                args!["HLEN", key],
+                self.hash(&key).map(|fields| integer(fields.map_or(0, |fields| fields.len()))),
+            ),
             7 => {
                 let expected = self.hash(&key).map(|fields| {
                     let fields = fields.map(|fields| fields.clone()).unwrap_or_default();
-                    Expected::AnyOrderPairs(fields.iter().map(|(name, field)| (bulk(name), bulk(&field.0))).collect())
+                    Expected::AnyOrderPairs(
+                        fields.iter().map(|(name, field)| (bulk(name), bulk(&field.0))).collect(),
+                    )
                 });
                 (args!["HGETALL", key], expected)
             }
@@ -99,7 +110,12 @@ impl Model {
             10 => {
                 let (one, two) = (input.name(), input.name());
                 let expected = self.hash(&key).map(|fields| {
-                    let value = |name| fields.as_ref().and_then(|fields| fields.get(name)).map(|field: &(Vec<u8>, _)| &field.0);
+                    let value = |name| {
+                        fields
+                            .as_ref()
+                            .and_then(|fields| fields.get(name))
+                            .map(|field: &(Vec<u8>, _)| &field.0)
+                    };
                     Expected::Exactly(Value::Array(vec![maybe(value(&one)), maybe(value(&two))]))
                 });
                 (args!["HMGET", key, one, two], expected)
@@ -107,41 +123,57 @@ impl Model {
             11..=12 => {
                 let (one, two, after_ms) = (input.name(), input.name(), u64::from(input.short() & 0x1FFF));
                 let deadline_ms = self.now_ms + after_ms;
-                let expected = self.hash(&key).map(|fields| each(fields, &[&one, &two], |fields, name| match fields.get_mut(name) {
-                    None => -2,
-                    Some(_) if after_ms == 0 => {
-                        fields.remove(name);
-                        2
-                    }
-                    Some(field) => {
-                        field.1 = Some(deadline_ms);
-                        1
-                    }
-                }));
+                let expected = self.hash(&key).map(|fields| {
+                    each(fields, &[&one, &two], |fields, name| match fields.get_mut(name) {
+                        None => -2,
+                        Some(_) if after_ms == 0 => {
+                            fields.remove(name);
+                            2
+                        }
+                        Some(field) => {
+                            field.1 = Some(deadline_ms);
+                            1
+                        }
+                    })
+                });
                 (args!["HPEXPIRE", key, after_ms.to_string(), "FIELDS", "2", one, two], expected)
             }
             13 => {
                 let (name, now_ms) = (input.name(), self.now_ms);
-                let expected = self.hash(&key).map(|fields| each(fields, &[&name], |fields, name| match fields.get(name) {
-                    None => -2,
-                    Some((_, None)) => -1,
-                    Some((_, Some(deadline_ms))) => (deadline_ms - now_ms) as i64,
-                }));
+                let expected = self.hash(&key).map(|fields| {
+                    each(fields, &[&name], |fields, name| match fields.get(name) {
+                        None => -2,
+                        Some((_, None)) => -1,
+                        Some((_, Some(deadline_ms))) => (deadline_ms - now_ms) as i64,
+                    })
+                });
                 (args!["HPTTL", key, "FIELDS", "1", name], expected)
             }
             _ => {
                 let name = input.name();
-                let expected = self.hash(&key).map(|fields| each(fields, &[&name], |fields, name| match fields.get_mut(name) {
-                    None => -2,
-                    Some(field) => if field.1.take().is_some() { 1 } else { -1 },
-                }));
+                let expected = self.hash(&key).map(|fields| {
+                    each(fields, &[&name], |fields, name| match fields.get_mut(name) {
+                        None => -2,
+                        Some(field) => {
+                            if field.1.take().is_some() {
+                                1
+                            } else {
+                                -1
+                            }
+                        }
+                    })
+                });
                 (args!["HPERSIST", key, "FIELDS", "1", name], expected)
             }
         };
         (args, expected.unwrap_or_else(|error| error))
     }
 
-    fn set_fields(&mut self, key: &[u8], pairs: Vec<(Vec<u8>, Vec<u8>)>) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
+    fn set_fields(
+        &mut self,
+        key: &[u8],
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
         let expected = self.hash_or_new(key).map(|fields| {
             let before = fields.len();
             // A field that is set lives as long as its key.
@@ -157,7 +189,11 @@ impl Model {
 }
 
 /// What comes of each of the fields, one after the other.
-fn each(fields: Option<&mut Fields>, names: &[&Vec<u8>], mut of: impl FnMut(&mut Fields, &Vec<u8>) -> i64) -> Expected {
+fn each(
+    fields: Option<&mut Fields>,
+    names: &[&Vec<u8>],
+    mut of: impl FnMut(&mut Fields, &Vec<u8>) -> i64,
+) -> Expected {
     let mut none = Fields::new();
     let fields = fields.unwrap_or(&mut none);
     Expected::Exactly(Value::Array(names.iter().map(|name| Value::Integer(of(fields, name))).collect()))

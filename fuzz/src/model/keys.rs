@@ -18,7 +18,8 @@ impl Model {
         match input.byte() % 12 {
             0 => {
                 let other = any(input);
-                let gone = usize::from(self.keys.remove(&key).is_some()) + usize::from(self.keys.remove(&other).is_some());
+                let gone = usize::from(self.keys.remove(&key).is_some())
+                    + usize::from(self.keys.remove(&other).is_some());
                 let name = if input.byte().is_multiple_of(2) { "DEL" } else { "UNLINK" };
                 (args![name, key, other], integer(gone))
             }
@@ -50,7 +51,8 @@ impl Model {
             }
             8 => {
                 let other = any(input);
-                let (name, keep) = if input.byte().is_multiple_of(2) { ("RENAME", false) } else { ("RENAMENX", true) };
+                let (name, keep) =
+                    if input.byte().is_multiple_of(2) { ("RENAME", false) } else { ("RENAMENX", true) };
                 let expected = if !there {
                     Expected::Error("ERR no such key")
                 } else if keep && self.keys.contains_key(&other) {
@@ -111,7 +113,8 @@ impl Model {
             }
             _ => integer(0),
         };
-        let (name, number) = if absolute { ("PEXPIREAT", deadline_ms.to_string()) } else { ("PEXPIRE", after_ms.to_string()) };
+        let (name, number) =
+            if absolute { ("PEXPIREAT", deadline_ms.to_string()) } else { ("PEXPIRE", after_ms.to_string()) };
         let mut args = args![name, key, number];
         if !condition.is_empty() {
             args.extend(args![condition]);

@@ -1,6 +1,9 @@
 //! Commands on lists.
 
-use super::{Data, Entry, Expected, Model, Step, WRONG_KIND, array, bulk, index, integer, key, maybe, null, ok, range, signed};
+use super::{
+    Data, Entry, Expected, Model, Step, WRONG_KIND, array, bulk, index, integer, key, maybe, null, ok, range,
+    signed,
+};
 use crate::args;
 use sessile::fuzzing::Input;
 use std::collections::VecDeque;
@@ -25,15 +28,19 @@ impl Model {
                 self.push(input, key, elements)
             }
             2 => {
-                let elements = (0..=input.below(200)).map(|at| at.to_string().repeat(at % 40).into_bytes()).collect();
+                let elements =
+                    (0..=input.below(200)).map(|at| at.to_string().repeat(at % 40).into_bytes()).collect();
                 self.push(input, key, elements)
             }
             3 => {
                 let (front, count) = (input.byte().is_multiple_of(2), input.byte() % 9);
                 let name = if front { "LPOP" } else { "RPOP" };
-                let pop = |elements: &mut VecDeque<Vec<u8>>| if front { elements.pop_front() } else { elements.pop_back() };
+                let pop = |elements: &mut VecDeque<Vec<u8>>| {
+                    if front { elements.pop_front() } else { elements.pop_back() }
+                };
                 if count == 8 {
-                    let expected = self.list(&key).map(|list| Expected::Exactly(maybe(list.and_then(pop).as_ref())));
+                    let expected =
+                        self.list(&key).map(|list| Expected::Exactly(maybe(list.and_then(pop).as_ref())));
                     (args![name, key], expected)
                 } else {
                     let expected = self.list(&key).map(|list| match list {
@@ -55,7 +62,9 @@ impl Model {
             7 => {
                 let at = index(input);
                 let expected = self.list(&key).map(|list| {
-                    Expected::Exactly(maybe(list.and_then(|list| list.get(position(at, list.len())?).cloned()).as_ref()))
+                    Expected::Exactly(maybe(
+                        list.and_then(|list| list.get(position(at, list.len())?).cloned()).as_ref(),
+                    ))
                 });
                 (args!["LINDEX", key, at.to_string()], expected)
             }
@@ -90,7 +99,8 @@ impl Model {
             }
             10 => {
                 let (count, element) = (i64::from(input.byte() % 7) - 3, input.name());
-                let expected = self.list(&key).map(|list| integer(list.map_or(0, |list| remove(list, count, &element))));
+                let expected =
+                    self.list(&key).map(|list| integer(list.map_or(0, |list| remove(list, count, &element))));
                 (args!["LREM", key, count.to_string(), element], expected)
             }
             11 => {
@@ -107,9 +117,15 @@ impl Model {
             12 => self.move_one(input, key),
             _ => {
                 let start = index(input);
-                let element = self.list(&key).ok().flatten().and_then(|list| list.get(position(start, list.len())?).cloned());
+                let element = self
+                    .list(&key)
+                    .ok()
+                    .flatten()
+                    .and_then(|list| list.get(position(start, list.len())?).cloned());
                 let expected = self.list(&key).map(|list| match (list, &element) {
-                    (Some(list), Some(element)) => signed(list.iter().position(|other| other == element).map_or(-1, |at| at as i64)),
+                    (Some(list), Some(element)) => {
+                        signed(list.iter().position(|other| other == element).map_or(-1, |at| at as i64))
+                    }
                     _ => null(),
                 });
                 let element = element.unwrap_or_else(|| b"nowhere to be found".to_vec());
@@ -120,10 +136,16 @@ impl Model {
         (args, expected)
     }
 
-    fn push(&mut self, input: &mut Input<'_>, key: Vec<u8>, elements: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
+    fn push(
+        &mut self,
+        input: &mut Input<'_>,
+        key: Vec<u8>,
+        elements: Vec<Vec<u8>>,
+    ) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
         let kind = input.byte();
         let (front, only_if_there) = (kind & 1 == 0, kind & 6 == 6);
-        let name = ["LPUSH", "RPUSH", "LPUSHX", "RPUSHX"][usize::from(!front) + if only_if_there { 2 } else { 0 }];
+        let name =
+            ["LPUSH", "RPUSH", "LPUSHX", "RPUSHX"][usize::from(!front) + if only_if_there { 2 } else { 0 }];
         let mut args = args![name, key];
         args.extend(elements.iter().cloned());
         let expected = match self.list(&key).map(|list| list.map(|list| list.len())) {
@@ -131,7 +153,10 @@ impl Model {
             Ok(None) if only_if_there => Ok(integer(0)),
             Ok(Some(len)) if len > ELEMENTS_MAX => return (args!["LLEN", key], Ok(integer(len))),
             Ok(_) => {
-                let entry = self.keys.entry(key).or_insert(Entry { data: Data::List(VecDeque::new()), deadline_ms: None });
+                let entry = self
+                    .keys
+                    .entry(key)
+                    .or_insert(Entry { data: Data::List(VecDeque::new()), deadline_ms: None });
                 let Data::List(list) = &mut entry.data else { return (args, Err(WRONG_KIND)) };
                 for element in elements {
                     if front { list.push_front(element) } else { list.push_back(element) }
@@ -142,7 +167,11 @@ impl Model {
         (args, expected)
     }
 
-    fn move_one(&mut self, input: &mut Input<'_>, from: Vec<u8>) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
+    fn move_one(
+        &mut self,
+        input: &mut Input<'_>,
+        from: Vec<u8>,
+    ) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
         let (to, ends) = (key(input, b'l'), input.byte());
         let (first, second) = (ends & 1 == 0, ends & 2 == 0);
         let word = |left: bool| if left { "LEFT" } else { "RIGHT" };
@@ -161,7 +190,8 @@ impl Model {
         if from != to {
             self.bury();
         }
-        let entry = self.keys.entry(to).or_insert(Entry { data: Data::List(VecDeque::new()), deadline_ms: None });
+        let entry =
+            self.keys.entry(to).or_insert(Entry { data: Data::List(VecDeque::new()), deadline_ms: None });
         if let Data::List(list) = &mut entry.data {
             if second { list.push_front(element.clone()) } else { list.push_back(element.clone()) }
         }

@@ -56,13 +56,16 @@ impl Expected {
             items.sort_unstable();
             items
         };
-        let show = |items: &[Value]| items.iter().map(|item| format!("{item:?}").into_bytes()).collect::<Vec<_>>();
+        let show =
+            |items: &[Value]| items.iter().map(|item| format!("{item:?}").into_bytes()).collect::<Vec<_>>();
         match (self, reply) {
             (Expected::Exactly(value), reply) => value == reply,
             (Expected::AnyOrder(items), Value::Array(found)) => sorted(show(items)) == sorted(show(found)),
             (Expected::AnyOrderPairs(pairs), Value::Array(found)) => {
-                let pairs = pairs.iter().map(|pair| show(&[pair.0.clone(), pair.1.clone()]).concat()).collect();
-                found.len().is_multiple_of(2) && sorted(pairs) == sorted(found.chunks(2).map(|pair| show(pair).concat()).collect())
+                let pairs =
+                    pairs.iter().map(|pair| show(&[pair.0.clone(), pair.1.clone()]).concat()).collect();
+                found.len().is_multiple_of(2)
+                    && sorted(pairs) == sorted(found.chunks(2).map(|pair| show(pair).concat()).collect())
             }
             (Expected::Error(begin), Value::Error(text)) => text.starts_with(begin.as_bytes()),
             _ => false,
@@ -198,10 +201,14 @@ impl Model {
                     (args!["HGETALL", key], Expected::AnyOrderPairs(pairs))
                 }
                 Data::List(elements) => (args!["LRANGE", key, "0", "-1"], array(elements)),
-                Data::Set(members) => (args!["SMEMBERS", key], Expected::AnyOrder(members.iter().map(|member| bulk(member)).collect())),
-                Data::SortedSet(members) => {
-                    (args!["ZRANGE", key, "0", "-1", "WITHSCORES"], sorted_sets::with_scores(&sorted_sets::in_order(members)))
-                }
+                Data::Set(members) => (
+                    args!["SMEMBERS", key],
+                    Expected::AnyOrder(members.iter().map(|member| bulk(member)).collect()),
+                ),
+                Data::SortedSet(members) => (
+                    args!["ZRANGE", key, "0", "-1", "WITHSCORES"],
+                    sorted_sets::with_scores(&sorted_sets::in_order(members)),
+                ),
             });
             all.push((args!["PTTL", key], signed(self.time_to_live(entry.deadline_ms))));
         }

@@ -26,7 +26,8 @@ impl Model {
             }
             2 => {
                 let first = i64::from(input.byte() as i8) * 3;
-                let members = (0..=input.below(200)).map(|at| (first + at as i64).to_string().into_bytes()).collect();
+                let members =
+                    (0..=input.below(200)).map(|at| (first + at as i64).to_string().into_bytes()).collect();
                 self.add(key, members)
             }
             3 => {
@@ -36,21 +37,31 @@ impl Model {
             4 => {
                 let (one, two) = (input.name(), input.name());
                 let expected = self.members(&key).map(|members| {
-                    integer(members.map_or(0, |members| usize::from(members.remove(&one)) + usize::from(members.remove(&two))))
+                    integer(members.map_or(0, |members| {
+                        usize::from(members.remove(&one)) + usize::from(members.remove(&two))
+                    }))
                 });
                 (args!["SREM", key, one, two], expected)
             }
             5 => {
                 let (one, two) = (input.name(), input.name());
                 let expected = self.members(&key).map(|members| {
-                    let has = |member| i64::from(members.as_ref().is_some_and(|members| members.contains(member)));
-                    Expected::Exactly(Value::Array(vec![Value::Integer(has(&one)), Value::Integer(has(&two))]))
+                    let has =
+                        |member| i64::from(members.as_ref().is_some_and(|members| members.contains(member)));
+                    Expected::Exactly(Value::Array(vec![
+                        Value::Integer(has(&one)),
+                        Value::Integer(has(&two)),
+                    ]))
                 });
                 (args!["SMISMEMBER", key, one, two], expected)
             }
-            6 => (args!["SCARD", key], self.members(&key).map(|members| integer(members.map_or(0, |members| members.len())))),
+            6 => (
+                args!["SCARD", key],
+                self.members(&key).map(|members| integer(members.map_or(0, |members| members.len()))),
+            ),
             7 => {
-                let expected = self.members(&key).map(|members| any_order(&members.cloned().unwrap_or_default()));
+                let expected =
+                    self.members(&key).map(|members| any_order(&members.cloned().unwrap_or_default()));
                 (args!["SMEMBERS", key], expected)
             }
             8 => {
@@ -104,7 +115,8 @@ impl Model {
         let mut args = args!["SADD", key];
         args.extend(members.iter().cloned());
         let expected = self.members(&key).map(drop).map(|()| {
-            let entry = self.keys.entry(key).or_insert(Entry { data: Data::Set(Members::new()), deadline_ms: None });
+            let entry =
+                self.keys.entry(key).or_insert(Entry { data: Data::Set(Members::new()), deadline_ms: None });
             let Data::Set(set) = &mut entry.data else { return WRONG_KIND };
             let before = set.len();
             set.extend(members);

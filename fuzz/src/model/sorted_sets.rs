@@ -44,7 +44,10 @@ impl Model {
 
     fn sorted_or_new(&mut self, key: &[u8]) -> Result<&mut Members, Expected> {
         self.sorted(key)?;
-        let entry = self.keys.entry(key.to_vec()).or_insert(Entry { data: Data::SortedSet(Members::new()), deadline_ms: None });
+        let entry = self
+            .keys
+            .entry(key.to_vec())
+            .or_insert(Entry { data: Data::SortedSet(Members::new()), deadline_ms: None });
         match &mut entry.data {
             Data::SortedSet(members) => Ok(members),
             _ => Err(WRONG_KIND),
@@ -61,7 +64,9 @@ impl Model {
             0..=2 => self.add_scored(input, key),
             3 => {
                 let (apart, first) = (f64::from(input.byte() % 3), score(input));
-                let pairs: Vec<_> = (0..=input.below(200)).map(|at| (format!("m{at}").into_bytes(), first + at as f64 * apart)).collect();
+                let pairs: Vec<_> = (0..=input.below(200))
+                    .map(|at| (format!("m{at}").into_bytes(), first + at as f64 * apart))
+                    .collect();
                 let mut args = args!["ZADD", key];
                 pairs.iter().for_each(|(name, score)| args.extend(args![text(*score), name]));
                 let expected = self.sorted_or_new(&key).map(|members| {
@@ -84,20 +89,25 @@ impl Model {
                 let (one, two) = (input.name(), input.name());
                 let expected = self.sorted(&key).map(|members| {
                     integer(members.map_or(0, |members| {
-                        usize::from(members.remove(&one).is_some()) + usize::from(members.remove(&two).is_some())
+                        usize::from(members.remove(&one).is_some())
+                            + usize::from(members.remove(&two).is_some())
                     }))
                 });
                 (args!["ZREM", key, one, two], expected)
             }
             6 => {
                 let name = input.name();
-                let expected = self.sorted(&key).map(|members| match members.and_then(|members| members.get(&name)) {
-                    None => null(),
-                    Some(score) => Expected::Exactly(bulk(text(*score).as_bytes())),
-                });
+                let expected =
+                    self.sorted(&key).map(|members| match members.and_then(|members| members.get(&name)) {
+                        None => null(),
+                        Some(score) => Expected::Exactly(bulk(text(*score).as_bytes())),
+                    });
                 (args!["ZSCORE", key, name], expected)
             }
-            7 => (args!["ZCARD", key], self.sorted(&key).map(|members| integer(members.map_or(0, |members| members.len())))),
+            7 => (
+                args!["ZCARD", key],
+                self.sorted(&key).map(|members| integer(members.map_or(0, |members| members.len()))),
+            ),
             8 => {
                 let (name, reverse) = (input.name(), input.byte().is_multiple_of(2));
                 let expected = self.ordered(&key).map(|mut all| {
@@ -130,7 +140,9 @@ impl Model {
                 };
                 let low = format!("{}{}", if open & 1 == 0 { "" } else { "(" }, text(low));
                 let high = format!("{}{}", if open & 2 == 0 { "" } else { "(" }, text(high));
-                let found = self.ordered(&key).map(|all| all.into_iter().filter(|(_, score)| within(*score)).collect::<Vec<_>>());
+                let found = self
+                    .ordered(&key)
+                    .map(|all| all.into_iter().filter(|(_, score)| within(*score)).collect::<Vec<_>>());
                 match open >> 2 & 3 {
                     0 => (args!["ZCOUNT", key, low, high], found.map(|found| integer(found.len()))),
                     1 => {
@@ -144,8 +156,20 @@ impl Model {
                     }
                     _ => {
                         let (skip, count) = (input.below(6), input.below(40));
-                        let expected = found.map(|found| array(found.iter().skip(skip).take(count).map(|(name, _)| name)));
-                        (args!["ZRANGEBYSCORE", key, low, high, "LIMIT", skip.to_string(), count.to_string()], expected)
+                        let expected = found
+                            .map(|found| array(found.iter().skip(skip).take(count).map(|(name, _)| name)));
+                        (
+                            args![
+                                "ZRANGEBYSCORE",
+                                key,
+                                low,
+                                high,
+                                "LIMIT",
+                                skip.to_string(),
+                                count.to_string()
+                            ],
+                            expected,
+                        )
                     }
                 }
             }
@@ -207,13 +231,19 @@ impl Model {
         }
     }
 
-    fn add_scored(&mut self, input: &mut Input<'_>, key: Vec<u8>) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
+    fn add_scored(
+        &mut self,
+        input: &mut Input<'_>,
+        key: Vec<u8>,
+    ) -> (Vec<Vec<u8>>, Result<Expected, Expected>) {
         let (name, score, flags) = (input.name(), score(input), input.byte());
         let (only_new, only_there) = (flags & 7 == 1, flags & 7 == 2);
         let (greater, less) = (!only_new && flags & 0x38 == 8, !only_new && flags & 0x38 == 16);
         let changed_too = flags & 0x40 != 0;
         let mut args = args!["ZADD", key];
-        for (word, on) in [("NX", only_new), ("XX", only_there), ("GT", greater), ("LT", less), ("CH", changed_too)] {
+        for (word, on) in
+            [("NX", only_new), ("XX", only_there), ("GT", greater), ("LT", less), ("CH", changed_too)]
+        {
             if on {
                 args.extend(args![word]);
             }

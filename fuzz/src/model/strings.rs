@@ -1,6 +1,9 @@
 //! Commands on strings.
 
-use super::{Data, Expected, Model, Step, WRONG_KIND, bulk, index, integer, key, maybe, null, number, ok, range, signed};
+use super::{
+    Data, Expected, Model, Step, WRONG_KIND, bulk, index, integer, key, maybe, null, number, ok, range,
+    signed,
+};
 use crate::args;
 use crate::resp::Value;
 use sessile::fuzzing::Input;
@@ -21,7 +24,10 @@ impl Model {
     /// The same, made if it was not there.
     fn string_or_new(&mut self, key: &[u8]) -> Result<&mut Vec<u8>, Expected> {
         self.string(key)?;
-        let entry = self.keys.entry(key.to_vec()).or_insert(super::Entry { data: Data::String(Vec::new()), deadline_ms: None });
+        let entry = self
+            .keys
+            .entry(key.to_vec())
+            .or_insert(super::Entry { data: Data::String(Vec::new()), deadline_ms: None });
         match &mut entry.data {
             Data::String(value) => Ok(value),
             _ => Err(WRONG_KIND),
@@ -32,7 +38,9 @@ impl Model {
         let key = key(input, b's');
         let (mut args, expected) = match input.byte() % 14 {
             0..=2 => return self.set(input, key),
-            3 => (args!["GET", key], self.string(&key).map(|value| Expected::Exactly(maybe(value.as_deref())))),
+            3 => {
+                (args!["GET", key], self.string(&key).map(|value| Expected::Exactly(maybe(value.as_deref()))))
+            }
             4 => {
                 let expected = self.string(&key).map(|value| Expected::Exactly(maybe(value.as_deref())));
                 if expected.is_ok() {
@@ -47,10 +55,17 @@ impl Model {
                 if let (Ok(_), Some(entry)) = (&expected, self.keys.get_mut(&key)) {
                     entry.deadline_ms = deadline_ms;
                 }
-                let args = if persist { args!["GETEX", key, "PERSIST"] } else { args!["GETEX", key, "PX", after_ms.to_string()] };
+                let args = if persist {
+                    args!["GETEX", key, "PERSIST"]
+                } else {
+                    args!["GETEX", key, "PX", after_ms.to_string()]
+                };
                 (args, expected)
             }
-            6 => (args!["STRLEN", key], self.string(&key).map(|value| integer(value.map_or(0, |value| value.len())))),
+            6 => (
+                args!["STRLEN", key],
+                self.string(&key).map(|value| integer(value.map_or(0, |value| value.len()))),
+            ),
             7 => {
                 let tail = input.value();
                 let expected = self.string_or_new(&key).map(|value| {
@@ -85,18 +100,23 @@ impl Model {
                 (args!["GETRANGE", key, start.to_string(), end.to_string()], expected)
             }
             10 => {
-                let by = if input.byte().is_multiple_of(4) { input.long() as i64 } else { i64::from(input.byte() as i8) };
-                let expected = match self.string(&key).map(|value| value.map_or(Some(0), |value| number(value))) {
-                    Err(error) => Err(error),
-                    Ok(None) => Err(Expected::Error("ERR value is not an integer")),
-                    Ok(Some(old)) => match old.checked_add(by) {
-                        None => Err(Expected::Error("ERR increment or decrement would overflow")),
-                        Some(new) => self.string_or_new(&key).map(|value| {
-                            *value = new.to_string().into_bytes();
-                            signed(new)
-                        }),
-                    },
+                let by = if input.byte().is_multiple_of(4) {
+                    input.long() as i64
+                } else {
+                    i64::from(input.byte() as i8)
                 };
+                let expected =
+                    match self.string(&key).map(|value| value.map_or(Some(0), |value| number(value))) {
+                        Err(error) => Err(error),
+                        Ok(None) => Err(Expected::Error("ERR value is not an integer")),
+                        Ok(Some(old)) => match old.checked_add(by) {
+                            None => Err(Expected::Error("ERR increment or decrement would overflow")),
+                            Some(new) => self.string_or_new(&key).map(|value| {
+                                *value = new.to_string().into_bytes();
+                                signed(new)
+                            }),
+                        },
+                    };
                 (args!["INCRBY", key, by.to_string()], expected)
             }
             11 => {
@@ -112,7 +132,9 @@ impl Model {
             }
             12 => {
                 let expected = self.string(&key).map(|value| {
-                    integer(value.map_or(0, |value| value.iter().map(|byte| byte.count_ones() as usize).sum()))
+                    integer(
+                        value.map_or(0, |value| value.iter().map(|byte| byte.count_ones() as usize).sum()),
+                    )
                 });
                 (args!["BITCOUNT", key], expected)
             }
@@ -143,7 +165,11 @@ impl Model {
     }
 
     fn set(&mut self, input: &mut Input<'_>, key: Vec<u8>) -> Step {
-        let value = if input.byte().is_multiple_of(4) { (input.long() as i64).to_string().into_bytes() } else { input.value() };
+        let value = if input.byte().is_multiple_of(4) {
+            (input.long() as i64).to_string().into_bytes()
+        } else {
+            input.value()
+        };
         let flags = input.byte();
         let mut args = args!["SET", key, value];
         let old = self.string(&key).map(|old| old.cloned());
