@@ -23,8 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
         match input.byte() {
             0..=15 => bench.clock.advance_ms(u64::from(input.short())),
             16..=25 => bench.clock.advance_ms(u64::from(input.byte())),
-            26..=45 => drop(bench.db.step().expect("the disk is sound")),
-            46..=51 => (0..20).for_each(|_| drop(bench.db.step().expect("the disk is sound"))),
+            26..=45 => steps(&bench, 1),
+            46..=51 => steps(&bench, 20),
             52..=55 => bench.db.checkpoint().expect("the disk is sound"),
             56..=60 => bench.reopen([Ending::Closed, Ending::Killed, Ending::PowerCut][input.below(3)]),
             61..=66 => transaction(&mut bench, &mut model, &mut input),
@@ -42,6 +42,13 @@ fuzz_target!(|bytes: &[u8]| {
     model.now_ms = bench.db.now_ms();
     look(&mut bench, &mut model);
 });
+
+/// Lets the background work.
+fn steps(bench: &Bench, count: usize) {
+    for _ in 0..count {
+        bench.db.step().expect("the disk is sound");
+    }
+}
 
 fn show(args: &[Vec<u8>]) -> String {
     args.iter()

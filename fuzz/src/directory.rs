@@ -37,20 +37,31 @@ pub fn options(fs: &SimFs) -> Options {
     small(0).file_system(Arc::new(fs.clone())).clock(Arc::new(SimClock::new(BEGINNING_MS)))
 }
 
-/// The directory, closed: segments with and without a dictionary, an index snapshot and deltas, and a log behind them. And what is in it: keys
-/// with all contents that they ever had, and whether the last one is in a checkpoint.
-pub fn made() -> (SimFs, BTreeMap<Id, (Vec<Content>, bool)>) {
+/// What a key has held, oldest first (`None`: it was not there), and whether the last of it is in a checkpoint.
+pub struct Past {
+    /// See above.
+    pub held: Vec<Option<Content>>,
+    /// See above.
+    pub durable: bool,
+}
+
+/// The directory as a process leaves it that is killed: segments with and without a dictionary, an index snapshot and deltas, and a log behind
+/// them. And the past of each key that was ever there.
+pub fn made() -> (SimFs, BTreeMap<Id, Past>) {
     let fs = SimFs::new(1);
     fixed_manifest(&fs);
-    let mut history: BTreeMap<Id, (Vec<Content>, bool)> = BTreeMap::new();
+    let mut pasts: BTreeMap<Id, Past> = BTreeMap::new();
     let mut note = |db: &Db, durable: bool| {
-        for (id, content) in content(db).expect("sound") {
-            let (contents, is_durable) = history.entry(id).or_insert((Vec::new(), durable));
-            if contents.last() != Some(&content) {
-                contents.push(content);
-                *is_durable = durable;
+        let mut now = content(db).expect("sound");
+        for (id, past) in &mut pasts {
+            let content = now.remove(id);
+            if past.held.last() != Some(&content) {
+                past.held.push(content);
+                past.durable = false;
             }
+            past.durable |= durable;
         }
+        pasts.extend(now.into_iter().map(|(id, content)| (id, Past { held: vec![Some(content)], durable })));
     };
     let db = options(&fs).open(DIR).expect("a directory");
     for round in 0..3u64 {
@@ -69,23 +80,23 @@ pub fn made() -> (SimFs, BTreeMap<Id, (Vec<Content>, bool)>) {
         }
         let dies_ms = Some(BEGINNING_MS + 50_000);
         db.hash_set_until(b"timed", format!("f{round}").as_bytes(), b"value", dies_ms).expect("room");
-        db.delete(format!("sess:{}", round * 6 + 1).as_bytes()).expect("room");
         db.expire_at_ms(b"set", Some(BEGINNING_MS + 900_000 + round)).expect("room");
+        note(&db, false);
+        db.delete(format!("sess:{}", round * 6 + 1).as_bytes()).expect("room");
         if round < 2 {
             db.checkpoint().expect("the disk is sound");
-            (0..10).for_each(|_| drop(db.step().expect("the disk is sound")));
+            for _ in 0..10 {
+                db.step().expect("the disk is sound");
+            }
             db.checkpoint().expect("the disk is sound");
-        } else {
-            db.flush().expect("the disk is sound");
         }
+        db.flush().expect("the disk is sound");
         note(&db, round < 2);
     }
-    db.flush().expect("the disk is sound");
-    // It ends as a process does that is killed: with a log to be read.
     drop(db);
     let fs = fs.fork(1);
     fs.kill();
-    (fs, history)
+    (fs, pasts)
 }
 
 /// The names of the files, in order, but for the lock.

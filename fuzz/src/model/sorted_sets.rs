@@ -148,7 +148,7 @@ impl Model {
                     1 => {
                         let expected = found.map(|found| {
                             if let Ok(Some(members)) = self.sorted(&key) {
-                                found.iter().for_each(|(name, _)| drop(members.remove(name)));
+                                members.retain(|name, _| !found.iter().any(|(gone, _)| gone == name));
                             }
                             integer(found.len())
                         });
@@ -178,7 +178,7 @@ impl Model {
                 let expected = self.ordered(&key).map(|all| {
                     let gone = &all[range(start, end, all.len())];
                     if let Ok(Some(members)) = self.sorted(&key) {
-                        gone.iter().for_each(|(name, _)| drop(members.remove(name)));
+                        members.retain(|name, _| !gone.iter().any(|(gone, _)| gone == name));
                     }
                     integer(gone.len())
                 });
@@ -192,7 +192,7 @@ impl Model {
                     }
                     all.truncate(count);
                     if let Ok(Some(members)) = self.sorted(&key) {
-                        all.iter().for_each(|(name, _)| drop(members.remove(name)));
+                        members.retain(|name, _| !all.iter().any(|(gone, _)| gone == name));
                     }
                     with_scores(&all)
                 });
