@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use sessile::check::{check, repair};
 use sessile::fuzzing::{Input, sealed};
 use sessile::{Error, Kind};
-use sessile_fuzz::directory::{Content, DIR, Id, Past, content, keys, look, made, names, options, read, stir, write};
+use sessile_fuzz::directory::{
+    Content, DIR, Id, Past, content, keys, look, made, names, options, read, stir, write,
+};
 use sessile_wal::Fs;
 use sessile_wal::sim::{SimClock, SimFs};
 use std::collections::BTreeMap;

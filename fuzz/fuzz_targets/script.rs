@@ -52,9 +52,7 @@ fuzz_target!(|bytes: &[u8]| BENCH.with_borrow_mut(|slot| {
         bench.ask(&["FUNCTION", "FLUSH"]);
     }
     // The next script finds everything as it was.
-    assert_eq!(
-        bench.ask(&["EVAL", "return type(redis) .. tostring(_VERSION) .. #ARGV", "0", "x"]),
-        Value::Bulk(b"tableLuau1".to_vec())
-    );
+    let again = bench.ask(&["EVAL", "return type(redis) .. #ARGV", "0", "x"]);
+    assert_eq!(again, Value::Bulk(b"table1".to_vec()));
     bench.db.verify().expect("what is counted is there");
 }));

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// When each simulation begins, in ms since the epoch.
 pub const BEGINNING_MS: u64 = 1_795_000_000_000;
 
+/// A request that was put off so often is never executed.
+const PAUSES_MAX: u32 = 10_000;
+
 /// Options under which a few keys meet all that millions would; which of them, says `choice`.
 pub fn small(choice: u8) -> Options {
     let tuning = StorageTuning {
@@ -96,6 +99,7 @@ impl Bench {
     /// Runs what a connection has asked others to do, and lets it go on; whether it waits for something that will not come by itself.
     pub fn run_errands(&mut self, number: usize) -> bool {
         let connection = &mut self.connections[number];
+        let mut pauses = 0;
         loop {
             if let Some(mut errand) = connection.take_errand() {
                 errand.run();
@@ -103,7 +107,11 @@ impl Bench {
             } else if connection.is_blocked() {
                 return true;
             } else if connection.is_paused() {
+                // For room in the log's buffer, or for values to leave memory.
+                pauses += 1;
+                assert!(pauses < PAUSES_MAX, "what it waits for does not come");
                 self.db.push_log().expect("the disk is sound");
+                self.db.step().expect("the disk is sound");
             } else {
                 return false;
             }
