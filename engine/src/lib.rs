@@ -43,6 +43,9 @@ mod evict_keys;
 mod expiry;
 mod fetch;
 mod file_header;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod idle;
 mod idle_pass;
 mod index_file;

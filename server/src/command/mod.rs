@@ -29,7 +29,7 @@ mod extended;
 #[cfg(feature = "scripting")]
 pub mod function;
 pub mod generic;
-mod glob;
+pub(crate) mod glob;
 pub mod hash;
 pub mod hash_expire;
 pub mod hash_pick;
