@@ -9,6 +9,7 @@
 
 mod begin;
 mod bring;
+pub(crate) mod chat;
 mod extend;
 pub(crate) mod hash;
 mod install;
@@ -19,6 +20,7 @@ pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod stream;
 pub(crate) mod string;
+pub(crate) mod throttle;
 mod whole;
 
 use crate::change::{self, Change, TimedChange};

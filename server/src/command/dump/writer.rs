@@ -71,6 +71,8 @@ pub fn dump(txn: &Txn<'_>, key: &Key<'_>) -> Result<Option<Vec<u8>>, CommandErro
         }
         // In Redis's own form they are listpacks in a radix tree; nobody moves streams that way yet.
         Kind::Stream => return Err("ERR Bad data format".into()),
+        // No other server could read it.
+        Kind::Chat => return Err("ERR Bad data format".into()),
         Kind::Hash => {
             if put_hash(&mut out, txn, key)? {
                 version = VERSION_OF_FIELD_DEADLINES;
