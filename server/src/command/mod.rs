@@ -23,6 +23,7 @@ pub mod dispatch;
 mod double;
 pub mod dump;
 mod error;
+pub mod examples;
 pub mod exec;
 pub mod expire;
 mod extended;
