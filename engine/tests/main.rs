@@ -24,6 +24,7 @@ mod engine {
     mod storage;
     mod stories;
     mod support;
+    mod throttle;
     mod tiers;
     mod transactions;
 }

@@ -4,8 +4,8 @@
 
 use super::support::{DIR, for_each_seed};
 use sessile::{
-    Access, CHAT_ROLES_MAX, CHAT_TOKENS_MAX, ChatAppended, ChatError, ChatLimits, ChatSummary, ChatTotals,
-    ChatTurn, Db, Durability, Key, Kind, NewTurn, Options, Txn,
+    Access, ChatAppended, ChatError, ChatLimits, ChatSummary, ChatTotals, ChatTurn, Db, Durability, Key,
+    Kind, NewTurn, Options, Txn,
 };
 use sessile_wal::sim::{Rng, SimClock, SimFs};
 use std::sync::Arc;

@@ -17,7 +17,7 @@ const ROW: Command = Command {
     arity: 0,
     flags: 0,
     keys: KeySpec::ONE,
-    categories: &[],
+    categories: &["chat"],
     group: "chat",
     since: "sessile 0.1",
     summary: "",

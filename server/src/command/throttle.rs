@@ -12,7 +12,7 @@ pub const COMMANDS: &[Command] = &[Command {
     arity: -5,
     flags: WRITE | DENYOOM | FAST,
     keys: KeySpec::ONE,
-    categories: &[],
+    categories: &["string"],
     group: "throttle",
     since: "sessile 0.1",
     summary: "Whether so many more may come now, by the generic cell rate algorithm, and counts them if so. A quantity of 0 only asks",

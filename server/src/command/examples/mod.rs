@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A line that begins with `#` names the command, one with `>` is a request, with redis-cli's quotes, and what follows up to the next of these or an
-//! empty line is the reply. `<name>` is something that is never the same twice (a token, a time): in a reply it stands for anything, and for the same
-//! thing wherever the name is in the same example. Each example begins with an empty database.
+//! empty line is the reply; `…` stands for any that is no error. `<name>` is something that is never the same twice (a token, a time): in a reply it stands
+//! for anything within its line, and for the same thing wherever the name is in the same example. Each example begins with an empty database.
 
 /// The files.
 const FILES: &[&str] = &[include_str!("chat.txt"), include_str!("throttle.txt")];
