@@ -9,6 +9,7 @@
 
 mod begin;
 mod bring;
+pub(crate) mod chat;
 mod extend;
 mod extent;
 pub(crate) mod hash;
@@ -20,6 +21,7 @@ pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod stream;
 pub(crate) mod string;
+pub(crate) mod throttle;
 mod whole;
 
 use crate::change::{self, Change, TimedChange};

@@ -3,8 +3,8 @@
 use super::{Input, hasher};
 use crate::Kind;
 use crate::object::{
-    Body, FieldTable, List, MemberTable, Object, SortedSet, Stream, Structured, View, copy_as, from_flat,
-    layout, packed_hash, packed_list, packed_set, packed_sorted_set, sorted_run,
+    Body, Chat, FieldTable, List, MemberTable, Object, SortedSet, Stream, Structured, View, copy_as,
+    from_flat, layout, packed_hash, packed_list, packed_set, packed_sorted_set, sorted_run,
 };
 use std::collections::BTreeSet;
 
@@ -93,6 +93,7 @@ fn read(flat: &[u8], kind: Kind, payload: &[u8]) -> Option<Body> {
             Body::Hash(FieldTable::of(fields.iter(), key_deadline_ms, &hasher))
         }
         Kind::Stream => Body::Stream(Stream::decode(payload)?),
+        Kind::Chat => Body::Chat(Box::new(Chat::of(payload))),
     })
 }
 
@@ -107,7 +108,7 @@ fn is_distinct(flat: &[u8]) -> bool {
         Kind::Hash => distinct(packed_hash::Fields::of(flat).iter().map(|field| field.name)),
         Kind::Set => distinct(packed_set::iter(payload)),
         Kind::SortedSet => distinct(sorted_run::iter(packed_sorted_set::run(payload)).map(|scored| scored.1)),
-        Kind::String | Kind::List | Kind::Stream => true,
+        Kind::String | Kind::List | Kind::Stream | Kind::Chat => true,
     }
 }
 
@@ -129,6 +130,11 @@ fn content(flat: &[u8]) -> (Kind, Vec<Vec<u8>>) {
         Kind::Stream => {
             let mut again = Vec::new();
             Stream::decode(payload).expect("checked").encode(&mut again);
+            vec![again]
+        }
+        Kind::Chat => {
+            let mut again = Vec::new();
+            Chat::of(payload).encode(&mut again);
             vec![again]
         }
         Kind::String => vec![payload.to_vec()],
