@@ -3,6 +3,7 @@
 //! `SESSILE_SEEDS=n` runs more seeds where a test has any, `SESSILE_SEED=s` replays one.
 
 mod engine {
+    mod chat_model;
     mod chats;
     mod clock;
     mod concurrency;
