@@ -5,6 +5,7 @@
 mod engine {
     mod clock;
     mod concurrency;
+    mod copies;
     mod crash_threads;
     mod damage;
     mod damage_storage;
