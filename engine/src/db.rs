@@ -297,6 +297,7 @@ impl Db {
             cuts: &files.cuts,
             now_ms: wall_ms,
             reached: state.log_reached,
+            given_up: Mutex::default(),
         };
         let mut log_options = WalOptions::default()
             .durability(options.durability)

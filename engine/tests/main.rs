@@ -7,6 +7,7 @@ mod engine {
     mod chats;
     mod clock;
     mod concurrency;
+    mod copies;
     mod crash_threads;
     mod damage;
     mod damage_storage;
