@@ -25,7 +25,7 @@ use crate::trim::Trim;
 use crate::txn::{Access, Taken, Txn};
 use crate::watch::Watch;
 use crate::{Error, Eviction, Options};
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -278,6 +278,8 @@ impl Db {
 
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
+        // Before anything is changed: what is refused stays as it is.
+        manifest.side_file = Some(crate::side_file::verify(&*fs, directory, &manifest)?);
         let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
         let index_files = files.indexes.len();
         let mut progress = recovery::Progress::new(Arc::clone(&options.clock), manifest.checkpoint.log_from);
@@ -301,7 +303,8 @@ impl Db {
         let mut log_options = WalOptions::default()
             .durability(options.durability)
             .database_id(manifest.database_id)
-            .known_durable(Lsn::new(state.log_reached));
+            .known_durable(Lsn::new(state.log_reached))
+            .known_checksum(state.log_checksum);
         // In a small directory the log must not take all there may be.
         let log_share = (options.disk_bytes_max / 16).clamp(LOG_FILE_BYTES_MIN, u64::MAX);
         // What one checkpoint releases is what the log needs until the next: kept, its files are never filled with zeros again.

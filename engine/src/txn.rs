@@ -9,6 +9,7 @@
 
 mod begin;
 mod bring;
+pub(crate) mod chat;
 mod extend;
 mod extent;
 pub(crate) mod hash;
@@ -20,6 +21,7 @@ pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod stream;
 pub(crate) mod string;
+pub(crate) mod throttle;
 mod whole;
 
 use crate::change::{self, Change, TimedChange};
@@ -36,9 +38,9 @@ pub use extend::Extended;
 pub use extent::Extent;
 pub(crate) use install::Taken;
 pub use list::ListEnd;
-use parking_lot::MutexGuard;
 use revoke::Journal;
 use sessile_wal::limits::RECORD_BYTES_MAX;
+use sessile_wal::sync::MutexGuard;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;
 use std::cell::Cell;

@@ -13,6 +13,9 @@ pub mod command_line;
 pub mod config;
 pub mod connection;
 pub mod errand;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hyperloglog;
 pub mod inspect;
 pub mod latency;

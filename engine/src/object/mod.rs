@@ -4,12 +4,14 @@
 //! on disk and in the log. What outgrows that, or is changed in place at length, becomes [`Structured`] and is flattened again
 //! when written out.
 
+pub(crate) mod chat;
 mod field_table;
 mod handle;
 pub(crate) mod layout;
 mod list;
 mod member_table;
 mod packed;
+pub(crate) mod packed_chat;
 pub(crate) mod packed_hash;
 pub(crate) mod packed_list;
 pub(crate) mod packed_set;
@@ -25,6 +27,7 @@ use crate::expiry::NEVER;
 use crate::key::KeyHasher;
 use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::location::Location;
+pub(crate) use chat::{Chat, Figures as ChatFigures};
 pub(crate) use field_table::FieldTable;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
@@ -52,6 +55,8 @@ pub enum Kind {
     Hash,
     /// A stream: entries in the order of their ids, and consumer groups.
     Stream,
+    /// A chat: turns in their order, each with a role and tokens.
+    Chat,
 }
 
 /// When fields of a hash die, of which at least one may.
@@ -118,6 +123,7 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         Kind::SortedSet => packed_sorted_set::len(parts.payload),
         // Its flat form is not for reading.
         Kind::Stream => usize::MAX,
+        Kind::Chat => packed_chat::len(parts.payload),
         Kind::String => return None,
         Kind::Hash => packed_hash::Fields::of(flat).len(),
     };
@@ -128,6 +134,7 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         Kind::List => Body::List(List::of(parts.payload)),
         // Checked when it came in, by the same code.
         Kind::Stream => Body::Stream(Stream::decode(parts.payload).unwrap_or_default()),
+        Kind::Chat => Body::Chat(Box::new(Chat::of(parts.payload))),
         Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
         Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
         _ => {

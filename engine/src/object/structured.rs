@@ -1,6 +1,8 @@
-//! Objects that have outgrown the flat form: growable strings; hashes, sets and sorted sets with an index of their own; lists in chunks. And streams of any size.
+//! Objects that have outgrown the flat form: growable strings; hashes, sets and sorted sets with an index of their own; lists and chats in chunks. And streams of any size.
 
-use super::{Deaths, FieldTable, Kind, List, MemberTable, Policy, SortedSet, Stream, layout, packed_set};
+use super::{
+    Chat, Deaths, FieldTable, Kind, List, MemberTable, Policy, SortedSet, Stream, layout, packed_set,
+};
 use crate::location::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +25,7 @@ pub(crate) enum Body {
     List(List),
     SortedSet(SortedSet),
     Stream(Stream),
+    Chat(Box<Chat>),
 }
 
 impl Structured {
@@ -40,6 +43,7 @@ impl Structured {
             Body::List(list) => Body::List(list.copy()),
             Body::SortedSet(set) => Body::SortedSet(set.copy()),
             Body::Stream(stream) => Body::Stream(stream.clone()),
+            Body::Chat(chat) => Body::Chat(chat.clone()),
         };
         Structured::new(database, key, self.policy, body)
     }
@@ -81,6 +85,7 @@ impl Structured {
             Body::List(_) => Kind::List,
             Body::SortedSet(_) => Kind::SortedSet,
             Body::Stream(_) => Kind::Stream,
+            Body::Chat(_) => Kind::Chat,
         }
     }
 
@@ -95,6 +100,7 @@ impl Structured {
             Body::List(list) => list.encode(out),
             Body::SortedSet(set) => set.encode(out),
             Body::Stream(stream) => stream.encode(out),
+            Body::Chat(chat) => chat.encode(out),
         }
     }
 
@@ -115,6 +121,7 @@ impl Structured {
             Body::List(list) => list.memory_bytes(),
             Body::SortedSet(set) => set.memory_bytes(),
             Body::Stream(stream) => stream.memory_bytes(),
+            Body::Chat(chat) => size_of::<Chat>() + chat.memory_bytes(),
         };
         size_of::<Structured>() + self.key.len() + body
     }

@@ -29,6 +29,7 @@ impl Txn<'_> {
                 Body::List(list) => (list.len(), 0),
                 Body::SortedSet(set) => (set.len(), 0),
                 Body::Stream(stream) => (stream.len(), 0),
+                Body::Chat(chat) => (chat.figures().turns as usize, 0),
             },
         };
         Extent { elements, bytes, is_shared }

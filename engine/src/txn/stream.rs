@@ -340,6 +340,20 @@ impl Txn<'_> {
         consumer: &[u8],
     ) -> Result<(), WrongKind> {
         let seen_ms = self.now_ms;
+        self.stream_see_consumer_at(key, group, consumer, seen_ms)
+    }
+
+    /// As [`stream_see_consumer`](Self::stream_see_consumer), at another time, in ms since the epoch.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn stream_see_consumer_at(
+        &mut self,
+        key: &Key<'_>,
+        group: &[u8],
+        consumer: &[u8],
+        seen_ms: u64,
+    ) -> Result<(), WrongKind> {
         self.change_stream(key, StreamChange::SeeConsumer { group, consumer, seen_ms })
     }
 

@@ -747,6 +747,9 @@ pub fn refusal(error: &sessile::Error) -> String {
         sessile::Error::DiskFull(_) => format!(
             "MISCONF {error}. Reads go on, and so does what only deletes; writes go on when there is space"
         ),
+        sessile::Error::LogFailed(cause) if !cause.is_poisoned() => {
+            format!("IOERR {error}. Reads go on; writes go on when that works again")
+        }
         sessile::Error::LogFailed(_) => {
             format!("IOERR {error}. Reads go on; restart the server once the disk is well")
         }

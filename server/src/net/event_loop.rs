@@ -112,7 +112,8 @@ pub struct EventLoop {
     accept_again: bool,
     /// Accepting failed, and what the log was told of it; the next tick tries again.
     accept_failed: bool,
-    accept_complained: bool,
+    /// When the log was last told of it, in ms since the epoch.
+    accept_complained_ms: Option<u64>,
     signals: Option<mio::net::UnixStream>,
     last_tick_ms: u64,
     last_beat_ms: u64,
@@ -135,7 +136,7 @@ impl EventLoop {
             waker,
             mail: Mutex::default(),
             has_mail: AtomicBool::new(false),
-            has_parked: AtomicBool::new(false),
+            parked: sessile_wal::Interest::default(),
             connections: AtomicUsize::new(0),
             busy_ns: AtomicU64::new(0),
         });
@@ -160,7 +161,7 @@ impl EventLoop {
             listeners: Vec::new(),
             accept_again: false,
             accept_failed: false,
-            accept_complained: false,
+            accept_complained_ms: None,
             signals: None,
             last_tick_ms: 0,
             last_beat_ms: 0,
@@ -392,7 +393,7 @@ impl EventLoop {
                 self.queue_flush(token);
             }
         }
-        self.handle.has_parked.store(false, Ordering::SeqCst);
+        self.handle.parked.withdraw();
     }
 
     fn read_signals(&mut self) {
@@ -539,9 +540,10 @@ impl EventLoop {
         if slot.connection.is_parked() && !slot.in_parked {
             slot.in_parked = true;
             self.parked.push(token);
-            self.handle.has_parked.store(true, Ordering::SeqCst);
-            // The log may have moved after we looked and before we said that we wait for it.
-            if self.worker.server.db.acknowledged() != acknowledged {
+            self.handle.parked.register();
+            // The log may have moved, or failed, after we looked and before we said that we wait for it.
+            let db = &self.worker.server.db;
+            if db.acknowledged() != acknowledged || db.log_failed() {
                 self.handle.wake();
             }
         }
