@@ -8,9 +8,11 @@ check:
 test:
     cargo test --workspace
 
-# kill -9 at random moments: `just crash 200`
+# Real processes on real disks that are killed, starved of memory, descriptors and space, and failed by their disk: `just crash 200`
 crash rounds="100":
+    SESSILE_CRASH_ROUNDS={{rounds}} cargo test -p sessile --test crash_process -- --nocapture
     SESSILE_KILL_ROUNDS={{rounds}} cargo test -p sessile-server --test kill -- --nocapture
+    SESSILE_CRASH_ROUNDS={{rounds}} cargo test -p sessile-server --test crash
 
 # Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark
 clients:

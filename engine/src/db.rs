@@ -29,7 +29,7 @@ use sessile_wal::sync::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The lock's name in the data directory.
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     pub(crate) tiering: Tiering,
     pub(crate) reads: Arc<ReadCounts>,
+    /// Transactions on copies that are open: objects may be shared with one.
+    pub(crate) overlays: AtomicUsize,
     pub(crate) key_eviction: KeyEviction,
     pub(crate) idle_pass: IdlePass,
     pub(crate) trim: Trim,
@@ -274,6 +276,8 @@ impl Db {
 
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
+        // Before anything is changed: what is refused stays as it is.
+        manifest.side_file = Some(crate::side_file::verify(&*fs, directory, &manifest)?);
         let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
         let index_files = files.indexes.len();
         let mut progress = recovery::Progress::new(Arc::clone(&options.clock), manifest.checkpoint.log_from);
@@ -297,7 +301,8 @@ impl Db {
         let mut log_options = WalOptions::default()
             .durability(options.durability)
             .database_id(manifest.database_id)
-            .known_durable(Lsn::new(state.log_reached));
+            .known_durable(Lsn::new(state.log_reached))
+            .known_checksum(state.log_checksum);
         // In a small directory the log must not take all there may be.
         let log_share = (options.disk_bytes_max / 16).clamp(LOG_FILE_BYTES_MIN, u64::MAX);
         // What one checkpoint releases is what the log needs until the next: kept, its files are never filled with zeros again.
@@ -371,6 +376,7 @@ impl Db {
             expiry_on: AtomicBool::new(true),
             memory_bytes: AtomicU64::new(0),
             memory_peak_bytes: AtomicU64::new(0),
+            overlays: AtomicUsize::new(0),
             memory_sample_due_ms: AtomicU64::new(0),
             garbage: Mutex::default(),
             observed: Observed::default(),

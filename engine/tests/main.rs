@@ -3,6 +3,7 @@
 //! `SESSILE_SEEDS=n` runs more seeds where a test has any, `SESSILE_SEED=s` replays one.
 
 mod engine {
+    mod chats;
     mod clock;
     mod concurrency;
     mod crash_threads;
@@ -16,6 +17,7 @@ mod engine {
     mod limits;
     mod million;
     mod model;
+    mod nth;
     mod observer;
     mod run;
     mod scan;
@@ -23,6 +25,7 @@ mod engine {
     mod storage;
     mod stories;
     mod support;
+    mod throttle;
     mod tiers;
     mod transactions;
 }

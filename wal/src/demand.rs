@@ -92,7 +92,7 @@ impl Log {
 
     pub(crate) fn stats(&self) -> WalStats {
         let counters = &self.counters;
-        let (files, spare_files, file_bytes) = self.files.lock().totals();
+        let (files, spare_files, file_bytes) = self.shelf.totals();
         let (appended_bytes, records) = {
             let buffer = self.buffer.0.lock();
             (buffer.record_bytes, buffer.records)

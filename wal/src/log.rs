@@ -4,8 +4,8 @@
 //! in `Always` writes durably and moves both). A write never waits for a sync that is under way: the syncer gives the
 //! writer's role back before it syncs.
 //!
-//! Lock order: syncing role → writing role → `writer` → `files` → `buffer`. Appenders take only `buffer`, for the
-//! length of one copy.
+//! Lock order: syncing role → writing role → `writer` → `files` → `buffer` → `shelf`. Appenders take only `buffer`, for
+//! the length of one copy.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use crate::{
     buffer::{Buffer, file_bytes_for},
     demand::Demand,
     error::is_full,
-    files::Files,
+    files::{Files, Shelf},
     format::{batch_seed, log_name},
     role::{Role, Turn},
     stats::Counters,
@@ -26,6 +26,7 @@ use crate::{
         Mutex,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
     },
+    synced::SyncedNote,
     writer::{Current, Writer},
 };
 
@@ -41,6 +42,35 @@ const SYNC_TURNS_MAX: u32 = 4;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Alone<T>(pub(crate) T);
+
+/// Where the log was durable to, and what ends there: whoever writes both down can tell this log from any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurableEnd {
+    /// The end of a batch.
+    pub lsn: Lsn,
+    /// That batch's checksum; 0 if none was written since the log was opened.
+    pub checksum: u32,
+}
+
+/// What the system said when it was asked for the next file, kept to be said again to everyone who is refused for it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    operation: &'static str,
+    path: PathBuf,
+    kind: std::io::ErrorKind,
+    text: String,
+}
+
+impl Refusal {
+    fn of(operation: &'static str, path: &Path, source: &std::io::Error) -> Refusal {
+        Refusal { operation, path: path.to_owned(), kind: source.kind(), text: source.to_string() }
+    }
+
+    fn error(&self) -> WalError {
+        let source = std::io::Error::new(self.kind, self.text.clone());
+        WalError::Io { operation: self.operation, path: self.path.clone(), source }
+    }
+}
 
 pub(crate) type Notifier = Arc<dyn Fn() + Send + Sync>;
 
@@ -61,6 +91,8 @@ pub(crate) struct Log {
     pub(crate) refused_bytes: AtomicUsize,
     pub(crate) written: Alone<AtomicU64>,
     pub(crate) durable: AtomicU64,
+    /// Where that is, with the batch that ends there. A leaf.
+    pub(crate) durable_end: Mutex<DurableEnd>,
     /// End of the last thing written that someone may wait for: all but idle marks.
     pub(crate) wanted: AtomicU64,
     /// Since when something written waits for a sync, on the monotonic clock; 0 if nothing does.
@@ -69,12 +101,17 @@ pub(crate) struct Log {
     pub(crate) syncing: Role,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) files: Mutex<Files>,
+    /// Taken by the background beat and by closing.
+    pub(crate) synced_note: Mutex<SyncedNote>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) poison: OnceLock<Arc<Poison>>,
     pub(crate) poisoned: AtomicBool,
     /// A write has failed and left its records in the buffer, and those whom they concern need not be waiting for them.
     pub(crate) left_behind: AtomicBool,
     /// When a full disk may be tried again, on the monotonic clock.
     pub(crate) retry_at_ns: AtomicU64,
+    /// Why the next file can't be made, if the last attempt failed and the disk isn't full. A leaf; taken when there is no room only.
+    pub(crate) no_next_file: Mutex<Option<Refusal>>,
     pub(crate) counters: Counters,
     pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) beat: Mutex<Beat>,
@@ -96,6 +133,7 @@ impl Log {
         recovery: &Recovery,
         tail: Vec<u8>,
         epoch: u32,
+        synced_note: SyncedNote,
     ) -> Log {
         let end = recovery.end.get();
         let buffer = Buffer::new(current.base, size, end, &options);
@@ -115,16 +153,20 @@ impl Log {
             refused_bytes: AtomicUsize::new(0),
             written: Alone(AtomicU64::new(end)),
             durable: AtomicU64::new(end),
+            durable_end: Mutex::new(DurableEnd { lsn: end.into(), checksum: 0 }),
             wanted: AtomicU64::new(end),
             unsynced_since_ns: AtomicU64::new(0),
             writing: Role::default(),
             syncing: Role::default(),
             writer: Mutex::new(writer),
+            shelf: files.shelf(),
             files: Mutex::new(files),
+            synced_note: Mutex::new(synced_note),
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
             left_behind: AtomicBool::new(false),
             retry_at_ns: AtomicU64::new(0),
+            no_next_file: Mutex::new(None),
             counters: Counters::default(),
             notifier: Mutex::new(None),
             beat: Mutex::new(Beat::default()),
@@ -195,6 +237,14 @@ impl Log {
         let end = buffer.push_mark(idle, &self.options);
         self.publish(&buffer, end);
         Lsn::new(end)
+    }
+
+    /// Notes beside the log how far it is durable.
+    pub(crate) fn note_synced(&self) {
+        let end = *self.durable_end.lock();
+        if let Err(error) = self.synced_note.lock().note(end) {
+            tracing::debug!(%error, "it can't be noted up to where the log was synced");
+        }
     }
 
     /// No further than what was appended. What a poisoned log returned from an append is never reached.
@@ -277,10 +327,16 @@ impl Log {
             {
                 // The seal must not be on disk before the file it points to.
                 let next = (next.base, next.size);
-                self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                if !self.shelf.has(next.0, next.1) {
+                    self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                }
             }
             if writer.current.base != base {
-                let file = self.files.lock().take(base, size).map_err(|error| self.no_file(error))?;
+                // It is on the shelf, but for a record that came when there was no room for it.
+                let file = match self.shelf.take(base, size) {
+                    Some(file) => file,
+                    None => self.files.lock().take(base, size).map_err(|error| self.no_file(error))?,
+                };
                 writer.current = Current { base, file };
             }
             if !encoded {
@@ -315,6 +371,7 @@ impl Log {
         }
         self.written.0.store(end, Release);
         if durably {
+            *self.durable_end.lock() = DurableEnd { lsn: end.into(), checksum: writer.written_checksum() };
             self.durable.store(end, Release);
             self.counters.synced(begun_ns, self.clock.monotonic_ns());
         } else if counts && self.unsynced_since_ns.load(Relaxed) == 0 {
@@ -363,10 +420,10 @@ impl Log {
             writing.fail();
             return outcome;
         }
-        let (target, dirty) = {
+        let (target, checksum, dirty) = {
             let mut writer = self.writer.lock();
             self.unsynced_since_ns.store(0, Relaxed);
-            (self.written(), std::mem::take(&mut writer.dirty))
+            (self.written(), writer.written_checksum(), std::mem::take(&mut writer.dirty))
         };
         if outcome.is_err() {
             writing.fail();
@@ -380,6 +437,7 @@ impl Log {
                     return Err(self.poison("sync", &self.dir.join(log_name(base)), 0, source));
                 }
             }
+            *self.durable_end.lock() = DurableEnd { lsn: target.into(), checksum };
             self.durable.store(target, Release);
             self.counters.synced(begun_ns, self.clock.monotonic_ns());
         }
@@ -400,6 +458,7 @@ impl Log {
 
     /// There is room for more log: whoever was refused is welcome again.
     pub(crate) fn space_returned(&self) {
+        *self.no_next_file.lock() = None;
         if self.counters.disk_full.swap(false, Relaxed) {
             tracing::info!(dir = %self.dir.display(), "there is space for the log again: writes are accepted");
         }
@@ -416,8 +475,19 @@ impl Log {
     pub(crate) fn no_file(&self, error: WalError) -> WalError {
         match error {
             WalError::DiskFull { needed_bytes, .. } => self.full(needed_bytes),
-            other => other,
+            other => {
+                if let WalError::Io { operation, path, source } = &other {
+                    let refusal = Refusal::of(operation, path, source);
+                    *self.no_next_file.lock() = Some(refusal);
+                }
+                other
+            }
         }
+    }
+
+    /// Why there is no next file, if the last attempt to make it failed.
+    pub(crate) fn why_no_next_file(&self) -> Option<WalError> {
+        self.no_next_file.lock().as_ref().map(Refusal::error)
     }
 
     /// Calls the notifier, with no lock held.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    Admit, Clock, Durability, Fs, Lsn, Recovery, Replay, Step, WalError, WalOptions, WalStats, log::Log,
-    recovery,
+    Admit, Clock, Durability, DurableEnd, Fs, Lsn, Recovery, Replay, Step, WalError, WalOptions, WalStats,
+    log::Log, recovery,
 };
 
 /// A write-ahead log. Cloning the handle is cheap; all clones are the same log.
@@ -91,6 +91,12 @@ impl Wal {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         Lsn::new(self.0.durable())
+    }
+
+    /// As [`durable`](Self::durable), with what [`WalOptions::known_checksum`] wants to know the log by.
+    #[must_use]
+    pub fn durable_end(&self) -> DurableEnd {
+        *self.0.durable_end.lock()
     }
 
     /// How far the log meets the configured durability.
@@ -233,6 +239,8 @@ impl Wal {
     /// As [`Wal::write`].
     pub fn close(&self) -> Result<(), WalError> {
         self.flush()?;
-        self.sync(self.mark())
+        self.sync(self.mark())?;
+        self.0.note_synced();
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What the tests share.
 
-use sessile::{Access, Db, Error, Kind, Options, StreamId};
+use sessile::{Access, ChatLimits, Db, Error, Kind, Options, StreamId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub(crate) enum Content {
     List(VecDeque<Vec<u8>>),
     /// Ids, each with its fields and values.
     Stream(Vec<(StreamId, Vec<Vec<u8>>)>),
+    /// The epoch, and the turns: index, role, content, tokens.
+    Chat(u64, Vec<(u64, Vec<u8>, Vec<u8>, u64)>),
 }
 
 impl std::fmt::Debug for Content {
@@ -38,6 +40,12 @@ impl std::fmt::Debug for Content {
             Content::Set(members) => write!(f, "set of {} members", members.len()),
             Content::SortedSet(members) => write!(f, "sorted set of {} members", members.len()),
             Content::Stream(entries) => write!(f, "stream of {} entries", entries.len()),
+            Content::Chat(epoch, turns) => {
+                let indexes: Vec<u64> = turns.iter().map(|turn| turn.0).collect();
+                let sums = turns.iter().flat_map(|turn| sum(&turn.2).to_le_bytes());
+                let sum = sum(&sums.collect::<Vec<_>>());
+                write!(f, "chat of turns {indexes:?} ({sum:08x}) in epoch {epoch}")
+            }
             Content::List(elements) => {
                 let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
                 write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
@@ -102,6 +110,19 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             assert_eq!(stream.len(), entries.len());
             assert!(entries.is_sorted_by(|left, right| left.0 < right.0), "a stream is in order");
             Content::Stream(entries)
+        }
+        Kind::Chat => {
+            let window = txn.chat_window(&key, &ChatLimits::default()).expect("a chat").expect("there");
+            let totals = txn.chat_totals(&key).expect("a chat");
+            let turns: Vec<_> = window
+                .turns
+                .iter()
+                .map(|turn| (turn.index, turn.role.to_vec(), turn.content.to_vec(), turn.tokens))
+                .collect();
+            let tokens = turns.iter().map(|turn| turn.3).sum::<u64>();
+            assert_eq!((totals.turns, totals.tokens), (turns.len() as u64, tokens));
+            assert_eq!((window.tokens, window.epoch), (tokens, totals.epoch));
+            Content::Chat(window.epoch, turns)
         }
         Kind::SortedSet => {
             let all = txn.sorted_set(&key).expect("a sorted set").expect("there");
