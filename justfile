@@ -12,6 +12,10 @@ test:
 crash rounds="100":
     SESSILE_KILL_ROUNDS={{rounds}} cargo test -p sessile-server --test kill -- --nocapture
 
+# The whole server on a simulated machine: `just sim --minutes 10`, `just sim --seed 7 --trace`, `just sim --help`
+sim *arguments:
+    cargo run --quiet --profile sim -p sessile-sim -- {{arguments}}
+
 # Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark
 clients:
     server/tests/clients/prepare

@@ -57,11 +57,14 @@ pub enum Changed {
 
 impl Changed {
     /// What a write made of a key.
-    pub fn by(before: Option<&Rc<Item>>, after: Option<&Rc<Item>>) -> Changed {
+    pub fn by(before: Option<&Rc<Item>>, after: Option<&Rc<Item>>, now_ms: u64) -> Changed {
+        let is_dead = |item: Option<&Rc<Item>>| item.is_none_or(|item| item.dies_ms() <= now_ms);
         match (before, after) {
             (None, None) => Changed::No,
             (Some(before), Some(after)) if Rc::ptr_eq(before, after) => Changed::No,
             (Some(before), Some(after)) if before == after => Changed::Perhaps,
+            // Made, and dead at once.
+            (before, after) if is_dead(before) && is_dead(after) => Changed::Perhaps,
             _ => Changed::Yes,
         }
     }

@@ -48,6 +48,8 @@ pub struct Floor {
     pub traces: bool,
     /// A sync is under way.
     syncing: bool,
+    /// The log's positions as they were told last.
+    log_was: (u64, u64, u64),
     /// The log did not take what was pushed last.
     unpushed: bool,
     /// The last commit before the checkpoint that a client is about to be told of.
@@ -97,6 +99,7 @@ impl Floor {
             traces,
             syncing: false,
             unpushed: false,
+            log_was: (0, 0, 0),
             saved: None,
         }
     }
@@ -310,6 +313,13 @@ impl Floor {
             let upto = if log.poisoned { u64::MAX - 1 } else { log.appended.get() };
             self.oracle.log_is_at(upto);
             self.oracle.log_says(log.written.get(), log.durable.get());
+            if self.traces {
+                let at = (log.appended.get(), log.written.get(), log.durable.get());
+                if std::mem::replace(&mut self.log_was, at) != at {
+                    let last = self.oracle.last();
+                    self.trace(|| format!("the log is at {at:?} (appended, written, durable), {last} commits"));
+                }
+            }
         }
     }
 

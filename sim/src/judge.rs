@@ -114,6 +114,12 @@ impl Floor {
         let now_ms = self.worker.now_ms;
         let before = if is_refusal(actual) { Some(world.clone()) } else { None };
         let expected = Turn { world, database, now_ms, hint: actual }.apply(args);
+        if let [_, key, _, word, _] = &args[..]
+            && word == b"PXAT"
+        {
+            // Its time may be up at once.
+            self.oracle.may_be_dead((database, key.clone()));
+        }
         if actual.is_as(&expected) {
             return true;
         }
@@ -167,13 +173,20 @@ impl Floor {
             return None;
         }
         self.note_changes(&before, &world);
-        let now_ms = self.db.now_ms();
-        Some(self.oracle.commit(world, now_ms))
+        let now_ms = self.worker.now_ms;
+        let ids = before.keys.keys().chain(world.keys.keys());
+        let is_seen = ids.into_iter().any(|id| {
+            Changed::by(before.keys.get(id), world.keys.get(id), now_ms) == Changed::Yes
+        });
+        let number = self.oracle.commit(world, now_ms);
+        // What is dead as soon as it is made is not logged, and its reply waits for nothing.
+        is_seen.then_some(number)
     }
 
     fn note_changes(&mut self, before: &World, after: &World) {
+        let now_ms = self.worker.now_ms;
         for watched in self.clients.iter_mut().flatten().flat_map(|client| &mut client.session.watched) {
-            let changed = Changed::by(before.keys.get(&watched.id), after.keys.get(&watched.id));
+            let changed = Changed::by(before.keys.get(&watched.id), after.keys.get(&watched.id), now_ms);
             watched.changed = watched.changed.max(changed);
         }
     }
@@ -284,6 +297,13 @@ impl Floor {
         let database = self.clients[place].as_ref()?.session.database;
         if let Some(at) = self.waiters.iter().position(|waiter| waiter.place == place) {
             let waiter = self.waiters.remove(at);
+            if waiter.served.is_none() && actual.error_code() == Some(b"WRONGTYPE") {
+                // Databases were swapped, and what it waits for is of another kind now: it was begun again, as after any swap.
+                let mut world = (**self.oracle.world()).clone();
+                let expected = self.attempt(&mut world, database, args).unwrap_or(Value::Nil);
+                self.expect(place, args, actual, &expected);
+                return None;
+            }
             let (expected, commit) = waiter.served.unwrap_or((Value::Nil, 0));
             self.expect(place, args, actual, &expected);
             self.tally.served += 1;

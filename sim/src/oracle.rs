@@ -119,6 +119,11 @@ impl Oracle {
         })
     }
 
+    /// A key was given a deadline that may have come already.
+    pub fn may_be_dead(&mut self, id: Id) {
+        self.dead_at_open.insert(id);
+    }
+
     /// Takes note of the time.
     pub fn time_is(&mut self, now_ms: u64) {
         self.latest_ms = self.latest_ms.max(now_ms);
@@ -148,7 +153,8 @@ impl Oracle {
             .find(|&number| difference(&self.commits[number].world, &seen, now_ms, latest_ms).is_none());
         let Some(found) = found else {
             let differs = |number: usize| {
-                difference(&self.commits[number].world, &seen, now_ms, latest_ms).unwrap_or_default()
+                let all = differences(&self.commits[number].world, &seen, now_ms, latest_ms);
+                all.take(6).collect::<Vec<_>>().join("\n    ")
             };
             return Err(format!(
                 "what was read back at {now_ms} is no state that it may be in\n  {} commits, of which {floor} were promised against {}\n  \
@@ -192,27 +198,25 @@ impl Default for Oracle {
 
 /// Where two states differ for whoever looks now. What has died since by the latest time known may be there or not, should time have gone back.
 fn difference(world: &World, seen: &World, now_ms: u64, latest_ms: u64) -> Option<String> {
-    let differing = |id: &(u8, Vec<u8>), what: String| {
-        Some(format!("database {} key {}: {what}", id.0, shown(&id.1)))
-    };
-    for (id, item) in &world.keys {
-        match seen.keys.get(id) {
-            None if item.dies_ms() <= latest_ms => {}
-            None => return differing(id, format!("should be {}", describe(item))),
-            Some(there) if there == item => {}
-            Some(there) => {
-                if !alike(item, there, now_ms, latest_ms) {
-                    return differing(id, format!("should be {}, is {}", describe(item), describe(there)));
-                }
-            }
-        }
-    }
-    for (id, there) in &seen.keys {
-        if world.live(id, now_ms).is_none() {
-            return differing(id, format!("should not be there, is {}", describe(there)));
-        }
-    }
-    None
+    differences(world, seen, now_ms, latest_ms).next()
+}
+
+fn differences<'a>(
+    world: &'a World,
+    seen: &'a World,
+    now_ms: u64,
+    latest_ms: u64,
+) -> impl Iterator<Item = String> + 'a {
+    let key = |id: &Id| format!("database {} key {}", id.0, shown(&id.1));
+    let missing_or_other = world.keys.iter().filter_map(move |(id, item)| match seen.keys.get(id) {
+        None if item.dies_ms() <= latest_ms => None,
+        None => Some(format!("{}: should be {}", key(id), describe(item))),
+        Some(there) if there == item || alike(item, there, now_ms, latest_ms) => None,
+        Some(there) => Some(format!("{}: should be {}, is {}", key(id), describe(item), describe(there))),
+    });
+    let unknown = seen.keys.iter().filter(move |(id, _)| world.live(id, now_ms).is_none());
+    let unknown = unknown.map(move |(id, there)| format!("{}: should not be there, is {}", key(id), describe(there)));
+    missing_or_other.chain(unknown)
 }
 
 fn alike(item: &Item, seen: &Item, now_ms: u64, latest_ms: u64) -> bool {
