@@ -35,6 +35,7 @@ mod judge;
 pub mod model;
 pub mod oracle;
 pub mod profile;
+mod rot;
 pub mod run;
 pub mod seen;
 pub mod simulation;

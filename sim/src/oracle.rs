@@ -9,7 +9,8 @@
 
 use crate::model::{Content, Id, Item, NEVER, World};
 use crate::wire::shown;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 /// See the module's page.
@@ -26,6 +27,8 @@ pub struct Oracle {
     latest_ms: u64,
     /// Keys that were there before this life, and had died when it began: the log still knows them.
     dead_at_open: BTreeSet<Id>,
+    /// Everything that any key ever held, if that is asked for.
+    known: Option<HashSet<u64>>,
 }
 
 struct Commit {
@@ -47,6 +50,7 @@ impl Oracle {
             power_cut: false,
             latest_ms: 0,
             dead_at_open: BTreeSet::new(),
+            known: None,
         }
     }
 
@@ -62,6 +66,14 @@ impl Oracle {
 
     /// A next state; its number.
     pub fn commit(&mut self, world: World, now_ms: u64) -> usize {
+        if let Some(known) = &mut self.known {
+            let before = self.commits.last().map(|commit| &commit.world.keys);
+            for (id, item) in &world.keys {
+                if !before.and_then(|keys| keys.get(id)).is_some_and(|other| Rc::ptr_eq(other, item)) {
+                    known.extend(facts(id, item));
+                }
+            }
+        }
         self.commits.push(Commit { world: Rc::new(world), lsn: u64::MAX, at_ms: now_ms });
         self.last()
     }
@@ -177,8 +189,51 @@ impl Oracle {
             power_cut: false,
             latest_ms: now_ms,
             dead_at_open,
+            known: self.known.take(),
         };
         Ok(lost)
+    }
+
+    /// Remembers from now on everything that any key ever held.
+    pub fn remember(&mut self) {
+        self.known = Some(HashSet::new());
+    }
+
+    /// Whether a key once held this: all of it, or each field of a hash by itself.
+    pub fn has_held(&self, id: &Id, item: &Item) -> bool {
+        self.known.as_ref().is_none_or(|known| facts(id, item).iter().all(|fact| known.contains(fact)))
+    }
+
+    /// Whether these keys, as far as they are given, are as in some state since open.
+    ///
+    /// # Errors
+    /// How they differ from the last one.
+    pub fn was(&self, keys: &BTreeMap<Id, Option<Item>>, now_ms: u64) -> Result<(), String> {
+        let latest_ms = self.latest_ms.max(now_ms);
+        let differs = |world: &World| {
+            keys.iter().find_map(|(id, seen)| {
+                let expected = world.keys.get(id);
+                let same = match (expected, seen) {
+                    (None, None) => true,
+                    (Some(item), None) => item.dies_ms() <= latest_ms,
+                    (Some(item), Some(seen)) => **item == *seen || alike(item, seen, now_ms, latest_ms),
+                    (None, Some(_)) => false,
+                };
+                let expected = || expected.map_or("nothing".to_owned(), |item| describe(item));
+                let seen = || seen.as_ref().map_or("nothing".to_owned(), describe);
+                (!same).then(|| format!("{} should be {}, is {}", shown(&id.1), expected(), seen()))
+            })
+        };
+        let last = differs(self.world());
+        match last {
+            Some(why) if self.commits.iter().all(|commit| differs(&commit.world).is_some()) => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every key that was there since open.
+    pub fn ids(&self) -> BTreeSet<Id> {
+        self.commits.iter().flat_map(|commit| commit.world.keys.keys().cloned()).collect()
     }
 
     /// The running database holds this: exactly the last state.
@@ -224,6 +279,21 @@ fn alike(item: &Item, seen: &Item, now_ms: u64, latest_ms: u64) -> bool {
     item.deadline_ms == seen.deadline_ms
         && there.iter().all(|(name, field)| fields.get(name) == Some(field) && field.1 > now_ms)
         && fields.iter().all(|(name, field)| field.1 <= latest_ms || there.contains_key(name))
+}
+
+/// What a key holds, as numbers: one for all of it, or one for each field of a hash. Which database it is in doesn't count.
+fn facts(id: &Id, item: &Item) -> Vec<u64> {
+    let hash = |parts: &[&[u8]]| {
+        let mut hasher = DefaultHasher::new();
+        parts.hash(&mut hasher);
+        hasher.finish()
+    };
+    match &item.content {
+        Content::Hash(fields) => {
+            fields.iter().map(|(name, field)| hash(&[&id.1, b"field", name, &field.0])).collect()
+        }
+        other => vec![hash(&[&id.1, format!("{other:?}").as_bytes()])],
+    }
 }
 
 fn describe(item: &Item) -> String {

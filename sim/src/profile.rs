@@ -28,6 +28,8 @@ pub struct Profile {
     pub scripts: bool,
     /// Whether somebody listens to what expires.
     pub listener: bool,
+    /// Whether bits at rest flip.
+    pub rots: bool,
     /// How often checkpoints come by themselves.
     log_bytes: &'static [u64],
 }
@@ -43,6 +45,7 @@ impl Profile {
             idle: rng.chance(40),
             scripts: rng.chance(15),
             listener: rng.chance(20),
+            rots: rng.chance(12),
             log_bytes: if rng.chance(80) { &[1, 2_000, 2_000, 20_000, u64::MAX] } else { &[u64::MAX] },
         }
     }

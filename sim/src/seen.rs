@@ -32,7 +32,11 @@ pub fn read(db: &Db) -> Result<World, Error> {
     Ok(world)
 }
 
-fn look(db: &Db, id: &Id) -> Result<Option<Item>, Error> {
+/// One key, if it is alive.
+///
+/// # Errors
+/// What the database says of it.
+pub fn look(db: &Db, id: &Id) -> Result<Option<Item>, Error> {
     let key = db.key(id.0, &id.1);
     let txn = db.begin(&[key], Access::Read, db.now_ms())?;
     let Some(kind) = txn.kind(&key) else { return Ok(None) };

@@ -17,12 +17,12 @@ use sessile_server::server::Server;
 use sessile_wal::sim::{Fault, Rng, SimClock, SimFs};
 use sessile_wal::{OpenMode, WalError};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Where the database is on the simulated disk.
-const DIR: &str = "/data";
+pub(crate) const DIR: &str = "/data";
 
 /// How much of a story is told.
 #[derive(Clone, Copy, Debug)]
@@ -74,15 +74,15 @@ impl Default for Plan {
 
 /// See the module's page.
 pub struct Simulation {
-    rng: Rng,
-    sim: SimFs,
+    pub(crate) rng: Rng,
+    pub(crate) sim: SimFs,
     fs: SlowFs,
-    clock: SimClock,
-    oracle: Oracle,
+    pub(crate) clock: SimClock,
+    pub(crate) oracle: Oracle,
     work: Work,
     /// What it has met.
     pub tally: Tally,
-    profile: Profile,
+    pub(crate) profile: Profile,
     plan: Plan,
     durability: Durability,
     /// The disk has less room than it may be asked for.
@@ -120,13 +120,17 @@ impl Simulation {
         fs.tell(plan.lie);
         let profile = Profile::new(&mut rng);
         crate::trace::line(&format!("seed {seed}: {profile:?}"));
+        let mut oracle = Oracle::new();
+        if profile.rots {
+            oracle.remember();
+        }
         Simulation {
             durability: plan.durability.unwrap_or_else(|| pick(&mut rng, &LEVELS)),
             rng,
             sim,
             fs,
             clock: SimClock::default(),
-            oracle: Oracle::new(),
+            oracle,
             work: Work::default(),
             tally: Tally::default(),
             profile,
@@ -139,13 +143,16 @@ impl Simulation {
     pub fn run(&mut self) {
         for _ in 0..self.plan.length.lives {
             self.live();
+            if self.profile.rots {
+                self.rot();
+            }
         }
         // What is left.
         let (db, _) = self.open(false);
         drop(db);
     }
 
-    fn trace(what: impl FnOnce() -> String) {
+    pub(crate) fn trace(what: impl FnOnce() -> String) {
         if crate::trace::is_on() {
             crate::trace::line(&what());
         }
@@ -491,11 +498,5 @@ impl Simulation {
             }
             Err(error) => assert!(floor.troubled, "a read of a sound disk fails: {error}"),
         }
-    }
-
-    /// Every file there is.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let names = self.sim.list(DIR.as_ref()).unwrap_or_default();
-        names.iter().map(|name| Path::new(DIR).join(name)).collect()
     }
 }

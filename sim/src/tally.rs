@@ -58,5 +58,6 @@ tally! {
     flips_refused: "flips that refused a start",
     flips_harmless: "flips without effect",
     flips_damaged: "flips that cost single values",
+    flips_cut: "flips at the end of the log that cut it off",
     repairs: "repairs",
 }
