@@ -23,6 +23,10 @@ nth:
     SESSILE_SEEDS=1 cargo test -p sessile --test main -- nth:: --nocapture
     SESSILE_SEEDS=1 cargo test -p sessile --test allocation -- --nocapture
 
+# The whole server on a simulated machine: `just sim --minutes 10`, `just sim --seed 7 --trace`, `just sim --help`
+sim *arguments:
+    cargo run --quiet --profile sim -p sessile-sim -- {{arguments}}
+
 # Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark
 clients:
     server/tests/clients/prepare
