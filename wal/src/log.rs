@@ -101,9 +101,9 @@ pub(crate) struct Log {
     pub(crate) syncing: Role,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) files: Mutex<Files>,
-    pub(crate) shelf: Arc<Shelf>,
     /// Taken by the background beat and by closing.
     pub(crate) synced_note: Mutex<SyncedNote>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) poison: OnceLock<Arc<Poison>>,
     pub(crate) poisoned: AtomicBool,
     /// A write has failed and left its records in the buffer, and those whom they concern need not be waiting for them.

@@ -12,6 +12,7 @@ use crate::object::stream::{Group, StreamBound, StreamState, put_id};
 use crate::object::{Body, Kind, Object, Stream, StreamId, Structured, View};
 use crate::varint;
 use std::ops::{Bound, ControlFlow, RangeInclusive};
+use std::sync::Arc;
 
 /// An entry of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +222,7 @@ impl Txn<'_> {
     fn put_stream(&mut self, key: &Key<'_>, stream: Stream) {
         let body = Body::Stream(stream);
         let object = Structured::new(key.database, key.bytes, None, body);
-        self.put(key, Object::Structured(Box::new(object)), NEVER, 0);
+        self.put(key, Object::Structured(Arc::new(object)), NEVER, 0);
     }
 
     fn change_stream(&mut self, key: &Key<'_>, change: StreamChange<'_>) -> Result<(), WrongKind> {

@@ -82,6 +82,8 @@ pub fn dump(txn: &Txn<'_>, key: &Key<'_>) -> Result<Option<Vec<u8>>, CommandErro
                 stream::put(&mut out, &view);
             }
         }
+        // No other server could read it.
+        Kind::Chat => return Err("ERR Bad data format".into()),
         Kind::Hash => {
             if put_hash(&mut out, txn, key)? {
                 version = VERSION_OF_FIELD_DEADLINES;
