@@ -56,6 +56,7 @@ const CASE_NAMES: &[&str] = &[
     "EIO from fsync, always",
     "EIO from fsync, everysec",
     "EIO from write, no",
+    "EIO from reads of values on disk",
     "a turn under way as the log fails",
     "ENOSPC from write, always",
     "ENOSPC from write, everysec",

@@ -14,12 +14,12 @@ use crate::{PATIENCE, rounds};
 /// How long each fault lasts.
 const FAULT: Duration = Duration::from_millis(6500);
 
-fn redis(case: &str) -> Option<ServerOptions> {
+fn redis(case: &str, appendfsync: &str) -> Option<ServerOptions> {
     if std::env::var("SESSILE_CRASH_REDIS").is_ok_and(|value| value == "1") {
         let binary = oracles::program(case, "redis-server")?;
         return strace::impossible(case)
             .is_none()
-            .then(|| ServerOptions::new("everysec").of(&binary.to_string_lossy()));
+            .then(|| ServerOptions::new(appendfsync).of(&binary.to_string_lossy()));
     }
     None
 }
@@ -27,8 +27,8 @@ fn redis(case: &str) -> Option<ServerOptions> {
 /// Any refusal is Redis's to make.
 const ANY: &[&str] = &[""];
 
-fn under_fault(case: &str, injections: &[&str]) {
-    let Some(options) = redis(case) else { return };
+fn under_fault(case: &str, appendfsync: &str, injections: &[&str]) {
+    let Some(options) = redis(case, appendfsync) else { return };
     for _ in 0..rounds() {
         let mut server = Server::start(options.clone());
         ledger::prepare(&mut server.client());
@@ -44,7 +44,7 @@ fn under_fault(case: &str, injections: &[&str]) {
         });
         let end = if server.has_ended() { "the process ended" } else { "the process went on" };
         println!(
-            "| redis-server: {case} | a reader waited {:.1} ms, a writer {:.1} ms | {refused} writes refused | {end} |",
+            "| redis-server: {case}, {appendfsync} | a reader waited {:.1} ms, a writer {:.1} ms | {refused} writes refused | {end} |",
             longest.read.as_secs_f64() * 1e3,
             longest.write.as_secs_f64() * 1e3,
         );
@@ -53,19 +53,24 @@ fn under_fault(case: &str, injections: &[&str]) {
 
 #[test]
 fn slow_sync() {
-    under_fault("a sync of 3 s, everysec", &["fdatasync:delay_enter=3000000", "fsync:delay_enter=3000000"]);
+    for appendfsync in ["always", "everysec"] {
+        let slow = ["fdatasync:delay_enter=3000000", "fsync:delay_enter=3000000"];
+        under_fault("a sync of 3 s", appendfsync, &slow);
+    }
 }
 
 #[test]
 fn failed_sync() {
-    under_fault("EIO from fsync, everysec", &["fdatasync:error=EIO", "fsync:error=EIO"]);
+    for appendfsync in ["always", "everysec"] {
+        under_fault("EIO from fsync", appendfsync, &["fdatasync:error=EIO", "fsync:error=EIO"]);
+    }
 }
 
 /// Its sockets are written to by the same call: only its log must fail.
 #[test]
 fn no_space() {
     const CASE: &str = "ENOSPC from write, everysec";
-    let Some(options) = redis(CASE) else { return };
+    let Some(options) = redis(CASE, "everysec") else { return };
     let mut server = Server::start(options);
     ledger::prepare(&mut server.client());
     let log = server.directory().join("appendonlydir/appendonly.aof.1.incr.aof");
@@ -84,7 +89,7 @@ fn no_space() {
 #[test]
 fn second_process() {
     const CASE: &str = "a second process";
-    let Some(options) = redis(CASE) else { return };
+    let Some(options) = redis(CASE, "everysec") else { return };
     let server = Server::start(options);
     let port = free_port();
     let mut command = server.options().command(port, &server.directory());

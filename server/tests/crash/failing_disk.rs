@@ -136,6 +136,70 @@ fn a_reply_parked_as_the_log_fails_becomes_an_error() {
     row.finish();
 }
 
+/// Values that are on disk only cannot be read for a while: an error for those who ask for them, never another value; what is in memory
+/// is served and writes go on, and all is as before once the disk is well.
+#[test]
+fn failed_reads() {
+    const CASE: &str = "EIO from reads of values on disk";
+    const KEYS: u64 = 3000;
+    let mut row = Row::begin(CASE);
+    if let Some(why) = strace::impossible(CASE) {
+        return row.skip(why);
+    }
+    let value = |number: u64| format!("{number}:").repeat(200);
+    let server = Server::start(ServerOptions::new("everysec").with("maxmemory", "1mb"));
+    let mut client = server.client();
+    for number in 0..KEYS {
+        assert_eq!(
+            client.call(&["SET", &format!("cold:{number}"), &value(number)]).expect("a reply"),
+            Value::ok()
+        );
+    }
+    for _ in 0..rounds() {
+        assert_eq!(client.command("SAVE"), Value::ok());
+        let cold = |client: &mut crate::support::Client| {
+            let info = client.command("INFO storage").text();
+            let line =
+                info.lines().find(|line| line.starts_with("values_cold:")).unwrap_or_default().to_owned();
+            line.trim_start_matches("values_cold:").trim().parse().unwrap_or(0)
+        };
+        let evicted = ledger::wait_until(PATIENCE, || cold(&mut client) > KEYS / 2);
+        ledger::prepare(&mut client);
+        let mut ledgers = ledgers(1, random::seed(CASE), VALUE_BYTES);
+        let (directed, shown) = under_load(server.port(), &mut ledgers, &[], |pressure| {
+            if !evicted {
+                return Err(format!("only {} of {KEYS} values left memory", cold(&mut client)));
+            }
+            let injection = Injection::into(&server, &["pread64:error=EIO", "preadv2:error=EIO"]);
+            let mut failed = 0;
+            for number in (0..KEYS).step_by(7) {
+                match client.call(&["GET", &format!("cold:{number}")]) {
+                    Ok(found) if found == Value::bulk(value(number)) => {}
+                    Ok(error) if error.is_error("ERR cannot read") => failed += 1,
+                    other => return Err(format!("GET cold:{number}: {other:?}")),
+                }
+            }
+            if !Pressure::grows(&pressure.acknowledged, 50, PATIENCE) {
+                return Err("writes do not go on".to_owned());
+            }
+            injection.end();
+            if failed == 0 {
+                return Err("no read failed".to_owned());
+            }
+            Ok(())
+        });
+        let mut outcome = directed.and_then(|()| waited(&mut row, &shown, shown.longest));
+        for number in (0..KEYS).step_by(7) {
+            let found = client.call(&["GET", &format!("cold:{number}")]).expect("a reply");
+            if found != Value::bulk(value(number)) {
+                outcome = outcome.and(Err(format!("GET cold:{number} on a sound disk: {found:?}")));
+            }
+        }
+        row.round(outcome);
+    }
+    row.finish();
+}
+
 /// Injected, so that it needs no right to mount: every write says that there is no space, then none does any more.
 fn has_no_space_for_a_while(case: &'static str, appendfsync: &str) {
     let seed = random::seed(case);
