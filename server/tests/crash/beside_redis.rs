@@ -69,21 +69,23 @@ fn failed_sync() {
 /// Its sockets are written to by the same call: only its log must fail.
 #[test]
 fn no_space() {
-    const CASE: &str = "ENOSPC from write, everysec";
-    let Some(options) = redis(CASE, "everysec") else { return };
-    let mut server = Server::start(options);
-    ledger::prepare(&mut server.client());
-    let log = server.directory().join("appendonlydir/appendonly.aof.1.incr.aof");
-    let mut ledgers = ledgers(4, random::seed(CASE), 300);
-    let (refused, _) = under_load(server.port(), &mut ledgers, ANY, |pressure| {
-        Pressure::grows(&pressure.acknowledged, 100, PATIENCE);
-        let injection = Injection::into_files(&server, &["write:error=ENOSPC"], Some(&log));
-        std::thread::sleep(Duration::from_millis(1500));
-        injection.end();
-        pressure.refused.load(Ordering::Relaxed)
-    });
-    let end = if server.has_ended() { "the process ended" } else { "the process went on" };
-    println!("| redis-server: {CASE} | {refused} writes refused | {end} |");
+    const CASE: &str = "ENOSPC from write";
+    for appendfsync in ["always", "everysec"] {
+        let Some(options) = redis(CASE, appendfsync) else { return };
+        let mut server = Server::start(options);
+        ledger::prepare(&mut server.client());
+        let log = server.directory().join("appendonlydir/appendonly.aof.1.incr.aof");
+        let mut ledgers = ledgers(4, random::seed(CASE), 300);
+        let (refused, _) = under_load(server.port(), &mut ledgers, ANY, |pressure| {
+            Pressure::grows(&pressure.acknowledged, 100, PATIENCE);
+            let injection = Injection::into_files(&server, &["write:error=ENOSPC"], Some(&log));
+            std::thread::sleep(Duration::from_millis(1500));
+            injection.end();
+            pressure.refused.load(Ordering::Relaxed)
+        });
+        let end = if server.has_ended() { "the process ended" } else { "the process went on" };
+        println!("| redis-server: {CASE}, {appendfsync} | {refused} writes refused | {end} |");
+    }
 }
 
 #[test]

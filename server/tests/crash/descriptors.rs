@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use crate::ledger::{self, Pressure, compare_all, ledgers, under_load};
 use crate::report::Row;
 use crate::support::{Client, Server, ServerOptions, Value, random};
-use crate::{PATIENCE, READER_WAIT_MAX, rounds};
+use crate::{PATIENCE, rounds};
 
 /// What is free below the limit when the crowd comes: more than is kept for files.
 const FREE: u64 = 80;
@@ -110,9 +110,7 @@ fn run_out(case: &'static str, free: Option<u64>, line: &str, refusals: &[&str])
         if lines == 0 || lines > LINES_PER_ROUND_MAX {
             outcome = outcome.and(Err(format!("{lines} lines in the log")));
         }
-        if shown.longest.read > READER_WAIT_MAX {
-            outcome = outcome.and(Err(format!("a reader waited {:?}", shown.longest.read)));
-        }
+        outcome = outcome.and(shown.longest.verdict());
         row.round(outcome);
         server.kill();
         server.restart();

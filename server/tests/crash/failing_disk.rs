@@ -8,7 +8,7 @@ use crate::ledger::{self, Longest, Pressure, compare_all, ledgers, under_load};
 use crate::report::Row;
 use crate::strace::{self, Injection};
 use crate::support::{Server, ServerOptions, Value, encode, random};
-use crate::{PATIENCE, READER_WAIT_MAX, rounds};
+use crate::{PATIENCE, rounds};
 
 const WRITERS: u64 = 4;
 const VALUE_BYTES: u64 = 300;
@@ -30,10 +30,7 @@ fn waited(row: &mut Row, shown: &ledger::Shown, longest: Longest) -> Result<(), 
     if shown.reads == 0 {
         return Err("nothing was read".to_owned());
     }
-    if longest.read > READER_WAIT_MAX {
-        return Err(format!("a reader waited {:?}", longest.read));
-    }
-    Ok(())
+    longest.verdict()
 }
 
 /// Rounds of: load, the fault, the documented error, reads; then `kill -9`, a restart, and everything that was promised.
@@ -51,9 +48,10 @@ fn fails_for_good(case: &'static str, appendfsync: &str, injections: &[&str]) {
             if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
                 return Err("nothing was acknowledged on a sound disk".to_owned());
             }
+            pressure.slow_down();
             let _injection = Injection::into(&server, injections);
-            if !Pressure::grows(&pressure.refused, 20, PATIENCE) {
-                return Err("no write was refused on a failing disk".to_owned());
+            if !pressure.refuses_all(WRITERS, PATIENCE) {
+                return Err("not every writer was refused on a failing disk".to_owned());
             }
             let before = pressure.acknowledged.load(std::sync::atomic::Ordering::Relaxed);
             // Writes must not be taken up again, whatever the disk says later.
@@ -62,7 +60,7 @@ fn fails_for_good(case: &'static str, appendfsync: &str, injections: &[&str]) {
             }
             Ok(())
         });
-        let outcome = injected.and_then(|()| waited(&mut row, &shown, shown.longest));
+        let outcome = waited(&mut row, &shown, shown.longest).and(injected);
         row.round(outcome);
         let failed = server.client().command("INFO sessile").text().contains("log_failed:1");
         server.kill();
@@ -170,6 +168,7 @@ fn failed_reads() {
             if !evicted {
                 return Err(format!("only {} of {KEYS} values left memory", cold(&mut client)));
             }
+            pressure.slow_down();
             let injection = Injection::into(&server, &["pread64:error=EIO", "preadv2:error=EIO"]);
             let mut failed = 0;
             for number in (0..KEYS).step_by(7) {
@@ -188,7 +187,7 @@ fn failed_reads() {
             }
             Ok(())
         });
-        let mut outcome = directed.and_then(|()| waited(&mut row, &shown, shown.longest));
+        let mut outcome = waited(&mut row, &shown, shown.longest).and(directed);
         for number in (0..KEYS).step_by(7) {
             let found = client.call(&["GET", &format!("cold:{number}")]).expect("a reply");
             if found != Value::bulk(value(number)) {
@@ -215,6 +214,7 @@ fn has_no_space_for_a_while(case: &'static str, appendfsync: &str) {
             if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
                 return Err("nothing was acknowledged before".to_owned());
             }
+            pressure.slow_down();
             let injection = Injection::into(&server, &NO_SPACE);
             std::thread::sleep(Duration::from_millis(1500));
             injection.end();
@@ -223,7 +223,7 @@ fn has_no_space_for_a_while(case: &'static str, appendfsync: &str) {
             }
             Ok(())
         });
-        let mut outcome = directed.and_then(|()| waited(&mut row, &shown, shown.longest));
+        let mut outcome = waited(&mut row, &shown, shown.longest).and(directed);
         outcome = outcome.and_then(|()| compare_all(&mut ledgers, &mut server.client()));
         row.round(outcome);
         server.kill();
@@ -284,6 +284,7 @@ fn syncs_slowly(case: &'static str, options: ServerOptions, writers_wait: bool) 
             if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
                 return Err("nothing was acknowledged before".to_owned());
             }
+            pressure.slow_down();
             let injection = Injection::into(&server, &SLOW_SYNCS);
             pressure.take_longest();
             // A checkpoint syncs much, and under way nobody may wait for that either.
@@ -294,8 +295,8 @@ fn syncs_slowly(case: &'static str, options: ServerOptions, writers_wait: bool) 
             injection.end();
             Ok(())
         });
-        let mut outcome = directed.and_then(|()| waited(&mut row, &shown, longest));
-        if !writers_wait && longest.write > READER_WAIT_MAX {
+        let mut outcome = waited(&mut row, &shown, longest).and(directed);
+        if !writers_wait && longest.write > longest.allowed() {
             outcome = outcome.and(Err(format!("a writer waited {:?}", longest.write)));
         }
         row.round(outcome);
