@@ -305,7 +305,7 @@ impl Ledger {
         self.fates.insert(number, Fate::Unknown);
         let value = value(&key, self.value_bytes);
         // A deadline that no drill lives to see, for every other one.
-        let reply = if number % 2 == 0 {
+        let reply = if number.is_multiple_of(2) {
             client.call(&["SET".as_bytes(), key.as_bytes(), &value])?
         } else {
             client.call(&["SET".as_bytes(), key.as_bytes(), &value, b"EX", b"1000000"])?
