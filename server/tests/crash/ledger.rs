@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::READER_WAIT_MAX;
-use crate::support::{Client, Random, Value, encode};
+use crate::support::{Client, Random, Server, ServerOptions, Value, encode};
 
 /// Requests of one pipeline while a ledger is compared.
 const COMPARED_AT_ONCE: usize = 500;
@@ -432,5 +432,33 @@ fn format_error(reply: &Value) -> String {
     match reply {
         Value::Error(text) => text.clone(),
         other => format!("{other:?}"),
+    }
+}
+
+/// The ledger must find each kind of broken promise, or the drill proves nothing.
+#[test]
+fn a_ledger_notices_what_is_lost_changed_or_risen() {
+    let server = Server::start(ServerOptions::new("no"));
+    let mut client = server.client();
+    let mut ledgers = ledgers(1, 1, 100);
+    prepare(&mut client);
+    let (worked, _) = under_load(server.port(), &mut ledgers, &[], |pressure| {
+        Pressure::grows(&pressure.acknowledged, 300, Duration::from_secs(20))
+    });
+    assert!(worked, "nothing was acknowledged");
+    let ledger = &mut ledgers[0];
+    assert_eq!(ledger.compare(&mut client), Ok(()));
+    let of_fate =
+        |fate| ledger.fates.iter().filter(move |(_, found)| **found == fate).map(|(number, _)| *number);
+    let there: Vec<u64> = of_fate(Fate::There).take(2).collect();
+    let gone = of_fate(Fate::Gone).next().expect("something was deleted");
+    client.call(&["DEL", &ledger.key(there[0])]).expect("a reply");
+    client.call(&["APPEND", &ledger.key(there[1]), "x"]).expect("a reply");
+    let risen = ledger.key(gone);
+    client.call(&["SET".as_bytes(), risen.as_bytes(), &value(&risen, 100)]).expect("a reply");
+    client.call(&["INCR", &ledger.counter()]).expect("a reply");
+    let failure = ledger.compare(&mut client).expect_err("four promises are broken");
+    for story in ["is lost", "wrong bytes", "has risen", "counter is"] {
+        assert!(failure.contains(story), "{story}: {failure}");
     }
 }
