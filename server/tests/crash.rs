@@ -48,6 +48,7 @@ const CASE_NAMES: &[&str] = &[
     "descriptors taken by clients",
     "no descriptors left",
     "no memory left under load",
+    "too little memory to start",
     "the wall clock jumps by 1 h",
     "read-only at the start",
     "read-only under way, ext4, always",
