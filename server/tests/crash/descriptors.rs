@@ -35,10 +35,14 @@ fn limit(server: &Server, descriptors: u64) -> Rlimit {
     prlimit(Some(pid), Resource::Nofile, new).expect("a lower limit of open files")
 }
 
-/// A server whose log and checkpoints want files all the time.
-fn start() -> Server {
-    let options = ServerOptions::new("everysec").with("maxmemory", "1mb").with("checkpoint-log-size", "1mb");
-    let server = Server::start(options);
+/// A server; with `busy_files`, one whose checkpoints want files all the time, and whose data takes more of them.
+fn start(busy_files: bool) -> Server {
+    let options = ServerOptions::new("everysec");
+    let server = Server::start(if busy_files {
+        options.with("maxmemory", "1mb").with("checkpoint-log-size", "1mb")
+    } else {
+        options
+    });
     ledger::prepare(&mut server.client());
     server
 }
@@ -71,7 +75,7 @@ fn churn(server: &Server, crowd: &mut VecDeque<TcpStream>) {
 /// `refusals`.
 fn run_out(case: &'static str, free: Option<u64>, line: &str, refusals: &[&str]) {
     let mut row = Row::begin(case);
-    let mut server = start();
+    let mut server = start(free.is_none());
     let mut ledgers = ledgers(4, random::seed(case), 2000);
     let (mut longest_write, mut lines_max) = (Duration::ZERO, 0);
     for _ in 0..rounds() {
@@ -80,15 +84,20 @@ fn run_out(case: &'static str, free: Option<u64>, line: &str, refusals: &[&str])
             if !Pressure::grows(&pressure.acknowledged, 500, PATIENCE) {
                 return Err("nothing was acknowledged before".to_owned());
             }
+            let mut saver = server.client();
             // What is open above a limit stays open.
             let usual = limit(&server, free.map_or(1, |free| highest_descriptor(&server) + 1 + free));
             let mut crowd = crowd(&server);
             let writes_go_on = Pressure::grows(&pressure.acknowledged, 1000, Duration::from_secs(5));
+            let saved = free.map(|_| saver.call(&["SAVE"]));
             let welcome = welcomes(&server);
             churn(&server, &mut crowd);
             limit(&server, usual.current.unwrap_or(4096));
             if refusals.is_empty() && !writes_go_on {
                 return Err("writers that were connected were not served".to_owned());
+            }
+            if !saved.as_ref().is_none_or(|saved| saved.as_ref().is_ok_and(|saved| *saved == Value::ok())) {
+                return Err(format!("a checkpoint had no descriptors: {saved:?}"));
             }
             // Where some are left, files that are closed may make room for a client.
             if welcome && free.is_none() {
