@@ -85,6 +85,8 @@ fn run_out(case: &'static str, free: Option<u64>, line: &str, refusals: &[&str])
                 return Err("nothing was acknowledged before".to_owned());
             }
             let mut saver = server.client();
+            // Accepted, and not only in the kernel's queue.
+            saver.command("PING");
             // What is open above a limit stays open.
             let usual = limit(&server, free.map_or(1, |free| highest_descriptor(&server) + 1 + free));
             let mut crowd = crowd(&server);
