@@ -10,7 +10,7 @@ use crate::limits::{
 use crate::shard::Dead;
 use crate::{Error, Options};
 use crate::{evict_keys, idle_pass, observer, storage, tiering};
-use parking_lot::{Condvar, Mutex};
+use sessile_wal::sync::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -18,9 +18,9 @@ use crate::manifest::{self, Manifest};
 use crate::segment::SegmentFile;
 use crate::segments::{Segment, Segments};
 use sessile_wal::Fs;
+use sessile_wal::sync::atomic::AtomicBool;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 pub(crate) use load::{Shards, load};
 pub(crate) use orphans::remove_orphans;

@@ -220,7 +220,7 @@ fn no_damaged_length_makes_opening_checking_or_repairing_allocate_much() {
                         for number in 0..60 {
                             let _ = db.get(format!("session {number}").as_bytes());
                         }
-                        let _ = db.hash_get(b"hash", b"field 3");
+                        let _ = db.hash_get_all(b"hash");
                     }
                 });
                 let what = format!("{name} at {at}{}", if sealed { ", checksum made right" } else { "" });

@@ -3,6 +3,8 @@
 //! `SESSILE_SEEDS=n` runs more seeds where a test has any, `SESSILE_SEED=s` replays one.
 
 mod engine {
+    mod chat_model;
+    mod chats;
     mod clock;
     mod concurrency;
     mod copies;
@@ -25,6 +27,7 @@ mod engine {
     mod storage;
     mod stories;
     mod support;
+    mod throttle;
     mod tiers;
     mod transactions;
 }

@@ -4,34 +4,34 @@
 //! in `Always` writes durably and moves both). A write never waits for a sync that is under way: the syncer gives the
 //! writer's role back before it syncs.
 //!
-//! Lock order: syncing role → writing role → `writer` → `files` → `buffer`. Appenders take only `buffer`, for the
-//! length of one copy.
+//! Lock order: syncing role → writing role → `writer` → `files` → `buffer` → `shelf`. Appenders take only `buffer`, for
+//! the length of one copy.
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
-    },
+    sync::{Arc, OnceLock},
 };
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Clock, Durability, Lsn, Poison, Recovery, WalError, WalOptions,
     background::Beat,
     buffer::{Buffer, file_bytes_for},
+    demand::Demand,
     error::is_full,
-    files::Files,
+    files::{Files, Shelf},
     format::{batch_seed, log_name},
     role::{Role, Turn},
     stats::Counters,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
+    },
     synced::SyncedNote,
     writer::{Current, Writer},
 };
 
 /// How often a thread looks again before it sleeps: a few microseconds, the length of a write.
-pub(crate) const WRITE_SPINS: u32 = 1000;
+pub(crate) const WRITE_SPINS: u32 = if cfg!(shuttle) { 2 } else { 1000 };
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
@@ -103,8 +103,11 @@ pub(crate) struct Log {
     pub(crate) files: Mutex<Files>,
     /// Taken by the background beat and by closing.
     pub(crate) synced_note: Mutex<SyncedNote>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) poison: OnceLock<Arc<Poison>>,
     pub(crate) poisoned: AtomicBool,
+    /// A write has failed and left its records in the buffer, and those whom they concern need not be waiting for them.
+    pub(crate) left_behind: AtomicBool,
     /// When a full disk may be tried again, on the monotonic clock.
     pub(crate) retry_at_ns: AtomicU64,
     /// Why the next file can't be made, if the last attempt failed and the disk isn't full. A leaf; taken when there is no room only.
@@ -113,10 +116,7 @@ pub(crate) struct Log {
     pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) beat: Mutex<Beat>,
     pub(crate) mark_wanted: AtomicBool,
-    pub(crate) requested: AtomicU64,
-    pub(crate) sleeping: AtomicBool,
-    pub(crate) demand: Mutex<bool>,
-    pub(crate) demand_wake: Condvar,
+    pub(crate) demand: Demand,
 }
 
 impl Log {
@@ -159,20 +159,19 @@ impl Log {
             writing: Role::default(),
             syncing: Role::default(),
             writer: Mutex::new(writer),
+            shelf: files.shelf(),
             files: Mutex::new(files),
             synced_note: Mutex::new(synced_note),
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
+            left_behind: AtomicBool::new(false),
             retry_at_ns: AtomicU64::new(0),
             no_next_file: Mutex::new(None),
             counters: Counters::default(),
             notifier: Mutex::new(None),
             beat: Mutex::new(Beat::default()),
             mark_wanted: AtomicBool::new(false),
-            requested: AtomicU64::new(0),
-            sleeping: AtomicBool::new(false),
-            demand: Mutex::new(false),
-            demand_wake: Condvar::new(),
+            demand: Demand::default(),
         }
     }
 
@@ -271,6 +270,8 @@ impl Log {
                         turn.fail();
                         return Err(error);
                     }
+                    drop(turn);
+                    self.tell_left_behind();
                 }
                 None => self.writing.wait(upto, WRITE_SPINS, || self.written() >= upto || self.is_poisoned()),
             }
@@ -300,6 +301,14 @@ impl Log {
 
     /// Writes everything appended so far; the caller is the writer. `turns` are told how far it reaches.
     fn write_out(&self, turns: &[&Turn<'_>], durably: bool) -> Result<(), WalError> {
+        let outcome = self.write_all(turns, durably);
+        if outcome.is_err() {
+            self.left_behind.store(true, Relaxed);
+        }
+        outcome
+    }
+
+    fn write_all(&self, turns: &[&Turn<'_>], durably: bool) -> Result<(), WalError> {
         self.check()?;
         let mut writer = self.writer.lock();
         {
@@ -318,10 +327,16 @@ impl Log {
             {
                 // The seal must not be on disk before the file it points to.
                 let next = (next.base, next.size);
-                self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                if !self.shelf.has(next.0, next.1) {
+                    self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                }
             }
             if writer.current.base != base {
-                let file = self.files.lock().take(base, size).map_err(|error| self.no_file(error))?;
+                // It is on the shelf, but for a record that came when there was no room for it.
+                let file = match self.shelf.take(base, size) {
+                    Some(file) => file,
+                    None => self.files.lock().take(base, size).map_err(|error| self.no_file(error))?,
+                };
                 writer.current = Current { base, file };
             }
             if !encoded {
@@ -378,8 +393,27 @@ impl Log {
         Ok(())
     }
 
-    /// Writes and syncs everything appended so far; the caller is the syncer.
+    /// After a write that succeeded: those who did not wait for one that failed are told that it has taken their records along.
+    fn tell_left_behind(&self) {
+        if self.left_behind.load(Relaxed) && self.left_behind.swap(false, Relaxed) {
+            self.notify();
+        }
+    }
+
+    /// Writes and syncs everything appended so far, and tells those who have asked for it and don't wait; the caller is the syncer.
     fn sync_out(&self, turn: &Turn<'_>) -> Result<(), WalError> {
+        let durable = self.durable();
+        let outcome = self.write_and_sync(turn);
+        if self.durable() > durable {
+            self.notify();
+        }
+        if outcome.is_ok() {
+            self.tell_left_behind();
+        }
+        outcome
+    }
+
+    fn write_and_sync(&self, turn: &Turn<'_>) -> Result<(), WalError> {
         let writing = self.writing.take(WRITE_SPINS);
         let outcome = self.write_out(&[&writing, turn], self.durability() == Durability::Always);
         if outcome.is_err() && self.is_poisoned() {

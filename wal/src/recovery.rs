@@ -377,7 +377,7 @@ impl<'a> Opening<'a> {
             files.retire(&log_name(base), self.length_of(base)?)?;
         }
         live.insert(end.file.base, end.file.size);
-        files.live = live;
+        files.set_live(live);
         files.sync_names()?;
         let page = end.position - end.position % PAGE_BYTES as u64;
         let tail = end.file.bytes(page, (end.position - page) as usize)?.to_vec();

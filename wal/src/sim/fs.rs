@@ -6,10 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
-
 use super::disk::{Call, Disk, Fault, FaultPlan, Verdict};
-use crate::fs::{DirLock, File, Fs, LockHeld, OpenMode};
+use crate::{
+    fs::{DirLock, File, Fs, LockHeld, OpenMode},
+    sync::Mutex,
+};
 
 /// A simulated disk; clones are the same disk. See the [module](crate::sim) for what it may do.
 #[derive(Clone, Debug)]
