@@ -14,6 +14,19 @@ crash rounds="100":
     SESSILE_KILL_ROUNDS={{rounds}} cargo test -p sessile-server --test kill -- --nocapture
     SESSILE_CRASH_ROUNDS={{rounds}} cargo test -p sessile-server --test crash
 
+# Every file of a loaded directory damaged in turn: `just corrupt 1200`; 0 is all of them
+corrupt cases="600":
+    SESSILE_CORRUPT_CASES={{cases}} SESSILE_CORRUPT_JOBS=4 cargo test -p sessile-server --test corrupt -- --nocapture
+
+# Fail every call to the disk in every way, and every large allocation
+nth:
+    SESSILE_SEEDS=1 cargo test -p sessile --test main -- nth:: --nocapture
+    SESSILE_SEEDS=1 cargo test -p sessile --test allocation -- --nocapture
+
+# The whole server on a simulated machine: `just sim --minutes 10`, `just sim --seed 7 --trace`, `just sim --help`
+sim *arguments:
+    cargo run --quiet --profile sim -p sessile-sim -- {{arguments}}
+
 # Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark
 clients:
     server/tests/clients/prepare

@@ -37,6 +37,8 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// Log files of a directory whose size is limited are at least this long, in bytes.
 const LOG_FILE_BYTES_MIN: u64 = 1 << 20;
+/// More than this is written by the log's thread rather than by who asks for it: an event loop, for which clients wait.
+const PUSHED_BYTES_MAX: u64 = 1 << 20;
 
 /// A clock that the log is ahead of by more than this, in ms, is worth a warning.
 const CLOCK_AHEAD_WARN_MS: u64 = 1_000;
@@ -297,6 +299,7 @@ impl Db {
             cuts: &files.cuts,
             now_ms: wall_ms,
             reached: state.log_reached,
+            given_up: Mutex::default(),
         };
         let mut log_options = WalOptions::default()
             .durability(options.durability)
@@ -679,8 +682,8 @@ impl Db {
         self.inner.wal.request_sync(lsn);
     }
 
-    /// Hands what was committed so far to the operating system: once a turn of an event loop, before it replies. With
-    /// [`Durability::Always`] it asks the sync thread instead ([`Options::sync_thread`]) and returns at once: replies wait for
+    /// Hands what was committed so far to the operating system: once a turn of an event loop, before it replies. If that is much, or with
+    /// [`Durability::Always`], it asks the log's thread or the sync thread instead ([`Options::sync_thread`]) and returns at once: replies wait for
     /// [`acknowledged`](Self::acknowledged), and the [notifier](Self::set_notifier) says when to look.
     ///
     /// # Errors
@@ -694,6 +697,12 @@ impl Db {
         self.inner.wake_log_if_wanted();
         if wal.durability() == Durability::Always {
             wal.request_sync(appended);
+            return Ok(());
+        }
+        if self.inner.background && appended.get().saturating_sub(wal.acknowledged().get()) > PUSHED_BYTES_MAX
+        {
+            // Who handed so much over would wait for the disk; the log's thread is there for that, and tells everybody when it has.
+            self.inner.pauses.log.wake();
             return Ok(());
         }
         wal.write(appended).map_err(Error::of_log)

@@ -3,9 +3,11 @@
 //! `SESSILE_SEEDS=n` runs more seeds where a test has any, `SESSILE_SEED=s` replays one.
 
 mod engine {
+    mod chat_model;
     mod chats;
     mod clock;
     mod concurrency;
+    mod copies;
     mod crash_threads;
     mod damage;
     mod damage_storage;

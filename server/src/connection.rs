@@ -324,6 +324,12 @@ impl Connection {
         self.reply.bytes().get(self.sent..end).unwrap_or_default()
     }
 
+    /// All that was written and not sent, also what has to wait for the log: for the simulator, which knows by it what was executed.
+    #[doc(hidden)]
+    pub fn unsent(&self) -> &[u8] {
+        self.reply.bytes().get(self.sent..).unwrap_or_default()
+    }
+
     /// So many of them were sent.
     pub fn sent(&mut self, worker: &mut Worker, count: usize) {
         self.sent += count;

@@ -107,7 +107,7 @@ const OUTPUT_BYTES_MAX: usize = 32 << 20;
 /// Clients that leave less than this untaken don't count for that.
 const OUTPUT_BYTES_COUNTED: usize = 32 << 10;
 /// What all who have not authenticated may have sent of requests that are not whole.
-const STRANGERS_BYTES_MAX: usize = 32 << 20;
+const STRANGERS_BYTES_MAX: usize = 16 << 20;
 /// One of them that has sent less does not count.
 const STRANGERS_BYTES_COUNTED: usize = 4 << 10;
 

@@ -76,8 +76,12 @@ impl Log {
                 pause_ns = pause_ns.min(SYNC_INTERVAL_NS - (now_ns - beat.marked_at_ns));
             }
         }
-        let appended = self.appended();
+        let (appended, before) = (self.appended(), self.written());
         let written = self.write(appended);
+        if self.written() != before {
+            // Not after the sync, for which nobody waits who has asked for this.
+            self.notify();
+        }
         let synced = self.sync_if_due(now_ns);
         let more = self.prepare_some(now_ns)?;
         written?;

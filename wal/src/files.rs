@@ -12,14 +12,13 @@
 
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::{
     Fs, OpenMode, WalError,
     error::{io_error, is_full},
     format::{FileHeader, VERSION, log_name, new_name, spare_name},
     fs::File,
     limits::{FILE_HEADER_BYTES, PREPARE_CHUNK_BYTES, PREPARE_WRITE_BYTES},
+    sync::{Mutex, MutexGuard},
 };
 
 static ZEROS: [u8; PREPARE_WRITE_BYTES] = [0; PREPARE_WRITE_BYTES];

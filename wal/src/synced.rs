@@ -10,7 +10,7 @@ use std::{io, path::Path, sync::Arc};
 use crate::{DurableEnd, File, Fs, OpenMode, WalError, error::io_error};
 
 /// The name, in the log's directory, of the note up to where the log was synced.
-pub const NAME: &str = "wal-synced";
+pub const NAME: &str = "log-synced";
 
 const MAGIC: [u8; 8] = *b"SESSSYNC";
 const VERSION: u32 = 1;

@@ -123,7 +123,9 @@ pub(crate) fn apply(db: &Db, seed: u64, thread: u64, number: u64) -> Result<(), 
         Operation::SetAll { keys, value } => {
             let names: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
             db.transaction(&names, |txn, keys| {
-                keys.iter().for_each(|key| txn.set(key, &value, Expiry::Never))
+                for key in keys {
+                    txn.set(key, &value, Expiry::Never);
+                }
             })
         }
         Operation::SetBriefly { key, value, milliseconds } => {

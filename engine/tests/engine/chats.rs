@@ -2,124 +2,11 @@
 //!
 //! `SESSILE_SEEDS=n` runs more conversations, `SESSILE_SEED=s` replays one.
 
+use super::chat_model::{IDS_REMEMBERED, Model, ROLES, Turn, roles};
 use super::support::{DIR, for_each_seed};
-use sessile::{
-    Access, ChatAppended, ChatError, ChatLimits, ChatSummary, ChatTotals, ChatTurn, Db, Durability, Key,
-    Kind, NewTurn, Options, Txn,
-};
+use sessile::{Access, ChatLimits, ChatSummary, ChatTurn, Db, Durability, Key, Kind, NewTurn, Options, Txn};
 use sessile_wal::sim::{Rng, SimClock, SimFs};
 use std::sync::Arc;
-
-const IDS_REMEMBERED: u64 = 1024;
-const ROLES: [&[u8]; 5] = [b"system", b"user", b"assistant", b"tool", b"summary"];
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Turn {
-    index: u64,
-    role: Vec<u8>,
-    content: Vec<u8>,
-    tokens: u64,
-}
-
-/// What a chat is, as plainly as can be said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Model {
-    turns: Vec<Turn>,
-    next_index: u64,
-    epoch: u64,
-    ids: Vec<(u64, Vec<u8>)>,
-    is_there: bool,
-}
-
-impl Model {
-    fn totals(&self) -> ChatTotals {
-        let tokens = self.turns.iter().map(|turn| turn.tokens).sum();
-        ChatTotals { turns: self.turns.len() as u64, tokens, epoch: self.epoch }
-    }
-
-    fn done(&self, index: u64, is_new: bool) -> ChatAppended {
-        ChatAppended { index, is_new, totals: self.totals() }
-    }
-
-    fn take_index(&mut self) -> u64 {
-        self.next_index += 1;
-        self.next_index - 1
-    }
-
-    fn append(&mut self, turn: &NewTurn<'_>) -> ChatAppended {
-        let oldest = self.next_index.saturating_sub(IDS_REMEMBERED);
-        let known =
-            self.ids.iter().find(|(index, id)| *index >= oldest && Some(&id[..]) == turn.id).map(|id| id.0);
-        if let Some(index) = known {
-            return self.done(index, false);
-        }
-        let index = self.take_index();
-        self.ids.extend(turn.id.map(|id| (index, id.to_vec())));
-        let tokens = turn.tokens.unwrap_or((turn.content.len() as u64 + 3) / 4);
-        self.turns.push(Turn { index, role: turn.role.to_vec(), content: turn.content.to_vec(), tokens });
-        self.is_there = true;
-        self.done(index, true)
-    }
-
-    /// The positions of what a window shows.
-    fn window(&self, limits: &ChatLimits<'_>) -> Vec<usize> {
-        let kept = |turn: &Turn| turn.role == b"summary" || limits.keep.contains(&&turn.role[..]);
-        let mut tokens: u64 = self.turns.iter().filter(|turn| kept(turn)).map(|turn| turn.tokens).sum();
-        let mut positions: Vec<usize> =
-            (0..self.turns.len()).filter(|&position| kept(&self.turns[position])).collect();
-        let mut count = 0;
-        for (position, turn) in self.turns.iter().enumerate().rev().filter(|(_, turn)| !kept(turn)) {
-            tokens += turn.tokens;
-            count += 1;
-            let over = limits.max_tokens.is_some_and(|max| tokens > max)
-                || limits.max_turns.is_some_and(|max| count > max);
-            if over {
-                break;
-            }
-            positions.push(position);
-        }
-        positions.sort_unstable();
-        positions
-    }
-
-    fn trim(&mut self, limits: &ChatLimits<'_>) -> (u64, ChatTotals) {
-        let stay = self.window(limits);
-        let removed = self.turns.len() - stay.len();
-        if removed > 0 {
-            self.turns = stay.into_iter().map(|position| self.turns[position].clone()).collect();
-            self.epoch += 1;
-        }
-        (removed as u64, self.totals())
-    }
-
-    fn compact(&mut self, summary: &ChatSummary<'_>) -> Result<ChatAppended, ChatError> {
-        if summary.if_epoch.is_some_and(|epoch| epoch != self.epoch) {
-            return Err(ChatError::Epoch { epoch: self.epoch });
-        }
-        let index = summary.upto;
-        let Some(last) = self.turns.iter().position(|turn| turn.index == index) else {
-            return Err(match summary.if_epoch {
-                Some(_) => ChatError::NoTurn { index },
-                None => ChatError::Gone { index, epoch: self.epoch },
-            });
-        };
-        let goes = |position: usize| !summary.keep.contains(&&self.turns[position].role[..]);
-        let gone: Vec<usize> = (0..=last).filter(|&position| goes(position)).collect();
-        let Some(&place) = gone.last() else { return Err(ChatError::NothingToReplace { index }) };
-        let index = self.take_index();
-        self.turns[place] = Turn {
-            index,
-            role: summary.role.unwrap_or(b"summary").to_vec(),
-            content: summary.content.to_vec(),
-            tokens: summary.tokens.unwrap_or((summary.content.len() as u64 + 3) / 4),
-        };
-        for &position in gone[..gone.len() - 1].iter().rev() {
-            self.turns.remove(position);
-        }
-        self.epoch += 1;
-        Ok(self.done(index, true))
-    }
-}
 
 /// One thing done to a chat, and to its model.
 #[derive(Clone, Debug)]
@@ -127,10 +14,6 @@ enum Act {
     Append { role: usize, content: Vec<u8>, tokens: Option<u64>, id: Option<Vec<u8>> },
     Trim { max_tokens: Option<u64>, max_turns: Option<u64>, keep: Vec<usize> },
     Compact { upto: u64, content: Vec<u8>, role: Option<usize>, if_epoch: Option<u64>, keep: Vec<usize> },
-}
-
-fn roles(numbers: &[usize]) -> Vec<&'static [u8]> {
-    numbers.iter().map(|&number| ROLES[number]).collect()
 }
 
 impl Act {
@@ -199,7 +82,8 @@ impl Act {
 
 /// Compares all that can be seen of a chat, with limits drawn at random, too.
 fn compare(txn: &Txn<'_>, key: &Key<'_>, model: &Model, rng: &mut Rng) {
-    let kind = model.is_there.then_some(Kind::Chat);
+    let is_there = model.next_index > 0;
+    let kind = is_there.then_some(Kind::Chat);
     assert_eq!(txn.kind(key), kind);
     assert_eq!(txn.chat_totals(key), Ok(model.totals()));
     let totals = model.totals();
@@ -210,7 +94,7 @@ fn compare(txn: &Txn<'_>, key: &Key<'_>, model: &Model, rng: &mut Rng) {
             if all { (None, None) } else { (limit(totals.tokens), limit(totals.turns.min(20))) };
         let limits = ChatLimits { max_tokens, max_turns, keep: &keep };
         let seen = txn.chat_window(key, &limits).expect("a chat");
-        assert_eq!(seen.is_some(), model.is_there);
+        assert_eq!(seen.is_some(), is_there);
         let Some(seen) = seen else { continue };
         let expected: Vec<&Turn> =
             model.window(&limits).into_iter().map(|position| &model.turns[position]).collect();
@@ -274,7 +158,7 @@ fn converse(seed: u64, acts: usize, size: u64) {
         if rng.chance(5) {
             let copy = db.key(3, b"copy");
             let mut txn = db.begin(&[key, copy], Access::Write, db.now_ms()).expect("begins");
-            assert_eq!(txn.copy(&key, &copy), model.is_there);
+            assert_eq!(txn.copy(&key, &copy), model.next_index > 0);
             compare(&txn, &copy, &model, &mut rng);
             let mut fork = model.clone();
             (0..3).for_each(|_| Act::draw(&mut rng, &fork.clone(), size).run(&mut txn, &copy, &mut fork));

@@ -35,7 +35,9 @@ const SLICE_NS: u64 = 1_000_000;
 /// How long a turn reads and executes; then those that were read from are answered, and the others come first in the next.
 const TURN_NS: u64 = 4_000_000;
 /// Bytes that one connection is sent in one turn: one that takes them as fast as they come has its turn again after the others.
-const WRITE_BYTES: usize = 1 << 20;
+const WRITE_BYTES: usize = 256 << 10;
+/// How many are written to between looks at the clock.
+const WRITES_A_LOOK: usize = 8;
 /// Events taken up in one turn.
 const EVENTS_MAX: usize = 1024;
 /// How often a loop looks at what only time changes, when there is anything of the kind.
@@ -239,10 +241,7 @@ impl EventLoop {
             for token in std::mem::take(&mut self.unsent) {
                 self.queue_flush(token);
             }
-            for index in 0..self.flush.len() {
-                self.write(self.flush[index]);
-            }
-            self.flush.clear();
+            self.write_all();
             // After the rest, so that who has left in this turn makes room for who comes.
             if self.accept_again {
                 self.accept();
@@ -277,6 +276,25 @@ impl EventLoop {
             // Whatever the others need, one of these has its slice.
             if self.read(token) > until_ns {
                 break;
+            }
+        }
+    }
+
+    /// Writes to whoever is to be written to, as long as a turn takes; the others have theirs in the next.
+    fn write_all(&mut self) {
+        let until_ns = SystemClock.monotonic_ns().saturating_add(TURN_NS);
+        let mut written = 0;
+        while let Some(&token) = self.flush.get(written) {
+            self.write(token);
+            written += 1;
+            if written.is_multiple_of(WRITES_A_LOOK) && SystemClock.monotonic_ns() > until_ns {
+                break;
+            }
+        }
+        for token in self.flush.drain(..).skip(written) {
+            if let Some(Some(slot)) = self.slots.get_mut(token) {
+                slot.to_flush = false;
+                self.unsent.push(token);
             }
         }
     }

@@ -10,6 +10,8 @@ use crate::support::Random;
 pub(crate) enum Kind {
     Manifest,
     Log,
+    /// The note beside the log.
+    Note,
     Spare,
     Segment,
     Index,
@@ -22,6 +24,7 @@ impl Kind {
         Some(match name {
             "MANIFEST" => Kind::Manifest,
             "functions" => Kind::Functions,
+            "log-synced" => Kind::Note,
             _ if name.starts_with("wal-") => Kind::Log,
             _ if name.starts_with("spare-") || name.starts_with("new-") => Kind::Spare,
             _ if name.starts_with("seg-") => Kind::Segment,
@@ -110,7 +113,7 @@ impl Change {
 
 const PAGE: usize = 4096;
 
-/// Every damage that the drill knows, in an order that the seed decides; `log_bytes`: where each log file's content ends.
+/// Every damage that the drill knows, in an order that the seed decides.
 pub(crate) fn all(loaded: &Loaded, seed: u64) -> Vec<Damage> {
     let mut random = Random::new(seed);
     let mut all = Vec::new();
@@ -119,7 +122,7 @@ pub(crate) fn all(loaded: &Loaded, seed: u64) -> Vec<Damage> {
         let mut add = |sort, what: String, change| {
             all.push(Damage { kind, sort, file: name.clone(), what, changes: vec![(name.clone(), change)] });
         };
-        in_place(kind, bytes, &mut random, &mut add);
+        in_place(bytes, &mut random, &mut add);
         add(Sort::Deleted, "deleted".into(), Change::Delete);
         for (sort, from, others) in [
             (Sort::Stale, "its copy from before the last checkpoint", &loaded.stale),
@@ -141,7 +144,7 @@ pub(crate) fn all(loaded: &Loaded, seed: u64) -> Vec<Damage> {
     all
 }
 
-fn in_place(kind: Kind, bytes: &[u8], random: &mut Random, add: &mut dyn FnMut(Sort, String, Change)) {
+fn in_place(bytes: &[u8], random: &mut Random, add: &mut dyn FnMut(Sort, String, Change)) {
     let length = bytes.len();
     // What is behind the last byte that is not zero means nothing, in a log file.
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -165,7 +168,7 @@ fn in_place(kind: Kind, bytes: &[u8], random: &mut Random, add: &mut dyn FnMut(S
         let last = (used - 1) / PAGE * PAGE;
         ranges.push((last, (last + PAGE).min(length), "the last page in use"));
         ranges.push((last.saturating_sub(PAGE), (last + PAGE).min(length), "the last two pages in use"));
-        ranges.push((last / 512 * 512, length.min(used.div_ceil(512) * 512), "from the last page on"));
+        ranges.push((last, length, "from the last page on"));
     }
     let last_sector = used.saturating_sub(1) / 512 * 512;
     ranges.push((last_sector, (last_sector + 512).min(length), "the last sector in use"));
@@ -208,7 +211,6 @@ fn in_place(kind: Kind, bytes: &[u8], random: &mut Random, add: &mut dyn FnMut(S
     for more in [1, 100, PAGE] {
         add(Sort::Longer, format!("longer by {more}"), Change::Append(more));
     }
-    let _ = kind;
 }
 
 /// Another one of its kind in its place, and the two of them in each other's.
@@ -266,6 +268,7 @@ fn strays(loaded: &Loaded, all: &mut Vec<Damage>) {
 fn stray_names(files: &Files, name: &str) -> Vec<String> {
     let names: Vec<String> = match Kind::of(name) {
         Some(Kind::Manifest) => vec!["MANIFEST.new".into()],
+        Some(Kind::Note) => Vec::new(),
         Some(Kind::Functions) => vec!["functions.new".into()],
         Some(Kind::Log | Kind::Spare) => [
             "wal-0000000000100000.log",

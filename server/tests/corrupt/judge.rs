@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::damage::{Damage, Kind};
+use crate::damage::Damage;
 use crate::loaded::{
     Files, Id, Loaded, Read, Seen, files_of, kind_of, libraries, read_keys, scan, write_files,
 };
@@ -160,7 +160,7 @@ pub(crate) fn judge(loaded: &Loaded, damage: &Damage, home: &Path) -> Outcome {
     };
     served(loaded, damage, &files, home, &mut outcome);
     checked(damage, &files, home, &mut outcome);
-    repaired(loaded, damage, &files, home, &mut outcome);
+    repaired(loaded, &files, home, &mut outcome);
     outcome
 }
 
@@ -267,15 +267,9 @@ fn checked(damage: &Damage, files: &Files, home: &Path, outcome: &mut Outcome) {
         }
         _ => {}
     }
-    if !is_sound
-        && outcome.end != End::Harmless
-        && !text.contains(&damage.file)
-        && damage.kind != Kind::Functions
-    {
-        // It may be another file that contradicts the damaged one.
-        if !text.contains("at offset ") {
-            outcome.faults.push(format!("check names no file: {text}"));
-        }
+    // It may be another file that contradicts the damaged one.
+    if !is_sound && !text.contains(&damage.file) && !text.contains("at offset ") {
+        outcome.faults.push(format!("check names no file: {text}"));
     }
     if files_of(&directory) != *files {
         outcome.faults.push("check has changed the directory".into());
@@ -283,7 +277,7 @@ fn checked(damage: &Damage, files: &Files, home: &Path, outcome: &mut Outcome) {
     fs::remove_dir_all(&directory).expect("removed");
 }
 
-fn repaired(loaded: &Loaded, damage: &Damage, files: &Files, home: &Path, outcome: &mut Outcome) {
+fn repaired(loaded: &Loaded, files: &Files, home: &Path, outcome: &mut Outcome) {
     let (directory, into) = (home.join("broken"), home.join("repaired"));
     write_files(&directory, files);
     let (code, text) = run(&[directory.as_os_str(), "--repair".as_ref(), into.as_os_str()]);
@@ -342,7 +336,6 @@ fn repaired(loaded: &Loaded, damage: &Damage, files: &Files, home: &Path, outcom
                     "silent: the libraries of functions are not what they were, and it doesn't say so".into(),
                 );
             }
-            let _ = damage;
         }
     }
     fs::remove_dir_all(&into).expect("removed");
