@@ -56,6 +56,14 @@ fuzz seconds="60" *targets:
 loom preemptions="":
     {{ if preemptions == "" { "" } else { "LOOM_MAX_PREEMPTIONS=" + preemptions } }} RUSTFLAGS="--cfg loom" cargo test -p sessile-wal --lib models -- --nocapture
 
-# Random schedules of the log and the engine: `just shuttle 100000`; a failure prints its seed and its schedule
+# Random schedules of log, engine and server: `just shuttle 100000`; a failure prints its seed and its schedule
 shuttle schedules="1000":
-    SESSILE_SCHEDULES={{schedules}} RUSTFLAGS="--cfg shuttle" cargo test -p sessile-wal -p sessile schedules -- --nocapture
+    SESSILE_SCHEDULES={{schedules}} .ci/shuttle
+
+# Unsafe modules under Miri, each with so many seeds of its schedules: `just miri 16`; needs `rustup +nightly component add miri rust-src`
+miri seeds="1":
+    .ci/miri {{seeds}}
+
+# Log and engine under ThreadSanitizer, with a standard library that is instrumented too; needs nightly's `rust-src`
+tsan *filter:
+    .ci/tsan {{filter}}

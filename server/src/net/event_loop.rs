@@ -19,7 +19,7 @@ use crate::process;
 use crate::server::Server;
 use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use sessile_wal::{Clock, SystemClock};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
