@@ -78,7 +78,7 @@ fn look_at_indexes(db: &Db, id: &Id) -> Result<(u64, Vec<(u64, Vec<u8>)>), Error
     let key = db.key(id.0, &id.1);
     let mut overlay = db.overlay(db.now_ms());
     let mut txn = overlay.begin(&[key], Access::Write)?;
-    let mut append = |id| {
+    let mut append = |id: Option<&[u8]>| {
         let turn = NewTurn { role: b"user", id, ..NewTurn::default() };
         txn.chat_append(&key, &turn).expect("a chat")
     };
