@@ -43,6 +43,9 @@ mod evict_keys;
 mod expiry;
 mod fetch;
 mod file_header;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod idle;
 mod idle_pass;
 mod index_file;
@@ -105,7 +108,7 @@ pub use txn::set::{Members, MembersIter, NewSet};
 pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet, SortedMembers};
 pub use txn::stream::{StreamConsumer, StreamEntry, StreamGroup, StreamPending, StreamView};
 pub use txn::throttle::{Throttle, ThrottleError, Throttled};
-pub use txn::{Access, ChangedKey, Extended, ListEnd, Txn, WrongKind};
+pub use txn::{Access, ChangedKey, Extended, Extent, ListEnd, Txn, WrongKind};
 pub use value::Value;
 pub use watch::Watch;
 

@@ -1,9 +1,10 @@
 //! The engine's limits, each with what it bounds.
 
-/// Elements in one segment of a [table](crate::table); also bounds the longest single step of growth (one split).
-pub(crate) const SEGMENT_ENTRIES_MAX: usize = 1280;
+/// Elements in one segment of a [table](crate::table); also bounds the longest single step of growth (one split). Few for a model checker, so
+/// that a table of some dozens grows.
+pub(crate) const SEGMENT_ENTRIES_MAX: usize = if cfg!(shuttle) { 20 } else { 1280 };
 /// Slots of a full segment: a load of 62.5 %.
-pub(crate) const SEGMENT_SLOTS_MAX: usize = 2048;
+pub(crate) const SEGMENT_SLOTS_MAX: usize = SEGMENT_ENTRIES_MAX / 5 * 8;
 /// Slots of an empty segment.
 pub(crate) const SEGMENT_SLOTS_MIN: usize = 8;
 

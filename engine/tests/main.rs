@@ -7,6 +7,7 @@ mod engine {
     mod chats;
     mod clock;
     mod concurrency;
+    mod copies;
     mod crash_threads;
     mod damage;
     mod damage_storage;
@@ -18,6 +19,7 @@ mod engine {
     mod limits;
     mod million;
     mod model;
+    mod nth;
     mod observer;
     mod run;
     mod scan;

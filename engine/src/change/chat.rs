@@ -10,6 +10,7 @@ use crate::object::{Body, Chat, ChatFigures, Object, Packed, Structured, View, l
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
+use std::sync::Arc;
 
 /// A change of a chat. `keep` is a run of roles, each a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +192,7 @@ fn append_flat(
 fn structured(flat: &[u8], chat: Chat) -> Object {
     let parts = layout::parts(flat);
     let body = Body::Chat(Box::new(chat));
-    Object::Structured(Box::new(Structured::new(layout::database(flat), parts.key, parts.policy, body)))
+    Object::Structured(Arc::new(Structured::new(layout::database(flat), parts.key, parts.policy, body)))
 }
 
 /// Changes a large chat; what is gone of it, if that is worth freeing later.
@@ -212,7 +213,7 @@ fn change_chat(chat: &mut Chat, change: ChatChange<'_>) -> Option<Object> {
         }
     };
     let gone = gone.filter(|gone| gone.memory_bytes() > FREE_LATER_BYTES)?;
-    Some(Object::Structured(Box::new(Structured::new(0, b"", None, Body::Chat(Box::new(gone))))))
+    Some(Object::Structured(Arc::new(Structured::new(0, b"", None, Body::Chat(Box::new(gone))))))
 }
 
 /// What undoes a change.

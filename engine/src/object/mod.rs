@@ -36,6 +36,7 @@ pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use sorted_set::SortedSet;
+use std::sync::Arc;
 pub(crate) use stream::{Stream, StreamId};
 pub(crate) use structured::{Body, Structured};
 
@@ -74,7 +75,7 @@ pub(crate) struct Deaths {
 /// An object in either form, owned.
 pub(crate) enum Object {
     Packed(Packed),
-    Structured(Box<Structured>),
+    Structured(Arc<Structured>),
     /// Flat, with its payload compressed: an idle value. See [`crate::dictionary`].
     Idle(Packed),
     /// On disk only.
@@ -86,10 +87,10 @@ pub(crate) enum Object {
 
 impl Object {
     /// No record on disk is its own any more. For one that is in no entry, and not on disk only.
-    pub(crate) fn forget_location(&mut self) {
+    pub(crate) fn forget_location(&self) {
         match self {
             Object::Packed(packed) | Object::Idle(packed) => packed.set_location(None),
-            Object::Structured(structured) => structured.location = None,
+            Object::Structured(structured) => structured.set_location(None),
             Object::Cold { .. } => debug_assert!(false, "it would be lost"),
         }
     }
@@ -143,14 +144,14 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         }
     };
     let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
-    Some(Object::Structured(Box::new(grown)))
+    Some(Object::Structured(Arc::new(grown)))
 }
 
 /// A copy of an object under another key.
 pub(crate) fn copy_as(view: View<'_>, database: u8, key: &[u8]) -> Object {
     match view {
         View::Packed(flat) => Object::Packed(with_key(flat, database, key)),
-        View::Structured(structured) => Object::Structured(Box::new(structured.with_key(database, key))),
+        View::Structured(structured) => Object::Structured(Arc::new(structured.with_key(database, key))),
     }
 }
 

@@ -576,6 +576,7 @@ fn copy(world: &mut World, from: &Id, to: &Id, now_ms: u64) -> bool {
 }
 
 /// One commit: what it changed, and what is known about how safe it is.
+#[derive(Clone)]
 struct Commit {
     changes: Vec<(Id, Option<Item>)>,
     /// Where the log ended after it.
@@ -591,7 +592,7 @@ struct Commit {
 }
 
 /// The model with its commits since the last time it was read back.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Model {
     /// As the program sees it.
     pub(crate) world: World,
