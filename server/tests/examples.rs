@@ -110,7 +110,7 @@ fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
     };
     let mut from = 0;
     while let Some(open) = text[from..].find('<').map(|at| at + from) {
-        let Some(close) = text[open..].find('>').map(|at| at + open) else { return None };
+        let close = text[open..].find('>').map(|at| at + open)?;
         let name = &text[open + 1..close];
         if is_name(name) {
             return Some((&text[..open], name, &text[close + 1..]));

@@ -212,7 +212,7 @@ fn an_id_that_was_pushed_out_is_back_when_that_is_taken_back() {
     txn.commit();
     let summary = ChatSummary { upto: 9, ..ChatSummary::default() };
     let push_out: [&dyn Fn(&mut Txn<'_>); 2] = [&|txn| assert!(append(txn, &ids[1024]).is_new), &|txn| {
-        assert!(txn.chat_compact(&key, &summary).is_ok())
+        assert!(txn.chat_compact(&key, &summary).is_ok());
     }];
     for push_out in push_out {
         let mut txn = begin();

@@ -159,7 +159,7 @@ fn numbers_out_of_range_are_named_and_change_nothing() {
     ] {
         match db.throttle(b"t", throttle, quantity) {
             Err(Error::Throttle(ThrottleError::OutOfRange { argument: named, .. })) => {
-                assert_eq!(named, argument)
+                assert_eq!(named, argument);
             }
             other => panic!("{argument}: {other:?}"),
         }
