@@ -45,7 +45,7 @@ impl Profile {
             idle: rng.chance(40),
             scripts: rng.chance(15),
             listener: rng.chance(20),
-            rots: rng.chance(12),
+            rots: rng.chance(6),
             log_bytes: if rng.chance(80) { &[1, 2_000, 2_000, 20_000, u64::MAX] } else { &[u64::MAX] },
         }
     }
