@@ -76,6 +76,7 @@ pub fn look(db: &Db, id: &Id) -> Result<Option<Item>, Error> {
             Content::SortedSet(members)
         }
         Kind::Stream => Content::Stream(stream(&txn.stream(&key).expect(KIND).expect(KIND))),
+        Kind::Chat => panic!("no client makes a chat here: the engine's own simulation has them"),
     };
     Ok(Some(Item { content, deadline_ms: txn.deadline(&key).flatten().unwrap_or(NEVER) }))
 }
