@@ -67,7 +67,6 @@ miri seeds="1":
 # Log and engine under ThreadSanitizer, with a standard library that is instrumented too; needs nightly's `rust-src`
 tsan *filter:
     .ci/tsan {{filter}}
-    SESSILE_SCHEDULES={{schedules}} RUSTFLAGS="--cfg shuttle" cargo test -p sessile-wal -p sessile schedules -- --nocapture
 
 # Attacks of every kind while bystanders are timed: `just abuse`, `just abuse 10` (percent of the sizes), `just abuse 100 'SORT|KEYS'`
 abuse scale="100" only="": build-server

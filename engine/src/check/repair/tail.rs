@@ -32,6 +32,8 @@ struct Mentioned {
 #[derive(Default)]
 pub(super) struct Tail {
     mentioned: HashMap<u64, Mentioned>,
+    /// Without the manifest nobody knows which key a hash is of.
+    hashes_unknown: bool,
     /// Where databases were cleared: the position, and which.
     clears: Vec<(u64, Option<u8>)>,
     /// The log is of another copy of the database: nothing of it is of use.
@@ -73,7 +75,7 @@ impl Tail {
         hasher: &KeyHasher,
         losses: &mut Losses<'_>,
     ) -> Result<Tail, Error> {
-        let mut tail = Tail::default();
+        let mut tail = Tail { hashes_unknown: directory.hash_key().is_none(), ..Tail::default() };
         let outcome = read(directory, &mut |lsn, mut record| {
             while let Some(operation) = take(&mut record) {
                 if let Operation::Clear { database } = operation {
@@ -200,6 +202,8 @@ impl Tail {
                     mentioned.present.swap_remove(at);
                     Applied::Copied
                 }
+                // It may have been saved, and nobody knows: then what was deleted is there again.
+                None if self.hashes_unknown && matches!(name, Name::Hash(_)) => Applied::Lost,
                 // It could not be saved, and now it needn't be.
                 None => Applied::Known,
             },
