@@ -40,7 +40,10 @@ fn records(bytes: &mut [u8], id: &[u8; 16]) {
     let segment: [u8; 4] = std::array::from_fn(|at| bytes[36 + at]);
     let mut at = HEADER_BYTES;
     while let Some((length, used)) = bytes.get(at + 4..).and_then(crate::varint::get) {
-        let Some(end) = usize::try_from(length).ok().and_then(|length| (at + 4 + used).checked_add(length)) else { return };
+        let Some(end) = usize::try_from(length).ok().and_then(|length| (at + 4 + used).checked_add(length))
+        else {
+            return;
+        };
         if end > bytes.len() || length == 0 {
             return;
         }
@@ -57,7 +60,12 @@ fn blocks(bytes: &mut [u8], id: &[u8; 16]) {
         let count = |from: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + from + byte]));
         let is_end = count(4) == u32::MAX && count(8) == u32::MAX;
         let elements = if is_end { 0 } else { u64::from(count(4)) * 24 + u64::from(count(8)) * 8 };
-        let Some(end) = usize::try_from(elements).ok().and_then(|elements| (at + BLOCK_HEADER_BYTES).checked_add(elements)) else { return };
+        let Some(end) = usize::try_from(elements)
+            .ok()
+            .and_then(|elements| (at + BLOCK_HEADER_BYTES).checked_add(elements))
+        else {
+            return;
+        };
         if end > bytes.len() {
             return;
         }
