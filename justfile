@@ -36,3 +36,7 @@ bench-storage *arguments: build-server
 # Each fuzz target for some seconds, on the stable compiler: `just fuzz 600 request`
 fuzz seconds="60" *targets:
     fuzz/run {{seconds}} {{targets}}
+
+# Which lines and functions no fuzz input reaches
+fuzz-coverage *targets:
+    fuzz/coverage {{targets}}
