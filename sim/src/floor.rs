@@ -1,7 +1,7 @@
 //! The server's side of a life: connections in one loop, driven as the event loop drives them, but at random.
 //!
 //! A turn is a client's: some of its bytes are received, what it asks for is executed, the log is pushed, others that wait are looked at, and
-//! replies leave, all or in part. What each reply means is judged elsewhere ([`judge`](crate::judge)). Nothing here syncs, steps or
+//! replies leave, all or in part. What each reply means is judged elsewhere (`judge`). Nothing here syncs, steps or
 //! checkpoints: that is done from outside, while nobody holds the floor, so that a sync that takes its time can give clients their turns
 //! ([`meanwhile`](Floor::meanwhile)).
 
