@@ -81,32 +81,65 @@ fn comes_back() {
     }
 }
 
+/// What the builds wrote that had version 2 or 3: [`some`], as far as they knew.
+fn older(version: u8) -> Vec<u8> {
+    let bytes = encode(&some());
+    let (mut old, mut rest) = (bytes[..160].to_vec(), &bytes[160..bytes.len() - 4]);
+    // Dictionaries, segments and index files without their stamps.
+    for length in [12, 12, 32, 32, 32, 32] {
+        let (listed, others) = rest.split_at(length);
+        old.extend_from_slice(&listed[..length - 4]);
+        rest = others;
+    }
+    assert!(rest.is_empty());
+    // The log's checksum and the side file; and the map of databases.
+    old.drain(60 + 56..60 + 72);
+    if version == 2 {
+        old.drain(60 + 40..60 + 56);
+    }
+    old[8] = version;
+    let body = (old.len() - 60) as u32;
+    old[56..60].copy_from_slice(&body.to_le_bytes());
+    let checksum = crc32fast::hash(&old);
+    old.extend_from_slice(&checksum.to_le_bytes());
+    old
+}
+
+/// [`some`], and nothing known of stamps.
+fn unstamped() -> Manifest {
+    let mut manifest = Manifest { side_file: None, ..some() };
+    let it = &mut manifest.checkpoint;
+    it.log_checksum = 0;
+    it.dictionaries.iter_mut().for_each(|file| file.stamp = 0);
+    it.segments.iter_mut().for_each(|file| file.stamp = 0);
+    it.index_files.iter_mut().for_each(|file| file.stamp = 0);
+    manifest
+}
+
 #[test]
-fn one_of_the_version_before_has_no_checkpoint() {
-    let expected = Manifest { checkpoint: Checkpoint::none(), ..some() };
+fn one_of_version_1_has_no_checkpoint() {
+    let expected = Manifest { side_file: None, checkpoint: Checkpoint::none(), ..some() };
     assert_eq!(decode(&bare()).expect("is sound"), expected);
 }
 
 #[test]
-fn one_of_the_version_before_that_had_no_map_of_databases_has_each_its_own() {
-    let mut bytes = encode(&some());
-    bytes[8] = 2;
-    // Behind the length of the body and five numbers, two.
-    bytes.drain(60 + 40..60 + 56);
-    let body = u32::from_le_bytes(bytes[56..60].try_into().expect("four bytes")) - 16;
-    bytes[56..60].copy_from_slice(&body.to_le_bytes());
-    let content = bytes.len() - 4;
-    let checksum = crc32fast::hash(&bytes[..content]);
-    bytes[content..].copy_from_slice(&checksum.to_le_bytes());
-    let mut expected = some();
+fn one_of_version_2_has_each_database_its_own() {
+    let mut expected = unstamped();
     expected.checkpoint.databases = DatabaseMap::IDENTITY;
     expected.checkpoint.databases_at = 0;
-    assert_eq!(decode(&bytes).expect("is sound"), expected);
+    assert_eq!(decode(&older(2)).expect("is sound"), expected);
+}
+
+#[test]
+fn one_of_version_3_knows_no_stamps() {
+    assert_eq!(decode(&older(3)).expect("is sound"), unstamped());
+    // What is unknown stays so when it is written again.
+    assert_eq!(decode(&encode(&unstamped())).expect("is sound"), unstamped());
 }
 
 #[test]
 fn any_flipped_bit_or_missing_byte_is_an_error_that_names_the_file() {
-    for bytes in [bare(), encode(&some())] {
+    for bytes in [bare(), older(2), older(3), encode(&some())] {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -164,13 +197,15 @@ fn a_length_beyond_the_limit_is_neither_written_nor_read() {
 proptest! {
     #[test]
     fn any_body_that_its_checksum_vouches_for_is_taken_without_a_panic(
-        body in prop::collection::vec(any::<u8>(), 68..200),
+        body in prop::collection::vec(any::<u8>(), 100..260),
         counts in prop::array::uniform3(0u8..4),
     ) {
         let mut body = body;
         for (index, count) in counts.into_iter().enumerate() {
-            body[56 + index * 4..60 + index * 4].copy_from_slice(&[count, 0, 0, 0]);
+            body[88 + index * 4..92 + index * 4].copy_from_slice(&[count, 0, 0, 0]);
         }
+        // Whether the side file is known.
+        body[60..64].copy_from_slice(&[1, 0, 0, 0]);
         let mut bytes = encode(&some())[..56].to_vec();
         bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&body);
