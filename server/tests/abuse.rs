@@ -10,6 +10,7 @@
 //! | `SESSILE_ABUSE_SCALE` | sizes in percent of the campaign's (2) |
 //! | `SESSILE_ABUSE_JOBS` | attacks at a time (3) |
 //! | `SESSILE_ABUSE_WAIT_MS` | the longest that a bystander may wait (1500) |
+//! | `SESSILE_ABUSE_MEMORY_MIB` | what an attack may add to the server's memory, over what the data takes (256; the campaign's bound is 128) |
 //! | `SESSILE_ABUSE_TRIES` | how often an attack is made whose bystanders waited too long, the best counts: the machine may have been busy (3) |
 //! | `SESSILE_ABUSE_ONLY` | attacks whose names hold one of these, separated by `\|` |
 //! | `SESSILE_SEED` | of what is random |
@@ -76,7 +77,10 @@ fn nobody_is_kept_waiting_by_abuse_and_memory_stays_bounded() {
     let scale = random::count("SESSILE_ABUSE_SCALE", 2);
     let tries = random::count("SESSILE_ABUSE_TRIES", 3).max(1);
     let jobs = random::count("SESSILE_ABUSE_JOBS", 3).max(1);
-    let bounds = Bounds { wait: Duration::from_millis(random::count("SESSILE_ABUSE_WAIT_MS", 1500)) };
+    let bounds = Bounds {
+        wait: Duration::from_millis(random::count("SESSILE_ABUSE_WAIT_MS", 1500)),
+        growth_kib: random::count("SESSILE_ABUSE_MEMORY_MIB", 256) << 10,
+    };
     raise_the_limit_of_files();
     let attacks = chosen();
     assert!(!attacks.is_empty(), "SESSILE_ABUSE_ONLY names no attack");

@@ -53,9 +53,7 @@ impl Floor {
     pub(crate) fn judge(&mut self, place: usize, args: &Args, actual: &Value) -> Option<usize> {
         self.trace(|| format!("client {place}: {} => {actual:?}", line(args)));
         self.tally.requests += 1;
-        let Some(session) = self.clients[place].as_mut().map(|client| &mut client.session) else {
-            return None;
-        };
+        let session = self.clients[place].as_mut().map(|client| &mut client.session)?;
         let queues = session.queue.is_some();
         if queues && !is(args, "EXEC") && !is(args, "DISCARD") {
             if *actual == Value::Simple(b"QUEUED".to_vec()) {

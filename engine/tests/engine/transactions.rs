@@ -393,7 +393,7 @@ fn an_overlay_shares_large_values_and_each_side_changes_its_own() {
         let txn = db.begin(&[key], Access::Read, db.now_ms()).expect("begins");
         (txn.set_len(&key).expect("a set"), txn.extent(&key).is_shared)
     };
-    write(&|txn| drop(txn.set_add(&key, &members)));
+    write(&|txn| _ = txn.set_add(&key, &members));
     assert_eq!(len(), (MEMBERS as usize, false));
     assert!(!db.has_overlays());
 
@@ -402,7 +402,7 @@ fn an_overlay_shares_large_values_and_each_side_changes_its_own() {
     drop(overlay.begin(&[key], Access::Read).expect("begins"));
     assert!(db.has_overlays());
     assert_eq!(len(), (MEMBERS as usize, true));
-    write(&|txn| drop(txn.set_remove(&key, &members[..10])));
+    write(&|txn| _ = txn.set_remove(&key, &members[..10]));
     assert_eq!(len(), (MEMBERS as usize - 10, false), "whoever changes it has its own from then on");
     let txn = overlay.begin(&[key], Access::Read).expect("begins");
     assert_eq!(txn.set_len(&key).expect("a set"), MEMBERS as usize);
@@ -417,8 +417,8 @@ fn an_overlay_shares_large_values_and_each_side_changes_its_own() {
         txn.commit();
         assert_eq!(len().0, MEMBERS as usize - 10, "nothing has happened yet");
         if conflict {
-            write(&|txn| drop(txn.set_add(&key, &[b"another"])));
-            write(&|txn| drop(txn.set_remove(&key, &[b"another"])));
+            write(&|txn| _ = txn.set_add(&key, &[b"another"]));
+            write(&|txn| _ = txn.set_remove(&key, &[b"another"]));
         }
         let committed = overlay.commit().expect("commits");
         assert_eq!(committed == Committed::Conflict, conflict);

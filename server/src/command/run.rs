@@ -132,7 +132,7 @@ pub fn conclude_copies(
     worker: &mut Worker,
     changer: u64,
     mut overlay: Overlay,
-    events: Events,
+    events: &Events,
 ) -> Result<Committed, sessile::Error> {
     let changed: Vec<ChangedKey> = overlay.take_changes();
     let Parts { server, live, random, signals, broadcasts, .. } = Parts::of(worker);

@@ -355,6 +355,6 @@ impl Arena {
     /// Whether a connection is at its end, or has something to say within a moment: it is never just forgotten.
     pub(crate) fn closes(&self, stream: TcpStream) -> io::Result<Vec<u8>> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        Skim::new(stream).to_end()
+        Skim::new(stream).read_to_end()
     }
 }

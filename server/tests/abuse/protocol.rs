@@ -134,7 +134,7 @@ pub(crate) fn answer(port: u16, request: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set a timeout");
     // It may be closed before all of it is taken.
     let _ = stream.write_all(request).and_then(|()| stream.shutdown(Shutdown::Write));
-    super::skim::Skim::new(stream).to_end().expect("it closes")
+    super::skim::Skim::new(stream).read_to_end().expect("it closes")
 }
 
 /// Each request on a connection of its own, which says no more after it; each connection must come to its end.

@@ -88,7 +88,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
-                    eval(arena, "local t = {} while true do t[#t + 1] = string.rep('x', 100000) end")
+                    eval(arena, "local t = {} while true do t[#t + 1] = string.rep('x', 100000) end");
                 });
             }
         });
@@ -123,7 +123,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         arena.ask_of(&[
             "SCRIPT",
             "LOAD",
-            &format!("{}1{}", "return (".repeat(1), "+1".repeat(arena.scaled(5_000_000) as usize)),
+            &format!("return (1{}", "+1".repeat(arena.scaled(5_000_000) as usize)),
         ]);
     }),
     Attack::new("EVAL of deep nesting", |arena| {
@@ -207,5 +207,5 @@ pub(crate) const ATTACKS: &[Attack] = &[
 
 /// One script, named by itself, which ends by the time limit at latest.
 const fn endless(script: &'static str) -> Attack {
-    Attack::script(script, |arena, script| eval(arena, script)).only_sessile()
+    Attack::script(script, eval).only_sessile()
 }

@@ -79,7 +79,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         |arena| again_and_again(arena, &["SET a b", "FLUSHALL", "FLUSHDB"]),
     ),
     Attack::on("SWAPDB, MOVE, of a million keys", keys, |arena| {
-        again_and_again(arena, &["SWAPDB 0 1", "SWAPDB 1 0"])
+        again_and_again(arena, &["SWAPDB 0 1", "SWAPDB 1 0"]);
     }),
     Attack::on("SAVE, BGSAVE, again and again, a million keys", keys, |arena| {
         again_and_again(arena, &["SET a b", "BGSAVE", "BGREWRITEAOF", "SAVE"]);
