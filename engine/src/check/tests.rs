@@ -66,8 +66,6 @@ fn a_flipped_bit_in_any_file_is_found_in_that_file() {
         let read_from = match log_base {
             // Behind the checkpoint, and no leftover.
             Ok(base) if base + content.len() as u64 <= fixture.manifest.checkpoint.log_from => continue,
-            // The note beside the log is not needed: damaged, it says nothing.
-            _ if name == sessile_wal::SYNCED_NOTE_NAME => continue,
             _ if name.starts_with("note") || name.starts_with("spare") || name.contains("00000009") => {
                 continue;
             }
