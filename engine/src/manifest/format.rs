@@ -198,7 +198,11 @@ impl Fields<'_> {
             it.log_checksum = self.short().ok_or(SHORT)?;
             let is_known = self.short().ok_or(SHORT)?;
             let info = SideFileInfo { stamp: self.short().ok_or(SHORT)?, next: self.short().ok_or(SHORT)? };
-            side_file = (is_known != 0).then_some(info);
+            side_file = match is_known {
+                0 if info == SideFileInfo::default() => None,
+                1 => Some(info),
+                _ => return Err("what is known of the side file contradicts itself"),
+            };
         }
         it.next_segment = self.short().ok_or(SHORT)?;
         it.next_index = self.long().ok_or(SHORT)?;

@@ -136,7 +136,7 @@ fn one_of_the_version_before_that_had_no_map_of_databases_has_each_its_own() {
 
 #[test]
 fn any_flipped_bit_or_missing_byte_is_an_error_that_names_the_file() {
-    for bytes in [bare(), encode(&some())] {
+    for bytes in [bare(), without_stamps(&some(), 2), without_stamps(&some(), 3), encode(&some())] {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -194,13 +194,15 @@ fn a_length_beyond_the_limit_is_neither_written_nor_read() {
 proptest! {
     #[test]
     fn any_body_that_its_checksum_vouches_for_is_taken_without_a_panic(
-        body in prop::collection::vec(any::<u8>(), 68..200),
+        body in prop::collection::vec(any::<u8>(), 100..260),
         counts in prop::array::uniform3(0u8..4),
     ) {
         let mut body = body;
         for (index, count) in counts.into_iter().enumerate() {
-            body[56 + index * 4..60 + index * 4].copy_from_slice(&[count, 0, 0, 0]);
+            body[88 + index * 4..92 + index * 4].copy_from_slice(&[count, 0, 0, 0]);
         }
+        // Whether the side file is known.
+        body[60..64].copy_from_slice(&[1, 0, 0, 0]);
         let mut bytes = encode(&some())[..56].to_vec();
         bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&body);
