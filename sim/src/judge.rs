@@ -23,9 +23,11 @@ fn is(args: &[Vec<u8>], name: &str) -> bool {
 /// Whether a request was refused for the disk's sake.
 fn is_refusal(value: &Value) -> bool {
     match value {
-        Value::Error(text) => [&b"MISCONF"[..], b"OOM", b"IOERR", b"EXECABORT", b"ERR cannot", b"ERR the checkpoint"]
-            .iter()
-            .any(|refusal| text.starts_with(refusal)),
+        Value::Error(text) => {
+            [&b"MISCONF"[..], b"OOM", b"IOERR", b"EXECABORT", b"ERR cannot", b"ERR the checkpoint"]
+                .iter()
+                .any(|refusal| text.starts_with(refusal))
+        }
         _ => false,
     }
 }
@@ -39,7 +41,9 @@ impl Floor {
             // Whatever the process had in memory when it died.
             return None;
         }
-        let Some(session) = self.clients[place].as_mut().map(|client| &mut client.session) else { return None };
+        let Some(session) = self.clients[place].as_mut().map(|client| &mut client.session) else {
+            return None;
+        };
         let queues = session.queue.is_some();
         if queues && !is(args, "EXEC") && !is(args, "DISCARD") {
             if *actual == Value::Simple(b"QUEUED".to_vec()) {
@@ -98,7 +102,11 @@ impl Floor {
                     }
                 }
                 let mut world = (**self.oracle.world()).clone();
-                if self.apply(&mut world, (place, database), args, actual) { self.commit(world) } else { None }
+                if self.apply(&mut world, (place, database), args, actual) {
+                    self.commit(world)
+                } else {
+                    None
+                }
             }
         }
     }
@@ -175,9 +183,9 @@ impl Floor {
         self.note_changes(&before, &world);
         let now_ms = self.worker.now_ms;
         let ids = before.keys.keys().chain(world.keys.keys());
-        let is_seen = ids.into_iter().any(|id| {
-            Changed::by(before.keys.get(id), world.keys.get(id), now_ms) == Changed::Yes
-        });
+        let is_seen = ids
+            .into_iter()
+            .any(|id| Changed::by(before.keys.get(id), world.keys.get(id), now_ms) == Changed::Yes);
         let number = self.oracle.commit(world, now_ms);
         // What is dead as soon as it is made is not logged, and its reply waits for nothing.
         is_seen.then_some(number)
@@ -233,13 +241,22 @@ impl Floor {
             self.accept_refusal(place, args, actual, &Value::Array(Vec::new()));
             return None;
         }
-        assert!(changed != Changed::Yes, "client {place}: EXEC went on although a watched key has changed: {actual:?}");
+        assert!(
+            changed != Changed::Yes,
+            "client {place}: EXEC went on although a watched key has changed: {actual:?}"
+        );
         self.tally.transactions += 1;
         self.judge_group(place, database, &queue, actual)
     }
 
     /// Requests that make one commit, with their replies in one.
-    fn judge_group(&mut self, place: usize, mut database: u8, queue: &[Args], actual: &Value) -> Option<usize> {
+    fn judge_group(
+        &mut self,
+        place: usize,
+        mut database: u8,
+        queue: &[Args],
+        actual: &Value,
+    ) -> Option<usize> {
         let replies = actual.elements();
         assert!(
             matches!(actual, Value::Array(_)) && replies.len() == queue.len(),

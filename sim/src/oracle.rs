@@ -126,7 +126,8 @@ impl Oracle {
     pub fn has_died(&self, id: &Id, now_ms: u64) -> bool {
         // In whichever database: they may have been swapped since.
         (0..sessile::DATABASES).map(|database| (database, id.1.clone())).any(|id| {
-            let died = |commit: &Commit| commit.world.keys.get(&id).is_some_and(|item| item.dies_ms() <= now_ms);
+            let died =
+                |commit: &Commit| commit.world.keys.get(&id).is_some_and(|item| item.dies_ms() <= now_ms);
             self.dead_at_open.contains(&id) || self.commits.iter().any(died)
         })
     }
@@ -270,7 +271,8 @@ fn differences<'a>(
         Some(there) => Some(format!("{}: should be {}, is {}", key(id), describe(item), describe(there))),
     });
     let unknown = seen.keys.iter().filter(move |(id, _)| world.live(id, now_ms).is_none());
-    let unknown = unknown.map(move |(id, there)| format!("{}: should not be there, is {}", key(id), describe(there)));
+    let unknown =
+        unknown.map(move |(id, there)| format!("{}: should not be there, is {}", key(id), describe(there)));
     missing_or_other.chain(unknown)
 }
 
@@ -317,9 +319,8 @@ mod tests {
     use super::*;
 
     fn world(keys: &[(&str, &str, u64)]) -> World {
-        let item = |value: &str, deadline_ms| {
-            Rc::new(Item { content: Content::String(value.into()), deadline_ms })
-        };
+        let item =
+            |value: &str, deadline_ms| Rc::new(Item { content: Content::String(value.into()), deadline_ms });
         let keys = keys.iter().map(|(key, value, dies)| ((0, key.as_bytes().to_vec()), item(value, *dies)));
         World { keys: keys.collect() }
     }
@@ -355,7 +356,10 @@ mod tests {
         assert!(history().reopened(world(&[("a", "2", NEVER)]), 200).is_err());
         let mut oracle = history();
         oracle.acknowledged(3, false);
-        assert!(oracle.reopened(world(&[("a", "1", NEVER), ("b", "2", 500)]), 200).is_err(), "a had been deleted");
+        assert!(
+            oracle.reopened(world(&[("a", "1", NEVER), ("b", "2", 500)]), 200).is_err(),
+            "a had been deleted"
+        );
     }
 
     #[test]

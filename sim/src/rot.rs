@@ -77,7 +77,10 @@ impl Simulation {
             Err(error) => {
                 let text = error.to_string();
                 Self::trace(|| format!("refused: {text}"));
-                assert!(text.contains(&name), "a bit in {name} at {offset} is flipped, and the start says: {text}");
+                assert!(
+                    text.contains(&name),
+                    "a bit in {name} at {offset} is flipped, and the start says: {text}"
+                );
                 self.tally.flips_refused += 1;
                 // It was not changed by that.
                 if self.profile.has_whole_hashes() {
@@ -103,9 +106,12 @@ impl Simulation {
         let same = found.iter().all(|(id, found)| found.is_err() || before.get(id) == Some(found));
         if !same {
             assert!(name.starts_with("wal-"), "a bit in {name} is flipped, and keys are other than before");
-            let sound = found.iter().filter_map(|(id, found)| Some((id.clone(), found.clone().ok()?))).collect();
+            let sound =
+                found.iter().filter_map(|(id, found)| Some((id.clone(), found.clone().ok()?))).collect();
             if let Err(why) = self.oracle.was(&sound, now_ms) {
-                panic!("a bit in {name} is flipped, and the database was never in the state that it is in: {why}");
+                panic!(
+                    "a bit in {name} is flipped, and the database was never in the state that it is in: {why}"
+                );
             }
             self.tally.flips_cut += 1;
         }
@@ -130,7 +136,9 @@ impl Simulation {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let mut losses = Vec::new();
         let saved = repair(fs, clock, DIR.as_ref(), REPAIRED.as_ref(), &mut |loss| losses.push(loss.clone()))
-            .unwrap_or_else(|error| panic!("repair with a bit of {} at {offset} flipped: {error}", path.display()));
+            .unwrap_or_else(|error| {
+                panic!("repair with a bit of {} at {offset} flipped: {error}", path.display())
+            });
         self.tally.repairs += 1;
         Self::trace(|| format!("repaired: {saved:?} {losses:?}"));
         let db = self.open_copy(sim, REPAIRED).unwrap_or_else(|error| panic!("what was repaired: {error}"));
@@ -142,8 +150,12 @@ impl Simulation {
         }
         if saved.is_complete() {
             for (id, before) in before {
-                let (before, now) = (before.as_ref().ok().and_then(Option::as_ref), world.keys.get(id).map(|item| &**item));
-                assert!(before == now, "repair says that it has lost nothing: {id:?} was {before:?} and is {now:?}");
+                let (before, now) =
+                    (before.as_ref().ok().and_then(Option::as_ref), world.keys.get(id).map(|item| &**item));
+                assert!(
+                    before == now,
+                    "repair says that it has lost nothing: {id:?} was {before:?} and is {now:?}"
+                );
             }
         }
     }

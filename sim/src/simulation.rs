@@ -175,10 +175,8 @@ impl Simulation {
                 self.sim.fail_after(1 + self.rng.below(calls), fault);
             }
             let (options, settings) = self.profile.options(&mut self.rng, self.durability);
-            let opened = options
-                .file_system(Arc::new(self.fs.clone()))
-                .clock(Arc::new(self.clock.clone()))
-                .open(DIR);
+            let opened =
+                options.file_system(Arc::new(self.fs.clone())).clock(Arc::new(self.clock.clone())).open(DIR);
             match opened {
                 // The crash came when an orphan was being removed, which may fail.
                 Ok(db) if self.sim.is_down() => drop(db),
