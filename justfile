@@ -67,3 +67,10 @@ miri seeds="1":
 # Log and engine under ThreadSanitizer, with a standard library that is instrumented too; needs nightly's `rust-src`
 tsan *filter:
     .ci/tsan {{filter}}
+
+# Attacks of every kind while bystanders are timed: `just abuse`, `just abuse 10` (percent of the sizes), `just abuse 100 'SORT|KEYS'`
+abuse scale="100" only="": build-server
+    SESSILE_BIN=${SESSILE_BIN:-${CARGO_TARGET_DIR:-target}/release/sessile} SESSILE_ABUSE_SCALE={{scale}} SESSILE_ABUSE_ONLY='{{only}}' SESSILE_ABUSE_JOBS=1 SESSILE_ABUSE_WAIT_MS=100 cargo test --release -p sessile-server --test abuse -- --nocapture nobody_is_kept_waiting
+# Which lines and functions no fuzz input reaches
+fuzz-coverage *targets:
+    fuzz/coverage {{targets}}

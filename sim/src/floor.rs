@@ -183,9 +183,7 @@ impl Floor {
 
     /// Whether what a client asks for next is one read, and nothing before it waits.
     fn is_plain_read(&self, place: usize) -> bool {
-        self.clients[place]
-            .as_ref()
-            .is_some_and(|client| client.asks_one(&["GET", "HGETALL", "LRANGE", "XRANGE"]))
+        self.clients[place].as_ref().is_some_and(|client| client.asks_one(&crate::judge::READS))
     }
 
     /// Has the connection receive some of what its client has sent.
