@@ -6,6 +6,7 @@
 
 pub mod acl;
 pub mod blocked;
+pub mod budget;
 pub mod client;
 pub mod command;
 pub mod command_line;

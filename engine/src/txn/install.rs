@@ -45,7 +45,7 @@ impl Txn<'_> {
             (None, Some(place)) if before.is_some() => Some(shard.remove(place)),
             // It was dead already.
             (None, Some(place)) => Some(shard.bury(place, now_ms, &mut self.record)),
-            (Some((mut object, deadline_ms, grid, changed)), place) => match place {
+            (Some((object, deadline_ms, grid, changed)), place) => match place {
                 Some(place) if !changed || shard.entry(place).handle().is_same(&object) => {
                     if before != Some((deadline_ms, grid)) {
                         shard.set_deadline(place, deadline_ms, grid);
