@@ -110,3 +110,32 @@ fn nobody_is_kept_waiting_by_abuse_and_memory_stays_bounded() {
     assert!(compared || failures.is_empty(), "beyond the bounds: {failures:#?}");
     assert!(compared || broken.is_empty(), "failed outright, see above: {broken:#?}");
 }
+
+/// Every request of the table that is none: what Redis answers, and whether it closes.
+#[test]
+fn malformed_requests_are_answered_as_by_redis() {
+    let test = "malformed_requests_are_answered_as_by_redis";
+    let Some(redis) = support::oracles::program(test, "redis-server") else { return };
+    let original =
+        support::Server::start(support::ServerOptions::new("everysec").of(&redis.to_string_lossy()));
+    let ours = support::Server::start(support::ServerOptions::new("everysec"));
+    if ours.options().is_redis() {
+        return;
+    }
+    let mut different = Vec::new();
+    // Redis takes a zero byte for the end of what it has received, and waits; and up to 2^31 arguments, of which we take a million.
+    let odd = |request: &[u8]| {
+        request.contains(&0)
+            || ["*1048577", "*536870913", "*2147483647"]
+                .iter()
+                .any(|large| request.starts_with(large.as_bytes()))
+    };
+    for request in protocol::table().into_iter().filter(|request| !odd(request)) {
+        let [expected, answered] = [&original, &ours].map(|server| protocol::answer(server.port(), &request));
+        if expected != answered {
+            let show = |bytes: &[u8]| bytes[..bytes.len().min(120)].escape_ascii().to_string();
+            different.push(format!("{}: {} instead of {}", show(&request), show(&answered), show(&expected)));
+        }
+    }
+    assert!(different.is_empty(), "{} of the table: {different:#?}", different.len());
+}

@@ -206,9 +206,11 @@ impl SimClient {
         let one = self.requests.len() == 1 && self.written.is_empty() && self.session.queue.is_none();
         one && self.errand.is_none()
             && !self.connection.is_waiting()
-            && self.requests.front().and_then(|request| request.args.first()).is_some_and(|name| {
-                names.iter().any(|other| name == other.as_bytes())
-            })
+            && self
+                .requests
+                .front()
+                .and_then(|request| request.args.first())
+                .is_some_and(|name| names.iter().any(|other| name == other.as_bytes()))
     }
 
     /// Whether it has sent everything, is owed nothing, and waits for nothing: what it asks for now is answered at once.
@@ -270,8 +272,11 @@ impl SimClient {
         let (mut at, mut expired) = (0, Vec::new());
         while let Some((value, length)) = parse(&self.received[at..])? {
             at += length;
-            let [Value::Bulk(kind), _, Value::Bulk(channel), Value::Bulk(key)] = value.elements() else { continue };
-            let database = channel.strip_prefix(b"__keyevent@").and_then(|rest| rest.strip_suffix(b"__:expired"));
+            let [Value::Bulk(kind), _, Value::Bulk(channel), Value::Bulk(key)] = value.elements() else {
+                continue;
+            };
+            let database =
+                channel.strip_prefix(b"__keyevent@").and_then(|rest| rest.strip_suffix(b"__:expired"));
             if let Some(database) = database
                 && kind == b"pmessage"
             {

@@ -183,7 +183,7 @@ impl Floor {
 
     /// Whether what a client asks for next is one read, and nothing before it waits.
     fn is_plain_read(&self, place: usize) -> bool {
-        self.clients[place].as_ref().is_some_and(|client| client.asks_one(&["GET", "HGETALL", "LRANGE", "XRANGE"]))
+        self.clients[place].as_ref().is_some_and(|client| client.asks_one(&crate::judge::READS))
     }
 
     /// Has the connection receive some of what its client has sent.
@@ -317,7 +317,9 @@ impl Floor {
                 let at = (log.appended.get(), log.written.get(), log.durable.get());
                 if std::mem::replace(&mut self.log_was, at) != at {
                     let last = self.oracle.last();
-                    self.trace(|| format!("the log is at {at:?} (appended, written, durable), {last} commits"));
+                    self.trace(|| {
+                        format!("the log is at {at:?} (appended, written, durable), {last} commits")
+                    });
                 }
             }
         }
@@ -375,7 +377,8 @@ impl Floor {
                 self.told(told);
                 return;
             }
-            let received = client.receive(&bytes, failed).unwrap_or_else(|why| panic!("client {place}: {why}"));
+            let received =
+                client.receive(&bytes, failed).unwrap_or_else(|why| panic!("client {place}: {why}"));
             for commit in received {
                 self.tally.acknowledged += 1;
                 self.oracle.acknowledged(commit, self.durability == Durability::Always);
@@ -391,7 +394,10 @@ impl Floor {
         let now_ms = self.db.now_ms();
         for id in expired {
             self.tally.told += 1;
-            assert!(self.oracle.has_died(&id, now_ms), "{id:?} is told to have expired, and had no such deadline");
+            assert!(
+                self.oracle.has_died(&id, now_ms),
+                "{id:?} is told to have expired, and had no such deadline"
+            );
         }
     }
 

@@ -144,7 +144,10 @@ fn campaign(arguments: &Arguments) -> ExitCode {
                     match run(seed, arguments.plan) {
                         Ok(met) => tally.join(&met),
                         Err(violation) => {
-                            println!("seed {seed}: {}\n  replay it with: just sim --seed {seed} --trace", violation.what);
+                            println!(
+                                "seed {seed}: {}\n  replay it with: just sim --seed {seed} --trace",
+                                violation.what
+                            );
                             if let Ok(mut total) = total.lock() {
                                 total.2.push(violation);
                                 // More of the same help nobody.

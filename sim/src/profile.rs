@@ -28,6 +28,8 @@ pub struct Profile {
     pub scripts: bool,
     /// Whether somebody listens to what expires.
     pub listener: bool,
+    /// Whether databases are swapped. Then nobody waits: which of several that a swap brings elements to is served first is nobody's promise.
+    pub swaps: bool,
     /// Whether bits at rest flip.
     pub rots: bool,
     /// How often checkpoints come by themselves.
@@ -45,7 +47,8 @@ impl Profile {
             idle: rng.chance(40),
             scripts: rng.chance(15),
             listener: rng.chance(20),
-            rots: rng.chance(12),
+            swaps: rng.chance(40),
+            rots: rng.chance(6),
             log_bytes: if rng.chance(80) { &[1, 2_000, 2_000, 20_000, u64::MAX] } else { &[u64::MAX] },
         }
     }

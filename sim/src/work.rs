@@ -61,7 +61,7 @@ impl Work {
                 }
                 12..=14 => all.push(vec![b"SELECT".to_vec(), text(pick(draw.rng, &[0, 0, 1]))]),
                 15 => all.push(draw.whole()),
-                16..=21 => all.push(draw.wait()),
+                16..=21 if !draw.profile.swaps => all.push(draw.wait()),
                 22..=23 => all.push(args([b"SAVE"])),
                 24..=26 => {
                     let key = draw.any_key();
@@ -196,7 +196,8 @@ impl Draw<'_> {
             5 => args([b"RPOP", &key]),
             6 => {
                 let to = self.key(kind);
-                let (out, into) = (pick(self.rng, &[&b"LEFT"[..], b"RIGHT"]), pick(self.rng, &[&b"LEFT"[..], b"RIGHT"]));
+                let (out, into) =
+                    (pick(self.rng, &[&b"LEFT"[..], b"RIGHT"]), pick(self.rng, &[&b"LEFT"[..], b"RIGHT"]));
                 args([b"LMOVE", &key, &to, out, into])
             }
             7 => args([b"LTRIM", &key, &self.rank(), &self.rank()]),
@@ -253,7 +254,9 @@ impl Draw<'_> {
             7..=8 => {
                 args([b"XGROUP", b"CREATE", &key, group, pick(self.rng, &[&b"0-0"[..], b"$"]), b"MKSTREAM"])
             }
-            9..=10 => args([b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", b"3", b"STREAMS", &key, b">"]),
+            9..=10 => {
+                args([b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", b"3", b"STREAMS", &key, b">"])
+            }
             11 => args([b"XACK", &key, group, &self.entry(), &self.entry()]),
             12 if self.rng.chance(20) => args([b"XGROUP", b"DESTROY", &key, group]),
             12 => args([b"XLEN", &key]),
@@ -282,7 +285,8 @@ impl Draw<'_> {
         match self.rng.below(4) {
             0 => args([b"FLUSHDB"]),
             1 if self.rng.chance(30) => args([b"FLUSHALL"]),
-            _ => args([b"SWAPDB", b"0", b"1"]),
+            _ if self.profile.swaps => args([b"SWAPDB", b"0", b"1"]),
+            _ => args([b"DEL", &self.any_key()]),
         }
     }
 

@@ -16,7 +16,8 @@ fn replay(violation: &Violation) -> String {
 
 #[test]
 fn what_was_promised_is_there() {
-    let (from, seeds) = (variable("SESSILE_SEED_FROM").unwrap_or(0), variable("SESSILE_SEEDS").unwrap_or(200));
+    let (from, seeds) =
+        (variable("SESSILE_SEED_FROM").unwrap_or(0), variable("SESSILE_SEEDS").unwrap_or(200));
     let mut tally = Tally::default();
     for seed in from..from + seeds {
         match run(seed, Plan::default()) {

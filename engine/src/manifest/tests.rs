@@ -83,7 +83,7 @@ fn comes_back() {
 
 #[test]
 fn one_of_the_version_before_has_no_checkpoint() {
-    let expected = Manifest { checkpoint: Checkpoint::none(), ..some() };
+    let expected = Manifest { checkpoint: Checkpoint::none(), side_file: None, ..some() };
     assert_eq!(decode(&bare()).expect("is sound"), expected);
 }
 

@@ -31,13 +31,13 @@ impl Turn<'_> {
             ("LTRIM", [_, key, start, end]) => self.ltrim(key, start, end),
             ("LSET", [_, key, index, element]) => self.lset(key, number(index), element),
             ("LREM", [_, key, _zero, element]) => self.lrem(key, element),
-            ("SADD", [_, key, members @ ..]) => self
-                .set_mut(key)
-                .map(|set| Value::count(members.iter().filter(|member| set.insert((*member).clone())).count())),
+            ("SADD", [_, key, members @ ..]) => self.set_mut(key).map(|set| {
+                Value::count(members.iter().filter(|member| set.insert((*member).clone())).count())
+            }),
             ("SREM", [_, key, members @ ..]) => self.srem(key, members),
-            ("SMEMBERS", [_, key]) => self
-                .members(key)
-                .map(|set| in_any_order(set.into_iter().flatten().map(|member| bulk(member)).collect(), self.hint)),
+            ("SMEMBERS", [_, key]) => self.members(key).map(|set| {
+                in_any_order(set.into_iter().flatten().map(|member| bulk(member)).collect(), self.hint)
+            }),
             ("SPOP", [_, key]) => self.spop(key),
             ("SMOVE", [_, from, to, member]) => self.smove(from, to, member),
             ("SUNIONSTORE", [_, to, one, other]) => self.sunionstore(to, one, other),
@@ -120,7 +120,9 @@ impl Turn<'_> {
     }
 
     fn lset(&mut self, key: &[u8], index: i64, element: &[u8]) -> Answer {
-        let Some(length) = self.list(key)?.map(VecDeque::len) else { return Ok(Value::error("ERR no such key")) };
+        let Some(length) = self.list(key)?.map(VecDeque::len) else {
+            return Ok(Value::error("ERR no such key"));
+        };
         let at = if index < 0 { index + length as i64 } else { index };
         if at < 0 || at >= length as i64 {
             return Ok(Value::error("ERR index out of range"));
@@ -241,12 +243,15 @@ impl Turn<'_> {
     fn zrange(&mut self, key: &[u8], start: &[u8], end: &[u8]) -> Answer {
         let all = self.ranked(key)?;
         let part = &all[range(start, end, all.len())];
-        let pairs = part.iter().flat_map(|(score, member)| [bulk(member), bulk(score.to_string().as_bytes())]);
+        let pairs =
+            part.iter().flat_map(|(score, member)| [bulk(member), bulk(score.to_string().as_bytes())]);
         Ok(Value::Array(pairs.collect()))
     }
 
     fn zpopmin(&mut self, key: &[u8]) -> Answer {
-        let Some((score, member)) = self.ranked(key)?.into_iter().next() else { return Ok(Value::Array(vec![])) };
+        let Some((score, member)) = self.ranked(key)?.into_iter().next() else {
+            return Ok(Value::Array(vec![]));
+        };
         self.zrem(key, std::slice::from_ref(&member))?;
         Ok(Value::Array(vec![Value::Bulk(member), bulk(score.to_string().as_bytes())]))
     }

@@ -35,7 +35,9 @@ impl Turn<'_> {
             ("HGETALL", [_, key]) => self.hgetall(key),
             ("HINCRBY", [_, key, field, by]) => self.hincrby(key, field, by),
             // HPEXPIREAT key at FIELDS 1 field
-            ("HPEXPIREAT", [_, key, at, _, _, field]) => self.hpexpireat(key, number(at).max(0) as u64, field),
+            ("HPEXPIREAT", [_, key, at, _, _, field]) => {
+                self.hpexpireat(key, number(at).max(0) as u64, field)
+            }
             // HPERSIST key FIELDS 1 field
             ("HPERSIST", [_, key, _, _, field]) => self.hpersist(key, field),
             _ => return None,

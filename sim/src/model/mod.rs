@@ -233,8 +233,10 @@ impl Turn<'_> {
                     database => database,
                 };
                 let keys = std::mem::take(&mut self.world.keys);
-                self.world.keys =
-                    keys.into_iter().map(|((database, key), item)| ((swapped(database), key), item)).collect();
+                self.world.keys = keys
+                    .into_iter()
+                    .map(|((database, key), item)| ((swapped(database), key), item))
+                    .collect();
                 Value::ok()
             }
             _ => return None,

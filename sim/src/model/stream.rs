@@ -78,9 +78,9 @@ impl Turn<'_> {
             ("XADD", [_, key, id, fields @ ..]) => self.xadd(key, id, fields),
             ("XDEL", [_, key, ids @ ..]) => self.xdel(key, ids),
             ("XTRIM", [_, key, _maxlen, most]) => self.xtrim(key, number(most) as usize),
-            ("XLEN", [_, key]) => {
-                self.stream_at(key).map(|stream| Value::count(stream.map_or(0, |stream| stream.entries.len())))
-            }
+            ("XLEN", [_, key]) => self
+                .stream_at(key)
+                .map(|stream| Value::count(stream.map_or(0, |stream| stream.entries.len()))),
             ("XRANGE", [_, key, _from, _to]) => self.stream_at(key).map(|stream| {
                 let entries = stream.into_iter().flat_map(|stream| &stream.entries);
                 Value::Array(entries.map(|(id, fields)| entry(*id, fields)).collect())

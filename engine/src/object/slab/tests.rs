@@ -63,7 +63,10 @@ impl Filled {
     fn check(&self) {
         // SAFETY: the object has so many bytes, all of them written.
         let bytes = unsafe { std::slice::from_raw_parts(self.object.as_ptr(), self.bytes) };
-        assert!(bytes.iter().all(|&byte| byte == self.fill), "an object of {} bytes changed", self.bytes);
+        // For Miri, which takes its time for each, the first ones (where a freed object holds a link) and some more.
+        let looked_at = |at: usize| !cfg!(miri) || at < 4 || at.is_multiple_of(64);
+        let mut bytes = bytes.iter().enumerate().filter(|&(at, _)| looked_at(at));
+        assert!(bytes.all(|(_, &byte)| byte == self.fill), "an object of {} bytes changed", self.bytes);
     }
 
     fn free(self, heap: &Heap) {
