@@ -69,6 +69,8 @@ fn a_flipped_bit_in_any_file_is_found_in_that_file() {
             _ if name.starts_with("note") || name.starts_with("spare") || name.contains("00000009") => {
                 continue;
             }
+            // One that is not whole says nothing.
+            _ if name == "log-synced" => continue,
             _ => 0,
         };
         let used = content_bytes(&content);
