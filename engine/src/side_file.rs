@@ -17,7 +17,7 @@ const CHECKSUM_AT: usize = 48;
 pub const SIDE_FILE_BYTES_MAX: usize = 256 << 20;
 
 /// The names that such files have.
-pub(crate) const NAMES: [&str; 1] = ["functions"];
+pub(crate) const NAMES: [&str; 2] = ["functions", crate::sessions::DIGEST_KEY_FILE];
 
 /// The name under which a file is written before it takes its place.
 fn temporary(name: &str) -> String {

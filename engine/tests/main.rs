@@ -19,6 +19,7 @@ mod engine {
     mod observer;
     mod run;
     mod scan;
+    mod sessions;
     mod simulation;
     mod storage;
     mod stories;
