@@ -20,6 +20,7 @@ mod engine {
     mod run;
     mod scan;
     mod sessions;
+    mod sessions_model;
     mod simulation;
     mod storage;
     mod stories;

@@ -19,7 +19,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    fn encode(&self) -> [u8; MEMBER_BYTES] {
+    pub(super) fn encode(&self) -> [u8; MEMBER_BYTES] {
         let mut bytes = [0; MEMBER_BYTES];
         bytes[..ID_BYTES].copy_from_slice(&self.id);
         bytes[ID_BYTES..ID_BYTES + 4].copy_from_slice(&self.class.to_le_bytes());
