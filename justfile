@@ -8,9 +8,24 @@ check:
 test:
     cargo test --workspace
 
-# kill -9 at random moments: `just crash 200`
+# Real processes on real disks that are killed, starved of memory, descriptors and space, and failed by their disk: `just crash 200`
 crash rounds="100":
+    SESSILE_CRASH_ROUNDS={{rounds}} cargo test -p sessile --test crash_process -- --nocapture
     SESSILE_KILL_ROUNDS={{rounds}} cargo test -p sessile-server --test kill -- --nocapture
+    SESSILE_CRASH_ROUNDS={{rounds}} cargo test -p sessile-server --test crash
+
+# Every file of a loaded directory damaged in turn: `just corrupt 1200`; 0 is all of them
+corrupt cases="600":
+    SESSILE_CORRUPT_CASES={{cases}} SESSILE_CORRUPT_JOBS=4 cargo test -p sessile-server --test corrupt -- --nocapture
+
+# Fail every call to the disk in every way, and every large allocation
+nth:
+    SESSILE_SEEDS=1 cargo test -p sessile --test main -- nth:: --nocapture
+    SESSILE_SEEDS=1 cargo test -p sessile --test allocation -- --nocapture
+
+# The whole server on a simulated machine: `just sim --minutes 10`, `just sim --seed 7 --trace`, `just sim --help`
+sim *arguments:
+    cargo run --quiet --profile sim -p sessile-sim -- {{arguments}}
 
 # Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark
 clients:
@@ -36,3 +51,11 @@ bench-storage *arguments: build-server
 # Each fuzz target for some seconds, on the stable compiler: `just fuzz 600 request`
 fuzz seconds="60" *targets:
     fuzz/run {{seconds}} {{targets}}
+
+# Every execution of the hand-made synchronisation, up to so many preemptions (default: each model's own): `just loom 4`
+loom preemptions="":
+    {{ if preemptions == "" { "" } else { "LOOM_MAX_PREEMPTIONS=" + preemptions } }} RUSTFLAGS="--cfg loom" cargo test -p sessile-wal --lib models -- --nocapture
+
+# Random schedules of the log and the engine: `just shuttle 100000`; a failure prints its seed and its schedule
+shuttle schedules="1000":
+    SESSILE_SCHEDULES={{schedules}} RUSTFLAGS="--cfg shuttle" cargo test -p sessile-wal -p sessile schedules -- --nocapture

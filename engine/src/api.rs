@@ -1,5 +1,8 @@
 //! The typed operations of a [`Db`]: each is one transaction, acknowledged when it returns.
 
+mod chat;
+mod throttle;
+
 use crate::Error;
 use crate::db::Db;
 use crate::expiry::{Expiry, Touch};

@@ -11,7 +11,7 @@ use crate::sessions::reaper;
 use crate::shard::Dead;
 use crate::{Error, Options};
 use crate::{evict_keys, idle_pass, observer, storage, tiering};
-use parking_lot::{Condvar, Mutex};
+use sessile_wal::sync::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -155,7 +155,8 @@ pub(crate) struct Threads {
     running: Vec<JoinHandle<()>>,
 }
 
-/// How long the log thread waits before it tries a log that has failed: it only waits to be stopped then.
+/// How long the log thread waits before it tries again after a failure. A log that a failed write or sync has closed only waits to be
+/// stopped; one whose next file could not be made goes on once it can.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// How long the tiering thread sleeps while there is no limit: a change of the limit wakes it.
 const TIERING_PAUSE_MAX: Duration = Duration::from_secs(3600);
@@ -180,12 +181,18 @@ impl Threads {
             threads.spawn("sessile-log", |inner| {
                 let mut failed = false;
                 loop {
-                    let next = log_step(inner).unwrap_or_else(|error| {
-                        if !std::mem::replace(&mut failed, true) {
-                            tracing::error!(%error, "the log has failed");
+                    let next = match log_step(inner) {
+                        Ok(next) => {
+                            failed = false;
+                            next
                         }
-                        FAILED_PAUSE
-                    });
+                        Err(error) => {
+                            if !std::mem::replace(&mut failed, true) {
+                                tracing::error!(%error, "the log has failed");
+                            }
+                            FAILED_PAUSE
+                        }
+                    };
                     if !inner.pauses.log.wait(next) {
                         return;
                     }

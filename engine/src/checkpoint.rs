@@ -51,6 +51,8 @@ pub(crate) struct Checkpoint {
     log_from: Lsn,
     /// The last cut.
     log_reached: Lsn,
+    /// Of the batch that ends there; 0 if it isn't known.
+    log_checksum: u32,
     /// The map of databases, and the log's end when it was looked at.
     databases: (DatabaseMap, Lsn),
     shard: usize,
@@ -104,6 +106,7 @@ impl Checkpoint {
             now_ms,
             log_from,
             log_reached: log_from,
+            log_checksum: 0,
             databases: (DatabaseMap::IDENTITY, Lsn::ZERO),
             shard: 0,
             tombstones: Vec::new(),
@@ -153,6 +156,7 @@ impl Checkpoint {
                     kind: if self.full { IndexKind::Snapshot } else { IndexKind::Delta },
                     bytes: finished.bytes,
                     entries: finished.entries,
+                    stamp: finished.stamp,
                 });
                 storage.fs.sync_dir(&storage.dir).map_err(Error::io("sync", &storage.dir))?;
                 self.phase = Phase::Log;
@@ -165,6 +169,11 @@ impl Checkpoint {
                 self.log_reached = self.log_reached.max(self.databases.1);
                 // The files hold the effects of the log up to the last cut: none of it may be lost, or what remains would have holes.
                 inner.wal.sync(self.log_reached).map_err(Error::of_log)?;
+                let end = inner.wal.durable_end();
+                // It is so far, at least: then the log can be told from another one by what it has there.
+                if end.lsn >= self.log_reached {
+                    (self.log_reached, self.log_checksum) = (end.lsn, end.checksum);
+                }
                 self.phase = Phase::Manifest;
             }
             Phase::Manifest => {
@@ -368,6 +377,7 @@ impl Checkpoint {
 
     fn write_manifest(&mut self, inner: &Inner) -> Result<(), Error> {
         let storage = &inner.storage;
+        let _alone = storage.manifest_writing.lock();
         let mut manifest = storage.manifest.lock().clone();
         let dead = |id: u32| self.dead.iter().any(|segment| segment.id() == id);
         let segments = inner.segments.all();
@@ -380,6 +390,7 @@ impl Checkpoint {
                 bytes: segment.bytes,
                 records: segment.records,
                 dies_ms: segment.dies_ms,
+                stamp: segment.file.stamp(),
             })
             .collect();
         listed.sort_unstable_by_key(|segment| segment.id);
@@ -392,7 +403,11 @@ impl Checkpoint {
                 Some(dictionary.id()) == current
                     || listed.iter().any(|segment| segment.dictionary == dictionary.id())
             })
-            .map(|dictionary| DictionaryInfo { id: dictionary.id(), bytes: dictionary.bytes().len() as u32 })
+            .map(|dictionary| DictionaryInfo {
+                id: dictionary.id(),
+                bytes: dictionary.bytes().len() as u32,
+                stamp: dictionary.stamp(&storage.database_id),
+            })
             .collect();
         let state = &mut manifest.checkpoint;
         for old in &state.dictionaries {
@@ -409,7 +424,7 @@ impl Checkpoint {
         state.index_files.extend(self.listed_index.take());
         state.number = self.number;
         state.log_from = self.log_from.get();
-        state.log_reached = self.log_reached.get();
+        (state.log_reached, state.log_checksum) = (self.log_reached.get(), self.log_checksum);
         (state.databases, state.databases_at) = (self.databases.0, self.databases.1.get());
         // Not when it began: what had died when its range was collected was left out, and must stay dead.
         state.time_ms = state.time_ms.max(inner.clock.now_ms());

@@ -7,7 +7,7 @@
 //! changes with all shards locked, and its change is in the log, as a whole, at the place where it happened.
 
 use crate::key::DATABASES;
-use std::sync::atomic::{AtomicU64, Ordering};
+use sessile_wal::sync::atomic::{AtomicU64, Ordering};
 
 /// A map as the log and the manifest hold it: the database of the index for logical number `n` in the bits from `4 n` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,11 +26,11 @@ use crate::trim::Trim;
 use crate::txn::{Access, Taken, Txn};
 use crate::watch::Watch;
 use crate::{Error, Eviction, Options};
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The lock's name in the data directory.
@@ -38,6 +38,8 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// Log files of a directory whose size is limited are at least this long, in bytes.
 const LOG_FILE_BYTES_MIN: u64 = 1 << 20;
+/// More than this is written by the log's thread rather than by who asks for it: an event loop, for which clients wait.
+const PUSHED_BYTES_MAX: u64 = 1 << 20;
 
 /// A clock that the log is ahead of by more than this, in ms, is worth a warning.
 const CLOCK_AHEAD_WARN_MS: u64 = 1_000;
@@ -54,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     pub(crate) tiering: Tiering,
     pub(crate) reads: Arc<ReadCounts>,
+    /// Transactions on copies that are open: objects may be shared with one.
+    pub(crate) overlays: AtomicUsize,
     pub(crate) key_eviction: KeyEviction,
     pub(crate) idle_pass: IdlePass,
     pub(crate) trim: Trim,
@@ -298,6 +302,8 @@ impl Db {
 
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
+        // Before anything is changed: what is refused stays as it is.
+        manifest.side_files = Some(crate::side_file::verify_all(&*fs, directory, &manifest)?);
         let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
         let index_files = files.indexes.len();
         let mut progress = recovery::Progress::new(Arc::clone(&options.clock), manifest.checkpoint.log_from);
@@ -317,11 +323,13 @@ impl Db {
             cuts: &files.cuts,
             now_ms: wall_ms,
             reached: state.log_reached,
+            given_up: Mutex::default(),
         };
         let mut log_options = WalOptions::default()
             .durability(options.durability)
             .database_id(manifest.database_id)
-            .known_durable(Lsn::new(state.log_reached));
+            .known_durable(Lsn::new(state.log_reached))
+            .known_checksum(state.log_checksum);
         // In a small directory the log must not take all there may be.
         let log_share = (options.disk_bytes_max / 16).clamp(LOG_FILE_BYTES_MIN, u64::MAX);
         // What one checkpoint releases is what the log needs until the next: kept, its files are never filled with zeros again.
@@ -395,6 +403,7 @@ impl Db {
             expiry_on: AtomicBool::new(true),
             memory_bytes: AtomicU64::new(0),
             memory_peak_bytes: AtomicU64::new(0),
+            overlays: AtomicUsize::new(0),
             memory_sample_due_ms: AtomicU64::new(0),
             garbage: Mutex::default(),
             observed: Observed::default(),
@@ -688,8 +697,8 @@ impl Db {
         self.inner.wal.request_sync(lsn);
     }
 
-    /// Hands what was committed so far to the operating system: once a turn of an event loop, before it replies. With
-    /// [`Durability::Always`] it asks the sync thread instead ([`Options::sync_thread`]) and returns at once: replies wait for
+    /// Hands what was committed so far to the operating system: once a turn of an event loop, before it replies. If that is much, or with
+    /// [`Durability::Always`], it asks the log's thread or the sync thread instead ([`Options::sync_thread`]) and returns at once: replies wait for
     /// [`acknowledged`](Self::acknowledged), and the [notifier](Self::set_notifier) says when to look.
     ///
     /// # Errors
@@ -703,6 +712,12 @@ impl Db {
         self.inner.wake_log_if_wanted();
         if wal.durability() == Durability::Always {
             wal.request_sync(appended);
+            return Ok(());
+        }
+        if self.inner.background && appended.get().saturating_sub(wal.acknowledged().get()) > PUSHED_BYTES_MAX
+        {
+            // Who handed so much over would wait for the disk; the log's thread is there for that, and tells everybody when it has.
+            self.inner.pauses.log.wake();
             return Ok(());
         }
         wal.write(appended).map_err(Error::of_log)

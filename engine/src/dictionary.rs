@@ -161,13 +161,22 @@ impl Dictionary {
         (file_header::BYTES + self.bytes.len()) as u64
     }
 
+    /// What the manifest knows its file by.
+    pub(crate) fn stamp(&self, database_id: &[u8; 16]) -> u32 {
+        file_header::stamp(&self.header(database_id))
+    }
+
     fn encode(&self, database_id: &[u8; 16]) -> Vec<u8> {
+        [&self.header(database_id)[..], &self.bytes].concat()
+    }
+
+    fn header(&self, database_id: &[u8; 16]) -> [u8; file_header::BYTES] {
         let length = self.bytes.len() as u32; // At most `DICTIONARY_BYTES_MAX`.
         let fields = Fields::ZERO
             .with(ID_AT, self.id.to_le_bytes())
             .with(LENGTH_AT, length.to_le_bytes())
             .with(CHECKSUM_AT, crc32fast::hash(&self.bytes).to_le_bytes());
-        [&file_header::encode(MAGIC, database_id, &fields)[..], &self.bytes].concat()
+        file_header::encode(MAGIC, database_id, &fields)
     }
 
     /// Reads the file of a dictionary that the manifest knows.

@@ -14,6 +14,12 @@ pub enum Error {
     /// A score that is not a number: it would have no place in a sorted set.
     #[error("a score is not a number")]
     NotANumber,
+    /// A chat was not changed.
+    #[error(transparent)]
+    Chat(crate::ChatError),
+    /// A throttle says nothing.
+    #[error(transparent)]
+    Throttle(crate::ThrottleError),
     /// The disk is full: writes are refused until space returns; reads and deletes go on. It recovers by itself.
     #[error("writes are refused: {0}")]
     DiskFull(#[source] WalError),

@@ -8,8 +8,8 @@ use crate::db::Inner;
 use crate::limits::{EVICTION_SAMPLES, EVICTIONS_PER_HOLD};
 use crate::object::Object;
 use crate::options::Eviction;
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// See the module's page.

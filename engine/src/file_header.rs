@@ -113,6 +113,30 @@ pub(crate) fn read(
     decode(&block[..length], magic, database_id, path)
 }
 
+/// What the manifest knows a file by, beside its name: the checksum of its header, and never 0, which says that nothing is known. Two files
+/// of one name have different ones, as when they were made, or their content, is in their headers.
+pub(crate) fn stamp(header: &[u8; BYTES]) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|byte| header[CHECKSUM_AT + byte])).max(1)
+}
+
+/// The stamp of a file.
+pub(crate) fn read_stamp(file: &dyn File, path: &Path) -> Result<u32, Error> {
+    let mut block = [0; BYTES];
+    file.read_at(&mut block, 0).map_err(Error::io("read", path))?;
+    Ok(stamp(&block))
+}
+
+/// Refuses a file that is not the one that the manifest knows under its name: one that another copy of the directory has grown, or one that a
+/// crash had cut short before the number was used again.
+pub(crate) fn check_stamp(found: u32, listed: u32, path: &Path) -> Result<(), Error> {
+    if listed == 0 || found == listed {
+        return Ok(());
+    }
+    let reason =
+        "the file is not the one that the manifest knows by this name: it is of another copy of the database";
+    Err(Error::DamagedFile { path: path.into(), offset: CHECKSUM_AT as u64, reason })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@ use crate::dictionary::Dictionary;
 use crate::idle;
 use crate::limits::IDLE_RANGES_PER_STEP;
 use crate::object::{Object, Packed};
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// See the module's page.

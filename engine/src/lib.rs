@@ -44,6 +44,9 @@ mod evict_keys;
 mod expiry;
 mod fetch;
 mod file_header;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod idle;
 mod idle_pass;
 mod index_file;
@@ -84,7 +87,10 @@ pub use error::Error;
 pub use expiry::{Expiry, Touch};
 pub use fetch::{Begun, Fetch};
 pub use key::{DATABASES, Key};
-pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use limits::{
+    CHAT_ID_BYTES_MAX, CHAT_ROLE_BYTES_MAX, CHAT_ROLES_MAX, CHAT_TOKENS_MAX, KEY_BYTES_MAX,
+    THROTTLE_NUMBER_MAX, VALUE_BYTES_MAX,
+};
 pub use object::Kind;
 pub use object::stream::{StreamBound, StreamId, StreamState};
 pub use observer::{Observer, Occurrence};
@@ -95,11 +101,16 @@ pub use side_file::SIDE_FILE_BYTES_MAX;
 pub use stats::{RecoveryReport, Stats, StorageStats};
 #[doc(hidden)]
 pub use tuning::StorageTuning;
+pub use txn::chat::{
+    CHAT_SUMMARY_ROLE, ChatAppended, ChatError, ChatLimits, ChatSummary, ChatTotals, ChatTurn, ChatWindow,
+    NewTurn,
+};
 pub use txn::hash::HashField;
 pub use txn::set::{Members, MembersIter, NewSet};
 pub use txn::sorted_set::{RankRange, ScoreError, ScoreRule, ScoresSet, SortedMembers};
 pub use txn::stream::{StreamConsumer, StreamEntry, StreamGroup, StreamPending, StreamView};
-pub use txn::{Access, ChangedKey, Extended, ListEnd, Txn, WrongKind};
+pub use txn::throttle::{Throttle, ThrottleError, Throttled};
+pub use txn::{Access, ChangedKey, Extended, Extent, ListEnd, Txn, WrongKind};
 pub use value::Value;
 pub use watch::Watch;
 

@@ -1,9 +1,10 @@
 //! The engine's limits, each with what it bounds.
 
-/// Elements in one segment of a [table](crate::table); also bounds the longest single step of growth (one split).
-pub(crate) const SEGMENT_ENTRIES_MAX: usize = 1280;
+/// Elements in one segment of a [table](crate::table); also bounds the longest single step of growth (one split). Few for a model checker, so
+/// that a table of some dozens grows.
+pub(crate) const SEGMENT_ENTRIES_MAX: usize = if cfg!(shuttle) { 20 } else { 1280 };
 /// Slots of a full segment: a load of 62.5 %.
-pub(crate) const SEGMENT_SLOTS_MAX: usize = 2048;
+pub(crate) const SEGMENT_SLOTS_MAX: usize = SEGMENT_ENTRIES_MAX / 5 * 8;
 /// Slots of an empty segment.
 pub(crate) const SEGMENT_SLOTS_MIN: usize = 8;
 
@@ -25,6 +26,20 @@ pub(crate) const LIST_CHUNK_ELEMENTS: usize = 128;
 pub(crate) const STREAM_CHUNK_ENTRIES: usize = 100;
 /// … or has so many bytes.
 pub(crate) const STREAM_CHUNK_BYTES: usize = 4 << 10;
+/// Turns in a chunk of a large chat.
+pub(crate) const CHAT_CHUNK_TURNS: usize = 64;
+/// The ids of so many of a chat's last turns are remembered.
+pub(crate) const CHAT_IDS_REMEMBERED: u64 = 1024;
+/// Longest role of a chat's turn, in bytes.
+pub const CHAT_ROLE_BYTES_MAX: usize = 64;
+/// Different roles that the turns of a chat have at a time: each is looked for among all of them.
+pub const CHAT_ROLES_MAX: usize = 256;
+/// Longest id of a chat's turn, in bytes.
+pub const CHAT_ID_BYTES_MAX: usize = 256;
+/// Most tokens of one turn.
+pub const CHAT_TOKENS_MAX: u64 = u32::MAX as u64;
+/// Largest burst, count, quantity, and period in seconds (32 years) of a throttle: an interval between two is then never less than 1 ns.
+pub const THROTTLE_NUMBER_MAX: u64 = 1_000_000_000;
 /// Members in a leaf of a large sorted set …
 pub(crate) const LEAF_MEMBERS_MAX: usize = 64;
 /// … and their bytes; a longer member has a leaf of its own.

@@ -6,8 +6,8 @@
 
 use crate::limits::SEGMENT_SLOTS;
 use crate::location::Location;
+use sessile_wal::sync::atomic::{AtomicU32, Ordering};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 const CHUNK: usize = 1024;
 

@@ -29,8 +29,23 @@ pub(crate) struct Manifest {
     pub(crate) hash_key: [u8; 16],
     /// When the directory was made, in ms since the epoch.
     pub(crate) created_ms: u64,
+    /// The side files, in the order of their names' list; `None` if nothing is known of them: the manifest is of a version that knew nothing of side
+    /// files.
+    pub(crate) side_files: Option<[SideFileInfo; SIDE_FILES]>,
     /// What the last checkpoint left.
     pub(crate) checkpoint: Checkpoint,
+}
+
+/// How many names of side files there are.
+pub(crate) const SIDE_FILES: usize = crate::side_file::NAMES.len();
+
+/// What is known of a side file, by the stamps of its header; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SideFileInfo {
+    /// The one that is in force.
+    pub(crate) stamp: u32,
+    /// The one that is taking its place, if that was not finished: it may be there already.
+    pub(crate) next: u32,
 }
 
 /// The state of a directory as of its last checkpoint: which files hold it, and where the log goes on.
@@ -42,6 +57,8 @@ pub(crate) struct Checkpoint {
     pub(crate) log_from: u64,
     /// The log was durable to here when it was written: it must be found intact that far.
     pub(crate) log_reached: u64,
+    /// The checksum of the log's batch that ends there; 0 if it isn't known.
+    pub(crate) log_checksum: u32,
     /// The engine's clock when it was written, in ms since the epoch: no clock of a later open begins below.
     pub(crate) time_ms: u64,
     /// The wall clock when it was written, in ms since the epoch; 0 if there was none.
@@ -71,6 +88,8 @@ pub(crate) struct DictionaryInfo {
     pub(crate) id: u32,
     /// Its length without the header, in bytes.
     pub(crate) bytes: u32,
+    /// What its file is known by; 0 if it isn't known.
+    pub(crate) stamp: u32,
 }
 
 /// A segment.
@@ -86,6 +105,8 @@ pub(crate) struct SegmentInfo {
     pub(crate) records: u32,
     /// When the last of them dies at the latest, in ms since the epoch; `u64::MAX` for never.
     pub(crate) dies_ms: u64,
+    /// As that of a dictionary.
+    pub(crate) stamp: u32,
 }
 
 /// An index file.
@@ -99,6 +120,8 @@ pub(crate) struct IndexFileInfo {
     pub(crate) bytes: u64,
     /// Its entries.
     pub(crate) entries: u64,
+    /// As that of a dictionary.
+    pub(crate) stamp: u32,
 }
 
 impl Checkpoint {
@@ -108,6 +131,7 @@ impl Checkpoint {
             number: 0,
             log_from: 0,
             log_reached: 0,
+            log_checksum: 0,
             time_ms: 0,
             wall_ms: 0,
             databases: DatabaseMap::IDENTITY,
@@ -167,7 +191,8 @@ impl Manifest {
             getrandom::fill(part).map_err(|error| Error::Random(error.to_string()))?;
         }
         let [database_id, hash_key] = random;
-        Ok(Manifest { database_id, hash_key, created_ms: now_ms, checkpoint: Checkpoint::none() })
+        let (side_files, checkpoint) = (Some(<[SideFileInfo; SIDE_FILES]>::default()), Checkpoint::none());
+        Ok(Manifest { database_id, hash_key, created_ms: now_ms, side_files, checkpoint })
     }
 
     /// Reads the directory's manifest; `None` if it has none.

@@ -18,8 +18,8 @@ use crate::segment::Scratch;
 use crate::segments::{Segment, Segments};
 use crate::shard::{Entry, Shard};
 use crate::table::Place;
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

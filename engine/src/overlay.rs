@@ -1,6 +1,6 @@
 //! A transaction that takes long, on copies, with nothing locked: for scripts that nobody must wait for.
 //!
-//! What it needs is copied in when it is first asked for, under short locks (flat objects are shared, structured ones cloned), and each key that
+//! What it needs is copied in when it is first asked for, under short locks (objects are shared; whoever changes one that is shared changes a copy), and each key that
 //! was copied is [watched](crate::watch). Its steps are ordinary transactions over one private shard. In the end all shards concerned are locked:
 //! if no key has changed since it was copied, what was changed takes the place of the originals, and is one record in the log; if one has, nothing
 //! happens, and the caller does it all again. So whoever sees its effects sees all of them, and it has seen every key as it was at one moment, that
@@ -22,11 +22,12 @@ use crate::record::{self, Name, Operation};
 use crate::shard::Shard;
 use crate::txn::{Access, ChangedKey, Txn};
 use crate::watch::Watch;
-use parking_lot::Mutex;
 use sessile_wal::Lsn;
 use sessile_wal::limits::RECORD_BYTES_MAX;
+use sessile_wal::sync::Mutex;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::sync::atomic::Ordering;
 
 /// What the steps so far have done.
 pub(crate) struct Outcome {
@@ -90,6 +91,23 @@ pub struct Overlay {
     copied: BTreeMap<Id, Copied>,
     /// Bits of the databases of the index that were emptied.
     cleared: u16,
+    _open: Open,
+}
+
+/// Counts an overlay as long as it is open.
+struct Open(Db);
+
+impl Open {
+    fn of(db: &Db) -> Open {
+        db.inner.overlays.fetch_add(1, Ordering::Relaxed);
+        Open(db.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.inner.overlays.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What became of an [`Overlay`].
@@ -123,7 +141,14 @@ impl Db {
             outcome: Mutex::new(outcome),
             copied: BTreeMap::new(),
             cleared: 0,
+            _open: Open::of(self),
         }
+    }
+
+    /// Whether any transaction on copies is open. Only a hint: objects that one shares may be copied by whoever changes them (see
+    /// [`Txn::extent`]).
+    pub fn has_overlays(&self) -> bool {
+        self.inner.overlays.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -192,10 +217,9 @@ impl Overlay {
                 let shard = txn.shard_of(key);
                 if let Some(place) = shard.live(key, self.now_ms) {
                     let entry = shard.entry(place);
-                    let object = match entry.handle().share() {
-                        Some(flat) => Object::Packed(flat),
-                        None => object::copy_as(entry.view(), key.database, key.bytes),
-                    };
+                    let object = entry.handle().share().map(Object::Packed);
+                    let shared = || entry.handle().share_structured().map(Object::Structured);
+                    let object = object.or_else(shared).expect("a transaction brings in what it looks at");
                     let before = (entry.deadline_ms(), entry.handle().grid());
                     copies.adopt(key, object, before.0, before.1);
                     copied.before = Some(before);

@@ -12,14 +12,15 @@ mod replay;
 
 use crate::Error;
 use crate::dictionary::Dictionary;
+use crate::file_header::check_stamp;
 use crate::index_file::{Cuts, IndexFile};
 use crate::manifest::{self, Manifest};
 use crate::segment::SegmentFile;
 use crate::segments::{Segment, Segments};
 use sessile_wal::Fs;
+use sessile_wal::sync::atomic::AtomicBool;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 pub(crate) use load::{Shards, load};
 pub(crate) use orphans::remove_orphans;
@@ -32,7 +33,9 @@ pub(crate) fn manifest(fs: &dyn Fs, dir: &Path, now_ms: u64) -> Result<Manifest,
         return Ok(manifest);
     }
     let names = fs.list(dir).map_err(Error::io("list", dir))?;
-    let is_data = |name: &String| name.starts_with("wal-") || orphans::is_ours(name);
+    let is_data = |name: &String| {
+        name.starts_with("wal-") || orphans::is_ours(name) || crate::side_file::NAMES.contains(&name.as_str())
+    };
     if names.iter().any(is_data) {
         return Err(Error::MissingManifest { path: dir.join(manifest::NAME) });
     }
@@ -58,12 +61,16 @@ pub(crate) fn open_files(
 ) -> Result<Files, Error> {
     let (id, state) = (&manifest.database_id, &manifest.checkpoint);
     for listed in &state.dictionaries {
-        segments.add_dictionary(Arc::new(Dictionary::read(fs, dir, id, listed.id)?));
+        let dictionary = Dictionary::read(fs, dir, id, listed.id)?;
+        let path = dir.join(crate::dictionary::file_name(listed.id));
+        check_stamp(dictionary.stamp(id), listed.stamp, &path)?;
+        segments.add_dictionary(Arc::new(dictionary));
     }
     for listed in &state.segments {
         let file = SegmentFile::open(fs, dir, id, listed.id, listed.bytes, |dictionary| {
             segments.dictionary(dictionary)
         })?;
+        check_stamp(file.stamp(), listed.stamp, file.path())?;
         let Some(slot) = segments.reserve() else { return Err(Error::TooManySegments { path: dir.into() }) };
         segments.open(Segment {
             file: Arc::new(file),
@@ -76,7 +83,9 @@ pub(crate) fn open_files(
     }
     let mut indexes = Vec::new();
     for listed in &state.index_files {
-        indexes.push(IndexFile::open(fs, dir, id, listed.number, listed.kind, listed.bytes)?);
+        let file = IndexFile::open(fs, dir, id, listed.number, listed.kind, listed.bytes)?;
+        check_stamp(file.stamp(), listed.stamp, file.path())?;
+        indexes.push(file);
     }
     let cuts = indexes.last().map(Cuts::of).unwrap_or_default();
     Ok(Files { indexes, cuts })

@@ -13,9 +13,9 @@ use crate::limits::SEGMENT_IDS_END;
 use crate::location::Location;
 use crate::segment::{Record, SegmentFile, SegmentWriter, Stored};
 use crate::segments::Segment;
+use sessile_wal::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which records belong together: log2 of the group's width in ms, and the group's number at that width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,10 +8,10 @@ use crate::limits::SEGMENT_SLOTS;
 use crate::live::LiveCounts;
 use crate::location::Location;
 use crate::segment::SegmentFile;
-use parking_lot::RwLock;
+use sessile_wal::sync::RwLock;
+use sessile_wal::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An open segment.
 pub(crate) struct Segment {

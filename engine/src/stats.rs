@@ -77,6 +77,8 @@ pub struct StorageStats {
     pub index_bytes: u64,
     /// Bytes of all files of the directory, about.
     pub disk_bytes: u64,
+    /// Whether writes are refused, because what the disk has left is kept for checkpoints and compaction.
+    pub short_of_space: bool,
     /// Segments rewritten by compaction.
     pub segments_compacted: u64,
     /// Bytes of live records that compaction copied.

@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::manifest::Manifest;
 use crate::stats::StorageStats;
 use crate::{Error, Options, StorageTuning};
-use parking_lot::{Condvar, Mutex};
+use sessile_wal::sync::{Condvar, Mutex};
 use sessile_wal::{Clock, Fs, WalError};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,6 +120,8 @@ pub(crate) struct Storage {
     pub(crate) dir: PathBuf,
     pub(crate) database_id: [u8; 16],
     pub(crate) manifest: Mutex<Manifest>,
+    /// Held by whoever replaces the manifest, from reading the one above until the new one is there: a checkpoint, or a side file.
+    pub(crate) manifest_writing: Mutex<()>,
     pub(crate) ids: Ids,
     pub(crate) figures: Figures,
     pub(crate) triggers: Triggers,
@@ -176,6 +178,7 @@ impl Storage {
             records_before: AtomicU64::new(0),
             tuning: options.tuning.clone(),
             manifest: Mutex::new(manifest),
+            manifest_writing: Mutex::new(()),
         }
     }
 
@@ -362,6 +365,7 @@ impl Storage {
             segment_live_bytes: segments.iter().map(|segment| inner.segments.live_bytes(segment)).sum(),
             index_bytes: manifest.checkpoint.index_files.iter().map(|file| file.bytes).sum(),
             disk_bytes: self.disk_used_bytes.load(Ordering::Relaxed),
+            short_of_space: self.short_of_space.load(Ordering::Relaxed),
             segments_compacted: figure(&figures.segments_compacted),
             compacted_bytes: figure(&figures.compacted_bytes),
             segments_dropped: figure(&figures.segments_dropped),

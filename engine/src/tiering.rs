@@ -7,8 +7,8 @@
 use crate::db::Inner;
 use crate::limits::{HAND_RANGES_PER_HOLD, OVERFULL_BYTES, RELIEF_WAIT};
 use crate::object::Object;
-use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use sessile_wal::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use sessile_wal::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// How near memory is to its limit; read on every path, written by a background step.

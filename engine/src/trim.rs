@@ -6,7 +6,7 @@
 #![allow(unsafe_code)] // See above for what it pays.
 
 use crate::limits::{TRIM_BYTES_MIN, TRIM_PAUSE_LONG_MS, TRIM_PAUSE_MS};
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// When memory is given back.

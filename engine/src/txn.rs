@@ -9,7 +9,9 @@
 
 mod begin;
 mod bring;
+pub(crate) mod chat;
 mod extend;
+mod extent;
 pub(crate) mod hash;
 mod install;
 pub(crate) mod list;
@@ -20,6 +22,7 @@ pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod stream;
 pub(crate) mod string;
+pub(crate) mod throttle;
 mod whole;
 
 use crate::change::{self, Change, TimedChange};
@@ -33,11 +36,12 @@ use crate::shard::{Entry, Shard};
 use crate::table::Place;
 use bring::Visitor;
 pub use extend::Extended;
+pub use extent::Extent;
 pub(crate) use install::Taken;
 pub use list::ListEnd;
-use parking_lot::MutexGuard;
 use revoke::Journal;
 use sessile_wal::limits::RECORD_BYTES_MAX;
+use sessile_wal::sync::MutexGuard;
 use sessile_wal::{Admit, Lsn};
 use smallvec::SmallVec;
 use std::cell::Cell;
@@ -403,7 +407,7 @@ impl<'db> Txn<'db> {
     }
 
     /// Does away with what a key has held, or keeps it in case that it is to come back.
-    fn discard_revocably(&mut self, key: &Key<'_>, mut old: Object, (deadline_ms, grid): (u64, u16)) {
+    fn discard_revocably(&mut self, key: &Key<'_>, old: Object, (deadline_ms, grid): (u64, u16)) {
         let private = self.is_private();
         match &mut self.journal {
             Some(journal) => {

@@ -3,8 +3,11 @@
 //! `SESSILE_SEEDS=n` runs more seeds where a test has any, `SESSILE_SEED=s` replays one.
 
 mod engine {
+    mod chat_model;
+    mod chats;
     mod clock;
     mod concurrency;
+    mod copies;
     mod crash_threads;
     mod damage;
     mod damage_storage;
@@ -16,6 +19,7 @@ mod engine {
     mod limits;
     mod million;
     mod model;
+    mod nth;
     mod observer;
     mod run;
     mod scan;
@@ -25,6 +29,7 @@ mod engine {
     mod storage;
     mod stories;
     mod support;
+    mod throttle;
     mod tiers;
     mod transactions;
 }

@@ -38,6 +38,11 @@ fuzz_target!(|object: &[u8]| {
             assert!(deadlines_ms.is_empty() || deadlines_ms.len() == names.len());
             bytes(names) + bytes(values)
         }
+        Value::Stream(stream) => {
+            assert!(stream.entries.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            assert_eq!(stream.entries.iter().map(|entry| entry.1).sum::<usize>(), stream.texts.len());
+            bytes(&stream.texts)
+        }
     };
     // An integer has more digits than bytes.
     assert!(total <= BYTES_MAX, "{total}");

@@ -38,6 +38,10 @@ use std::sync::atomic::Ordering;
 /// With this many bytes of replies waiting, a connection executes nothing more until its client has taken them (unless
 /// `client-output-buffer-limit` says to disconnect it).
 pub const OUTPUT_BYTES_HIGH: usize = 1024 * 1024;
+/// The same for one that has not authenticated, and for all while they together have too much waiting.
+const OUTPUT_BYTES_LOW: usize = 16 * 1024;
+/// How long a client may take nothing of its replies while all together have too much waiting, and it has more than its share.
+const STALLED_MS_MAX: u64 = 5000;
 /// Requests of a pipeline whose keys are fetched together.
 const PREFETCHED_REQUESTS: usize = 16;
 /// Bytes of requests that are kept for a client that waits; with more it is read no further until its wait is over.
@@ -84,6 +88,8 @@ pub struct Connection {
     parked: VecDeque<Parked>,
     /// The log's buffer was full: the next request waits for the next turn.
     paused: bool,
+    /// Its time in this turn was up before it had executed all that it could.
+    cut_short: bool,
     errand: Errands,
     /// What the first unfinished request waits for, or has waited for.
     wait: Option<Wait>,
@@ -91,6 +97,11 @@ pub struct Connection {
     postponed: Option<Postponed>,
     /// The client sends nothing more.
     input_ended: bool,
+    /// What counts of its output and of its unfinished request where all connections have a limit together.
+    counted_output: usize,
+    counted_input: usize,
+    /// When its client last took something of its output.
+    taken_ms: u64,
     /// Since when its output is over the soft limit.
     over_soft_limit_since_ms: Option<u64>,
 }
@@ -107,10 +118,14 @@ impl Connection {
             base: 0,
             parked: VecDeque::new(),
             paused: false,
+            cut_short: false,
             errand: Errands::None,
             wait: None,
             postponed: None,
             input_ended: false,
+            counted_output: 0,
+            counted_input: 0,
+            taken_ms: 0,
             over_soft_limit_since_ms: None,
         }
     }
@@ -142,7 +157,23 @@ impl Connection {
             worker.figures.query_overruns.add(1);
             self.drop_now();
         }
+        if !self.client.authenticated || self.counted_input > 0 {
+            self.count_strange_input(worker);
+        }
         self.note(worker);
+    }
+
+    /// Counts what a client that has not authenticated has sent of a request, and drops the connection if all of them have sent too much.
+    fn count_strange_input(&mut self, worker: &Worker) {
+        let strangers = &worker.server.strangers;
+        let held = if self.client.authenticated || self.client.dropped { 0 } else { self.unfinished.len() };
+        strangers.change(&mut self.counted_input, held);
+        if self.counted_input > 0 && strangers.is_over() && self.counted_input > strangers.share() {
+            tracing::warn!(client = %self.client.card.origin.address, "closing a client: requests before authentication take too much memory");
+            worker.figures.query_overruns.add(1);
+            self.drop_now();
+            strangers.change(&mut self.counted_input, 0);
+        }
     }
 
     /// Goes on with what was received, after a pause.
@@ -293,9 +324,16 @@ impl Connection {
         self.reply.bytes().get(self.sent..end).unwrap_or_default()
     }
 
+    /// All that was written and not sent, also what has to wait for the log: for the simulator, which knows by it what was executed.
+    #[doc(hidden)]
+    pub fn unsent(&self) -> &[u8] {
+        self.reply.bytes().get(self.sent..).unwrap_or_default()
+    }
+
     /// So many of them were sent.
     pub fn sent(&mut self, worker: &mut Worker, count: usize) {
         self.sent += count;
+        self.taken_ms = worker.now_ms;
         self.client.card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
         if self.sent == self.reply.bytes().len() {
             self.base += self.sent as u64;
@@ -314,6 +352,7 @@ impl Connection {
         !self.client.closing
             && !self.input_ended
             && !self.paused
+            && !self.cut_short
             && match self.is_blocked() {
                 true => self.unfinished.len() < BLOCKED_BYTES_MAX,
                 false => !self.is_waiting(),
@@ -324,6 +363,11 @@ impl Connection {
     /// Whether it waits for the log's buffer to have room, or for whoever runs errands.
     pub fn is_paused(&self) -> bool {
         self.paused || self.has_errand()
+    }
+
+    /// Whether its time was up when it last executed: it goes on after those who ask for less.
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short
     }
 
     /// Whether it holds requests that it could execute, had it not been for its output or the log.
@@ -370,6 +414,33 @@ impl Connection {
         self.client.dropped = true;
     }
 
+    /// Counts what its client has not taken, and drops the connection if all clients together leave too much and this one has its part in
+    /// that: one that is told more and more, or one that has taken nothing for long.
+    pub fn count_output(&mut self, worker: &mut Worker) {
+        let held = if self.client.dropped { 0 } else { self.reply.bytes().len() };
+        if held == 0 && self.counted_output == 0 {
+            return;
+        }
+        let outputs = &worker.server.outputs;
+        if self.counted_output == 0 {
+            self.taken_ms = worker.now_ms;
+        }
+        outputs.change(&mut self.counted_output, held);
+        if !outputs.is_over() || self.counted_output <= outputs.share() {
+            return;
+        }
+        let stalled = worker.now_ms.saturating_sub(self.taken_ms) > STALLED_MS_MAX;
+        if self.is_listening() || stalled {
+            tracing::warn!(client = %self.client.card.origin.address, held, "closing a client: it takes nothing of its replies, and all clients together leave too much");
+            worker.figures.output_overruns.add(1);
+            self.drop_now();
+            outputs.change(&mut self.counted_output, 0);
+        } else {
+            // Time may end it.
+            worker.over_soft_limit = true;
+        }
+    }
+
     /// Drops the connection if it holds more replies than `client-output-buffer-limit` allows.
     pub fn check_output_limit(&mut self, worker: &mut Worker) {
         let held = self.reply.bytes().len() - self.sent;
@@ -402,17 +473,26 @@ impl Connection {
     }
 
     fn is_output_high(&self, worker: &Worker) -> bool {
+        let held = self.reply.bytes().len() - self.sent;
+        if held < OUTPUT_BYTES_LOW {
+            return false;
+        }
+        if !self.client.authenticated || (worker.server.outputs.is_over() && !self.is_listening()) {
+            return true;
+        }
         let limit = self.output_limit(worker);
         let high = match (limit.hard_bytes, limit.soft_bytes) {
             (0, 0) => OUTPUT_BYTES_HIGH,
             (0, soft) => OUTPUT_BYTES_HIGH.max(soft.saturating_add(1)),
             (hard, _) => hard.saturating_add(1),
         };
-        self.reply.bytes().len() - self.sent >= high
+        held >= high
     }
 
     /// Takes its client off every list: the connection is at its end.
     pub fn leave(&mut self, server: &Server) {
+        server.outputs.change(&mut self.counted_output, 0);
+        server.strangers.change(&mut self.counted_input, 0);
         self.client.stop_listening(server);
         server.clients.leave(self.client.card.id);
     }
@@ -440,11 +520,16 @@ impl Connection {
         };
         let mut waited = self.wait.take();
         self.paused = false;
+        self.cut_short = false;
         if self.reply.bytes_mut().capacity() == 0 {
             *self.reply.bytes_mut() = worker.take_buffer();
         }
         let (mut used, mut fetched) = (0, 0);
         while used < bytes.len() && !self.is_output_high(worker) {
+            if used > 0 && worker.seen_ns > worker.slice_until_ns {
+                self.cut_short = true;
+                break;
+            }
             // With more behind the first request this is a pipeline.
             if used > 0 && used >= fetched {
                 fetched = used + prefetch(worker, &self.client, &bytes[used..]);
@@ -589,6 +674,10 @@ impl Connection {
         }
         card.query_bytes.store(self.unfinished.len(), Ordering::Relaxed);
         card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
+        if self.counted_output == 0 {
+            self.taken_ms = worker.now_ms;
+        }
+        worker.server.outputs.change(&mut self.counted_output, self.reply.bytes().len());
     }
 }
 

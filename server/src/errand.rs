@@ -1,4 +1,4 @@
-//! What a command needs that may wait for a disk, in a form that can be carried to where waiting stops nobody.
+//! What a command needs that may wait for a disk or takes long, in a form that can be carried to where that stops nobody.
 //!
 //! A command that meets such a need is not executed: its connection hands out the errand, executes nothing further meanwhile, and when the
 //! errand is back executes the same request again, from the start, with what was brought. Nothing is held in between, neither a lock nor a
@@ -9,13 +9,16 @@
 //! execute ─▶ needs a disk ─▶ errand ─▶ run, elsewhere ─▶ execute again with what it brought ─▶ reply
 //! ```
 
+use crate::command::long::Long;
 use crate::command::reach::Learned;
 use crate::command::{CommandResult, KeyspaceCall, Random};
 use crate::config::Live;
 use crate::resp::Reply;
+use crate::server::Server;
 use sessile::{Db, Fetch, Lsn};
 use sessile_wal::{Clock, SystemClock};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -24,11 +27,16 @@ pub enum Errand {
     Values(Fetch, Learned),
     /// A command over the keyspace as a whole, for whose keys the disk may be asked.
     Walk(Walk),
+    /// A command on data that takes long.
+    Long(Box<Long>),
     /// A checkpoint.
     Checkpoint(Checkpoint),
     /// A script that takes long.
     #[cfg(feature = "scripting")]
     Script(Box<crate::scripting::run::Slow>),
+    /// A script to be compiled.
+    #[cfg(feature = "scripting")]
+    Compiling(Box<crate::scripting::compiling::Compiling>),
     /// Libraries of functions to be changed.
     #[cfg(feature = "scripting")]
     Libraries(Box<crate::scripting::changing::Changing>),
@@ -40,9 +48,12 @@ impl Errand {
         match self {
             Errand::Values(fetch, _) => fetch.wait(),
             Errand::Walk(walk) => walk.run(),
+            Errand::Long(long) => long.run(),
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
             #[cfg(feature = "scripting")]
             Errand::Script(script) => script.run(),
+            #[cfg(feature = "scripting")]
+            Errand::Compiling(compiling) => compiling.run(),
             #[cfg(feature = "scripting")]
             Errand::Libraries(changing) => changing.run(),
         }
@@ -52,6 +63,7 @@ impl Errand {
     pub fn spent_ns(&self) -> u64 {
         match self {
             Errand::Walk(walk) => walk.spent_ns,
+            Errand::Long(long) => long.spent_ns(),
             #[cfg(feature = "scripting")]
             Errand::Script(script) => script.spent_ns(),
             _ => 0,
@@ -73,6 +85,30 @@ impl Errand {
     }
 }
 
+/// How many replies that may be large are made at a time.
+const LARGE_REPLIES_MAX: usize = 2;
+
+/// The right to make a reply that may be large: few have it at a time, and nobody while clients leave too much untaken.
+pub struct LargeReply(Arc<Server>);
+
+impl LargeReply {
+    /// Takes it, if it is to be had.
+    pub fn begin(server: &Arc<Server>) -> Option<LargeReply> {
+        if server.outputs.is_over() {
+            return None;
+        }
+        let one_more = |making| (making < LARGE_REPLIES_MAX).then_some(making + 1);
+        server.large_replies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(LargeReply(Arc::clone(server)))
+    }
+}
+
+impl Drop for LargeReply {
+    fn drop(&mut self) {
+        self.0.large_replies.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A command over the keyspace with all it needs of its own, and then its reply.
 pub struct Walk {
     run: fn(&mut KeyspaceCall<'_>) -> CommandResult,
@@ -85,6 +121,7 @@ pub struct Walk {
     result: CommandResult,
     lsn: Lsn,
     spent_ns: u64,
+    _large: Option<LargeReply>,
 }
 
 impl std::fmt::Debug for Walk {
@@ -99,6 +136,7 @@ impl Walk {
         run: fn(&mut KeyspaceCall<'_>) -> CommandResult,
         call: &mut KeyspaceCall<'_>,
         live: &Arc<Live>,
+        large: Option<LargeReply>,
     ) -> Walk {
         Walk {
             run,
@@ -111,6 +149,7 @@ impl Walk {
             result: Ok(()),
             lsn: Lsn::ZERO,
             spent_ns: 0,
+            _large: large,
         }
     }
 
@@ -140,7 +179,7 @@ impl Walk {
             reply.protocol() == self.reply.protocol(),
             "the connection has executed nothing meanwhile"
         );
-        reply.bytes_mut().extend_from_slice(self.reply.bytes());
+        reply.append(self.reply);
         (self.result, self.lsn)
     }
 }

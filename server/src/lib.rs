@@ -6,12 +6,16 @@
 
 pub mod acl;
 pub mod blocked;
+pub mod budget;
 pub mod client;
 pub mod command;
 pub mod command_line;
 pub mod config;
 pub mod connection;
 pub mod errand;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hyperloglog;
 pub mod inspect;
 pub mod latency;

@@ -33,7 +33,7 @@ pub const EVICTED: u32 = 1 << 9;
 pub const STREAM: u32 = 1 << 10;
 /// `m`: a key that is not there was read. Not part of `A`.
 pub const KEY_MISS: u32 = 1 << 11;
-/// `d`: events of modules, of which there are none.
+/// `d`: what in Redis are events of modules: here those of chats.
 pub const MODULE: u32 = 1 << 13;
 /// `n`: a key was created. Not part of `A`.
 pub const NEW: u32 = 1 << 14;

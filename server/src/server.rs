@@ -2,6 +2,7 @@
 
 use crate::acl::Acl;
 use crate::blocked::Blocked;
+use crate::budget::Budget;
 use crate::client::Clients;
 use crate::config::{Config, Live};
 use crate::latency::{FSYNC, LatencyMonitor, Sample};
@@ -12,7 +13,7 @@ use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::slow_log::SlowLog;
 use crate::tracking::Tracking;
-use crate::worker::Figures;
+use crate::worker::{Figures, Worker};
 use parking_lot::{Mutex, RwLock};
 use sessile::{Db, Durability};
 use std::collections::BTreeMap;
@@ -101,6 +102,15 @@ impl Checkpoints {
     }
 }
 
+/// What all clients together leave untaken before some of them have to wait, or go.
+const OUTPUT_BYTES_MAX: usize = 32 << 20;
+/// Clients that leave less than this untaken don't count for that.
+const OUTPUT_BYTES_COUNTED: usize = 32 << 10;
+/// What all who have not authenticated may have sent of requests that are not whole.
+const STRANGERS_BYTES_MAX: usize = 16 << 20;
+/// One of them that has sent less does not count.
+const STRANGERS_BYTES_COUNTED: usize = 4 << 10;
+
 /// See the module's page.
 pub struct Server {
     /// The engine.
@@ -130,6 +140,14 @@ pub struct Server {
     active_loops: AtomicUsize,
     /// The figures of each loop.
     pub figures: Mutex<Vec<Arc<Figures>>>,
+    /// Replies, and what clients are told besides, that they have not taken.
+    pub outputs: Budget,
+    /// Replies that may be large and are being made; see [`LargeReply`](crate::errand::LargeReply).
+    pub large_replies: AtomicUsize,
+    /// Unfinished requests of those who have not authenticated.
+    pub strangers: Budget,
+    /// Those of threads that run what takes long, that none of them counts in now.
+    spare_figures: Mutex<Vec<Arc<Figures>>>,
     /// Figures common to all.
     pub shared: SharedFigures,
     /// Errors by code.
@@ -204,6 +222,10 @@ impl Server {
             loops,
             active_loops: AtomicUsize::new(1),
             figures: Mutex::default(),
+            outputs: Budget::new(OUTPUT_BYTES_MAX, OUTPUT_BYTES_COUNTED),
+            large_replies: AtomicUsize::new(0),
+            strangers: Budget::new(STRANGERS_BYTES_MAX, STRANGERS_BYTES_COUNTED),
+            spare_figures: Mutex::default(),
             shared: SharedFigures::default(),
             errors: Mutex::default(),
             shutdown: Shutdown::default(),
@@ -342,6 +364,21 @@ impl Server {
     /// The last sample.
     pub fn rate(&self) -> Rate {
         *self.rate.lock()
+    }
+
+    /// A worker for a thread that runs what takes long.
+    pub fn take_worker(self: &Arc<Server>) -> Worker {
+        // Not within the condition: a worker that is new has its figures listed.
+        let spare = self.spare_figures.lock().pop();
+        match spare {
+            Some(figures) => Worker::with_figures(Arc::clone(self), figures),
+            None => Worker::new(Arc::clone(self)),
+        }
+    }
+
+    /// Takes it back.
+    pub fn give_worker(&self, worker: &Worker) {
+        self.spare_figures.lock().push(Arc::clone(&worker.figures));
     }
 
     /// Puts every figure back to zero.

@@ -143,6 +143,10 @@ pub struct Worker {
     pub signals: Signals,
     /// Keys changed in this turn that are to be broadcast to those who track them.
     pub broadcasts: Broadcasts,
+    /// When whoever is executing lets the others have their turn, on the monotonic clock.
+    pub slice_until_ns: u64,
+    /// The latest time that was seen of the monotonic clock, as commands were timed.
+    pub seen_ns: u64,
     /// A connection was found over its soft limit of output: time may end it.
     pub over_soft_limit: bool,
     spare_buffers: Vec<Vec<u8>>,
@@ -171,6 +175,8 @@ impl Worker {
             wrote: false,
             signals: Signals::default(),
             broadcasts: Broadcasts::default(),
+            slice_until_ns: u64::MAX,
+            seen_ns: 0,
             over_soft_limit: false,
             spare_buffers: Vec::new(),
         }

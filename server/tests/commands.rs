@@ -7,7 +7,7 @@ mod support;
 
 use sessile_server::command::Random;
 use sessile_server::resp::Protocol;
-use support::in_process::{InProcess, rows};
+use support::in_process::{InProcess, own_rows, rows};
 
 fn converse(protocol: Protocol, lines: &str) {
     let mut server = InProcess::new();
@@ -357,7 +357,7 @@ fn random_fields_are_distinct_and_all_possible() {
 
 #[test]
 fn rows_are_filled_in() {
-    for row in rows().flat_map(|row| std::iter::once(row).chain(row.subcommands)) {
+    for row in rows().chain(own_rows()).flat_map(|row| std::iter::once(row).chain(row.subcommands)) {
         assert!(!row.summary.is_empty() && !row.since.is_empty() && !row.complexity.is_empty(), "{row:?}");
         assert!(row.arity != 0 && row.name == row.name.to_lowercase(), "{row:?}");
     }

@@ -170,6 +170,104 @@ fn values_go_to_redis_and_come_from_there() {
     }
 }
 
+/// What can be seen of a stream, but for times.
+fn look_at_stream(server: &mut dyn Keys, key: &[u8]) -> Vec<String> {
+    let mut seen = vec![show(&server.ask(&[b"XRANGE", key, b"-", b"+"]))];
+    let state = server.ask(&[b"XINFO", b"STREAM", key]);
+    let (state, _) = Reply::parse(&state).expect("a whole reply");
+    let told = |name: &[u8]| {
+        let at = state.elements.iter().position(|element| element.text == name).expect("it is told");
+        show(&state.elements[at + 1].text)
+    };
+    seen.extend([&b"length"[..], b"last-generated-id", b"max-deleted-entry-id", b"entries-added"].map(told));
+    let groups = server.ask(&[b"XINFO", b"GROUPS", key]);
+    let (groups, _) = Reply::parse(&groups).expect("a whole reply");
+    for group in groups.elements {
+        let texts: Vec<String> = group.elements.iter().map(|element| show(&element.text)).collect();
+        seen.push(texts.join(" "));
+    }
+    for group in [b"g0", b"g1"] {
+        let pending = server.ask(&[b"XPENDING", key, group, b"-", b"+", b"10000"]);
+        let (pending, _) = Reply::parse(&pending).expect("a whole reply");
+        for entry in pending.elements {
+            let texts: Vec<String> = [0, 1, 3]
+                .iter()
+                .filter_map(|&at| entry.elements.get(at))
+                .map(|element| show(&element.text))
+                .collect();
+            seen.push(texts.join(" "));
+        }
+        let consumers = server.ask(&[b"XINFO", b"CONSUMERS", key, group]);
+        let (consumers, _) = Reply::parse(&consumers).expect("a whole reply");
+        seen.extend(consumers.elements.iter().map(|consumer| {
+            let texts: Vec<String> =
+                consumer.elements.iter().take(4).map(|element| show(&element.text)).collect();
+            texts.join(" ")
+        }));
+    }
+    seen
+}
+
+/// The first difference is enough to read.
+fn alike(seen: &[String], expected: &[String]) {
+    for (one, other) in seen.iter().zip(expected) {
+        assert_eq!(one, other);
+    }
+    assert_eq!(seen.len(), expected.len());
+}
+
+#[test]
+fn streams_go_to_redis_and_come_from_there() {
+    const STREAMS: usize = 150;
+    let Some(mut redis) = redis("dump") else { return };
+    let mut sessile = InProcess::new();
+    let mut draw = Draw::new(seed());
+    let words = |words: &str| -> Args { words.split(' ').map(|word| word.as_bytes().to_vec()).collect() };
+    for _ in 0..STREAMS {
+        let mut commands = vec![words("DEL k copy"), words("XGROUP CREATE k g0 0 MKSTREAM")];
+        let most = if draw.once_in(3) { 500 } else { 20 };
+        let (count, mut ms) = (draw.below(most), draw.below(1000));
+        for _ in 0..count {
+            ms += draw.below(3);
+            let mut add = words(&format!("XADD k {ms}-*"));
+            let names: &[&str] = if draw.once_in(5) { &["a", "17", ""] } else { &["user", "n"] };
+            for name in names {
+                add.extend([name.as_bytes().to_vec(), text(&mut draw)]);
+            }
+            commands.push(add);
+            let (id, consumer) = (format!("{}-0", draw.below(ms + 1)), draw.below(3));
+            match draw.below(30) {
+                0 => commands.push(words(&format!("XDEL k {id}"))),
+                1 => commands.push(words(&format!("XTRIM k MAXLEN {}", draw.below(600)))),
+                2 => commands.push(words(&format!("XGROUP CREATE k g1 {id}"))),
+                3..6 => {
+                    commands.push(words(&format!("XREADGROUP GROUP g0 c{consumer} COUNT 7 STREAMS k >")));
+                }
+                6 => commands.push(words(&format!("XREADGROUP GROUP g1 c{consumer} COUNT 3 STREAMS k >"))),
+                7 => commands.push(words(&format!("XACK k g0 {id}"))),
+                8 => commands.push(words(&format!("XCLAIM k g0 c{consumer} 0 {id}"))),
+                9 => commands.push(words(&format!("XGROUP CREATECONSUMER k g0 c{consumer}"))),
+                _ => {}
+            }
+        }
+        for command in &commands {
+            let command: Vec<&[u8]> = command.iter().map(|arg| &arg[..]).collect();
+            redis.ask(&command);
+            sessile.ask(&command);
+        }
+        let expected = look_at_stream(&mut redis, b"k");
+        alike(&look_at_stream(&mut sessile, b"k"), &expected);
+        let (theirs, ours) = (redis.bulk(&[b"DUMP", b"k"]), sessile.bulk(&[b"DUMP", b"k"]));
+        for payload in [&theirs, &ours] {
+            for server in [&mut redis as &mut dyn Keys, &mut sessile] {
+                let restored = server.ask(&[b"RESTORE", b"copy", b"0", payload, b"REPLACE"]);
+                assert_eq!(show(&restored), show(b"+OK\r\n"), "{}", show(payload));
+                alike(&look_at_stream(server, b"copy"), &expected);
+            }
+        }
+    }
+}
+
 /// A payload of any type with Redis's version and checksum.
 fn payload(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut payload = vec![kind];

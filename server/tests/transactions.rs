@@ -111,6 +111,19 @@ fn whoever_watches_loses_no_update() {
 }
 
 /// A queue may be as long as anything that a client may send without finishing it, and so may what it watches.
+/// Found by the comparison with Redis (seed 10906913472847911276).
+#[test]
+fn a_trim_that_removes_nothing_counts_as_a_change() {
+    let server = start();
+    let (mut client, mut other) = (server.client(), server.client());
+    assert_eq!(
+        last(&mut client, &["RPUSH list a b", "WATCH list", "MULTI", "PING"]),
+        Value::Simple("QUEUED".into())
+    );
+    assert_eq!(other.command("LTRIM list 0 -1"), Value::ok());
+    assert_eq!(last(&mut client, &["EXEC"]), Value::Null);
+}
+
 #[test]
 fn what_is_queued_is_bounded() {
     if options().is_redis() {

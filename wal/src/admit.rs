@@ -52,7 +52,9 @@ impl Log {
             Room::NoFile => {
                 self.refused_bytes.fetch_max(bytes, Relaxed);
                 self.step_wanted.store(true, Relaxed);
-                Ok(false)
+                // Whoever waits for a file that can't be made would wait for as long as that lasts: he is told instead. The
+                // background goes on trying.
+                self.why_no_next_file().map_or(Ok(false), Err)
             }
         }
     }
@@ -92,10 +94,10 @@ impl Log {
         }
         let mut files = self.files.lock();
         let Some((base, size)) = self.next_file(bytes, &files) else { return Ok(()) };
-        let made = if files.has_space(size)? {
-            files.prepare(base, size)
-        } else {
-            Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: size })
+        let made = match files.has_space(size) {
+            Ok(true) => files.prepare(base, size),
+            Ok(false) => Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: size }),
+            Err(error) => Err(error),
         };
         drop(files);
         made.map_err(|error| self.no_file(error))?;

@@ -30,6 +30,8 @@ pub(crate) struct Beat {
     marked: u64,
     /// When the last mark was written because someone asked.
     marked_at_ns: u64,
+    /// When it was last noted beside the log how far it is durable.
+    noted_at_ns: u64,
 }
 
 impl Log {
@@ -42,6 +44,12 @@ impl Log {
         let before = (self.written(), self.durable());
         let now_ns = self.clock.monotonic_ns();
         let outcome = self.beat(&mut beat, now_ns);
+        // Not at every turn of a busy log; an idle one has told all there is after the next beat.
+        let is_idle = self.appended() == beat.marked;
+        if is_idle || now_ns.saturating_sub(beat.noted_at_ns) >= SYNC_INTERVAL_NS {
+            beat.noted_at_ns = now_ns;
+            self.note_synced();
+        }
         drop(beat);
         let advanced = (self.written(), self.durable()) != before;
         if advanced {
@@ -68,8 +76,12 @@ impl Log {
                 pause_ns = pause_ns.min(SYNC_INTERVAL_NS - (now_ns - beat.marked_at_ns));
             }
         }
-        let appended = self.appended();
+        let (appended, before) = (self.appended(), self.written());
         let written = self.write(appended);
+        if self.written() != before {
+            // Not after the sync, for which nobody waits who has asked for this.
+            self.notify();
+        }
         let synced = self.sync_if_due(now_ns);
         let more = self.prepare_some(now_ns)?;
         written?;
@@ -115,10 +127,10 @@ impl Log {
             self.refused_bytes.store(0, Relaxed);
             return Ok(false);
         };
-        let step = if files.has_space(size)? {
-            files.prepare_step(base, size)
-        } else {
-            Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: size })
+        let step = match files.has_space(size) {
+            Ok(true) => files.prepare_step(base, size),
+            Ok(false) => Err(WalError::DiskFull { path: self.dir.clone(), needed_bytes: size }),
+            Err(error) => Err(error),
         };
         drop(files);
         let ready = step.map_err(|error| self.no_file(error))?;

@@ -5,7 +5,10 @@
 //! that recovery needs always exists. Nothing here touches batches, and a failure here leaves the log as it was: the
 //! half-made file is given up and the next attempt begins anew.
 //!
-//! Lock order: `Files` before `Buffer`.
+//! [`Files`] works, and whoever holds it may be waiting for a disk. What is done stands on the [`Shelf`], whose lock is never held across I/O:
+//! a writer that goes on to its next file, and whoever asks for figures, take that lock only and wait for no disk.
+//!
+//! Lock order: `Files` before `Buffer` before `Shelf`.
 
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
@@ -15,6 +18,7 @@ use crate::{
     format::{FileHeader, VERSION, log_name, new_name, spare_name},
     fs::File,
     limits::{FILE_HEADER_BYTES, PREPARE_CHUNK_BYTES, PREPARE_WRITE_BYTES},
+    sync::{Mutex, MutexGuard},
 };
 
 static ZEROS: [u8; PREPARE_WRITE_BYTES] = [0; PREPARE_WRITE_BYTES];
@@ -41,17 +45,58 @@ struct Ready {
     file: Arc<dyn File>,
 }
 
-/// All files but the one being written.
+/// The files that nobody works on.
+#[derive(Default)]
+struct Shelved {
+    /// Files with log in them, by base; value: size.
+    live: BTreeMap<u64, u64>,
+    ready: BTreeMap<u64, Ready>,
+    spares: Vec<Spare>,
+}
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Shelf(Mutex<Shelved>);
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Shelved> {
+        self.0.lock()
+    }
+
+    /// Whether the file is ready to be taken.
+    pub(crate) fn has(&self, base: u64, size: u64) -> bool {
+        self.lock().ready.get(&base).is_some_and(|ready| ready.size == size)
+    }
+
+    /// Takes the file into use, if it is ready.
+    pub(crate) fn take(&self, base: u64, size: u64) -> Option<Arc<dyn File>> {
+        let mut shelved = self.lock();
+        let ready = shelved.ready.remove(&base)?;
+        if ready.size != size {
+            shelved.ready.insert(base, ready);
+            return None;
+        }
+        shelved.live.insert(base, size);
+        Some(ready.file)
+    }
+
+    /// Log files, spare files, and their total size in bytes.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        let Shelved { live, ready, spares } = &*self.lock();
+        let sizes = live.values().copied().chain(ready.values().map(|ready| ready.size));
+        let bytes = sizes.chain(spares.iter().map(|spare| spare.bytes)).sum();
+        ((live.len() + ready.len()) as u64, spares.len() as u64, bytes)
+    }
+}
+
+/// The work on files: one thread at a time.
 pub(crate) struct Files {
     fs: Arc<dyn Fs>,
     dir: std::path::PathBuf,
     database_id: [u8; 16],
     spare_bytes_max: u64,
-    /// Files with log in them, by base; value: size.
-    pub(crate) live: BTreeMap<u64, u64>,
-    ready: BTreeMap<u64, Ready>,
+    shelf: Arc<Shelf>,
     making: Option<Making>,
-    pub(crate) spares: Vec<Spare>,
     next_spare: u64,
     /// Whether names were changed that are not known to be durable. A spare may be overwritten only once its old name
     /// is gone for good: else a power cut could bring that name back with another file's bytes behind it.
@@ -67,23 +112,32 @@ impl Files {
         spares: Vec<Spare>,
     ) -> Files {
         let next_spare = spares.iter().map(|spare| spare.number + 1).max().unwrap_or(0);
+        let shelf = Shelf(Mutex::new(Shelved { spares, ..Shelved::default() }));
         Files {
             fs,
             dir: dir.to_owned(),
             database_id,
             spare_bytes_max,
-            live: BTreeMap::new(),
-            ready: BTreeMap::new(),
+            shelf: Arc::new(shelf),
             making: None,
-            spares,
             next_spare,
             names_unsynced: true,
         }
     }
 
+    /// What is done.
+    pub(crate) fn shelf(&self) -> Arc<Shelf> {
+        Arc::clone(&self.shelf)
+    }
+
+    /// Says which files have log in them, as recovery found them.
+    pub(crate) fn set_live(&mut self, live: BTreeMap<u64, u64>) {
+        self.shelf.lock().live = live;
+    }
+
     /// Works on the file of `size` at `base` for one bounded step. True when it is ready.
     pub(crate) fn prepare_step(&mut self, base: u64, size: u64) -> Result<bool, WalError> {
-        if self.ready.get(&base).is_some_and(|ready| ready.size == size) {
+        if self.shelf.has(base, size) {
             return Ok(true);
         }
         let mut making = match self.making.take() {
@@ -100,7 +154,7 @@ impl Files {
                 Ok(false)
             }
             Ok(true) => {
-                self.ready.insert(base, Ready { size, file: making.file });
+                self.shelf.lock().ready.insert(base, Ready { size, file: making.file });
                 Ok(true)
             }
             Err(source) => {
@@ -120,19 +174,19 @@ impl Files {
     /// Takes the file into use, making it first if need be.
     pub(crate) fn take(&mut self, base: u64, size: u64) -> Result<Arc<dyn File>, WalError> {
         self.prepare(base, size)?;
-        let Some(ready) = self.ready.remove(&base) else { unreachable!("prepare_step said it is ready") };
-        self.live.insert(base, size);
-        Ok(ready.file)
+        let Some(file) = self.shelf.take(base, size) else { unreachable!("prepare_step said it is ready") };
+        Ok(file)
     }
 
     /// The size of a spare that could serve as a file of at least `bytes`, without being wastefully large.
     pub(crate) fn spare_for(&self, bytes: u64, bytes_max: u64) -> Option<u64> {
-        self.spares.iter().map(|spare| spare.bytes).filter(|size| (bytes..=bytes_max).contains(size)).min()
+        let shelved = self.shelf.lock();
+        shelved.spares.iter().map(|spare| spare.bytes).filter(|size| (bytes..=bytes_max).contains(size)).min()
     }
 
     /// Whether preparing a file of `size` needs space the disk has.
     pub(crate) fn has_space(&self, size: u64) -> Result<bool, WalError> {
-        if self.spares.iter().any(|spare| spare.bytes == size)
+        if self.shelf.lock().spares.iter().any(|spare| spare.bytes == size)
             || self.making.as_ref().is_some_and(|making| making.size == size)
         {
             return Ok(true);
@@ -144,29 +198,22 @@ impl Files {
         Ok(free >= size)
     }
 
-    /// Log files, spare files, and their total size in bytes.
-    pub(crate) fn totals(&self) -> (u64, u64, u64) {
-        let ready = self.ready.values().map(|ready| ready.size);
-        let bytes =
-            self.live.values().copied().chain(ready).chain(self.spares.iter().map(|spare| spare.bytes)).sum();
-        ((self.live.len() + self.ready.len()) as u64, self.spares.len() as u64, bytes)
-    }
-
     /// Turns the files wholly below `upto`, except the newest, into spares. Returns how many.
     ///
     /// A file stays until the next one has a batch that is durable: reading begins there then, and only that batch tells which epoch the
     /// ones behind it must have. Without it, leftovers of an earlier use of the same positions would pass for the log.
     pub(crate) fn release(&mut self, upto: u64) -> Result<usize, WalError> {
-        let newest = self.live.last_key_value().map_or(0, |(base, _)| *base);
-        let below: Vec<(u64, u64)> = self
-            .live
-            .iter()
-            .map(|(base, size)| (*base, *size))
-            .take_while(|(base, size)| base + size + (FILE_HEADER_BYTES as u64) < upto && *base != newest)
-            .collect();
+        let below: Vec<(u64, u64)> = {
+            let shelved = self.shelf.lock();
+            let newest = shelved.live.last_key_value().map_or(0, |(base, _)| *base);
+            let sizes = shelved.live.iter().map(|(base, size)| (*base, *size));
+            sizes
+                .take_while(|(base, size)| base + size + (FILE_HEADER_BYTES as u64) < upto && *base != newest)
+                .collect()
+        };
         for (base, size) in &below {
             self.retire(&log_name(*base), *size)?;
-            self.live.remove(base);
+            self.shelf.lock().live.remove(base);
         }
         self.sync_names()?;
         Ok(below.len())
@@ -186,7 +233,7 @@ impl Files {
     pub(crate) fn retire(&mut self, name: &str, bytes: u64) -> Result<(), WalError> {
         let path = self.dir.join(name);
         self.names_unsynced = true;
-        let kept: u64 = self.spares.iter().map(|spare| spare.bytes).sum();
+        let kept: u64 = self.shelf.lock().spares.iter().map(|spare| spare.bytes).sum();
         if kept + bytes > self.spare_bytes_max {
             return self.fs.remove(&path).map_err(|e| io_error("remove", &path, e));
         }
@@ -195,18 +242,22 @@ impl Files {
             .rename(&path, &self.dir.join(spare_name(number)))
             .map_err(|e| io_error("rename", &path, e))?;
         self.next_spare += 1;
-        self.spares.push(Spare { number, bytes });
+        self.shelf.lock().spares.push(Spare { number, bytes });
         Ok(())
     }
 
     fn begin(&mut self, base: u64, size: u64) -> Result<Making, WalError> {
         // A ready file of another size has its name: a record turned out to need a larger one.
-        if let Some(ready) = self.ready.remove(&base) {
+        let other = self.shelf.lock().ready.remove(&base);
+        if let Some(ready) = other {
             self.retire(&log_name(base), ready.size)?;
         }
         self.sync_names()?;
-        if let Some(at) = self.spares.iter().position(|spare| spare.bytes == size) {
-            let spare = self.spares.swap_remove(at);
+        let spare = {
+            let spares = &mut self.shelf.lock().spares;
+            spares.iter().position(|spare| spare.bytes == size).map(|at| spares.swap_remove(at))
+        };
+        if let Some(spare) = spare {
             let name = spare_name(spare.number);
             let path = self.dir.join(&name);
             let file = self.fs.open(&path, OpenMode::ReadWrite).map_err(|e| io_error("open", &path, e))?;

@@ -200,6 +200,11 @@ pub(crate) fn next_record(payload: &[u8], at: usize) -> Option<Range<usize>> {
     None
 }
 
+/// The checksum that a batch states.
+pub(crate) fn checksum_of(batch: &[u8]) -> u32 {
+    read_u32(batch, 0)
+}
+
 /// Rounds up to where a batch may begin.
 #[inline]
 pub(crate) const fn align_batch(at: u64) -> u64 {

@@ -27,6 +27,9 @@
 //! - [`Fs`] and [`Clock`]: the seams to files and time, for the log and for what is built on it. [`RealFs`] and
 //!   [`SystemClock`] are the operating system's; with the feature `sim`, `sim` has a simulated disk.
 //!
+//! - [`Interest`]: for event loops, which may not wait for the log.
+//! - [`sync`]: the seam to locks and atomics, for model checkers.
+//!
 //! The bytes on disk are specified in `docs/formats.md`. The log knows nothing of what is in a record.
 
 #![forbid(unsafe_code)]
@@ -40,6 +43,7 @@ mod error;
 mod files;
 mod format;
 mod fs;
+mod interest;
 pub mod limits;
 mod log;
 mod lsn;
@@ -51,6 +55,8 @@ mod role;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
+pub mod sync;
+mod synced;
 mod verify;
 mod wal;
 mod writer;
@@ -60,10 +66,13 @@ pub use background::Step;
 pub use clock::{Clock, SystemClock};
 pub use error::{Poison, WalError};
 pub use fs::{DirLock, File, Fs, LockHeld, OpenMode};
+pub use interest::Interest;
+pub use log::DurableEnd;
 pub use lsn::Lsn;
 pub use options::{Durability, WalOptions};
 pub use real_fs::RealFs;
 pub use recovery::{Recovery, Replay, Torn};
 pub use stats::WalStats;
+pub use synced::NAME as SYNCED_NOTE_NAME;
 pub use verify::{FileReport, verify};
 pub use wal::Wal;

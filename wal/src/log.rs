@@ -4,33 +4,34 @@
 //! in `Always` writes durably and moves both). A write never waits for a sync that is under way: the syncer gives the
 //! writer's role back before it syncs.
 //!
-//! Lock order: syncing role → writing role → `writer` → `files` → `buffer`. Appenders take only `buffer`, for the
-//! length of one copy.
+//! Lock order: syncing role → writing role → `writer` → `files` → `buffer` → `shelf`. Appenders take only `buffer`, for
+//! the length of one copy.
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
-    },
+    sync::{Arc, OnceLock},
 };
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Clock, Durability, Lsn, Poison, Recovery, WalError, WalOptions,
     background::Beat,
     buffer::{Buffer, file_bytes_for},
+    demand::Demand,
     error::is_full,
-    files::Files,
+    files::{Files, Shelf},
     format::{batch_seed, log_name},
     role::{Role, Turn},
     stats::Counters,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*},
+    },
+    synced::SyncedNote,
     writer::{Current, Writer},
 };
 
 /// How often a thread looks again before it sleeps: a few microseconds, the length of a write.
-pub(crate) const WRITE_SPINS: u32 = 1000;
+pub(crate) const WRITE_SPINS: u32 = if cfg!(shuttle) { 2 } else { 1000 };
 /// A sync is far longer than any spinning.
 pub(crate) const SYNC_SPINS: u32 = 0;
 
@@ -41,6 +42,35 @@ const SYNC_TURNS_MAX: u32 = 4;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Alone<T>(pub(crate) T);
+
+/// Where the log was durable to, and what ends there: whoever writes both down can tell this log from any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurableEnd {
+    /// The end of a batch.
+    pub lsn: Lsn,
+    /// That batch's checksum; 0 if none was written since the log was opened.
+    pub checksum: u32,
+}
+
+/// What the system said when it was asked for the next file, kept to be said again to everyone who is refused for it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    operation: &'static str,
+    path: PathBuf,
+    kind: std::io::ErrorKind,
+    text: String,
+}
+
+impl Refusal {
+    fn of(operation: &'static str, path: &Path, source: &std::io::Error) -> Refusal {
+        Refusal { operation, path: path.to_owned(), kind: source.kind(), text: source.to_string() }
+    }
+
+    fn error(&self) -> WalError {
+        let source = std::io::Error::new(self.kind, self.text.clone());
+        WalError::Io { operation: self.operation, path: self.path.clone(), source }
+    }
+}
 
 pub(crate) type Notifier = Arc<dyn Fn() + Send + Sync>;
 
@@ -61,6 +91,8 @@ pub(crate) struct Log {
     pub(crate) refused_bytes: AtomicUsize,
     pub(crate) written: Alone<AtomicU64>,
     pub(crate) durable: AtomicU64,
+    /// Where that is, with the batch that ends there. A leaf.
+    pub(crate) durable_end: Mutex<DurableEnd>,
     /// End of the last thing written that someone may wait for: all but idle marks.
     pub(crate) wanted: AtomicU64,
     /// Since when something written waits for a sync, on the monotonic clock; 0 if nothing does.
@@ -69,18 +101,22 @@ pub(crate) struct Log {
     pub(crate) syncing: Role,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) files: Mutex<Files>,
+    /// Taken by the background beat and by closing.
+    pub(crate) synced_note: Mutex<SyncedNote>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) poison: OnceLock<Arc<Poison>>,
     pub(crate) poisoned: AtomicBool,
+    /// A write has failed and left its records in the buffer, and those whom they concern need not be waiting for them.
+    pub(crate) left_behind: AtomicBool,
     /// When a full disk may be tried again, on the monotonic clock.
     pub(crate) retry_at_ns: AtomicU64,
+    /// Why the next file can't be made, if the last attempt failed and the disk isn't full. A leaf; taken when there is no room only.
+    pub(crate) no_next_file: Mutex<Option<Refusal>>,
     pub(crate) counters: Counters,
     pub(crate) notifier: Mutex<Option<Notifier>>,
     pub(crate) beat: Mutex<Beat>,
     pub(crate) mark_wanted: AtomicBool,
-    pub(crate) requested: AtomicU64,
-    pub(crate) sleeping: AtomicBool,
-    pub(crate) demand: Mutex<bool>,
-    pub(crate) demand_wake: Condvar,
+    pub(crate) demand: Demand,
 }
 
 impl Log {
@@ -97,6 +133,7 @@ impl Log {
         recovery: &Recovery,
         tail: Vec<u8>,
         epoch: u32,
+        synced_note: SyncedNote,
     ) -> Log {
         let end = recovery.end.get();
         let buffer = Buffer::new(current.base, size, end, &options);
@@ -116,23 +153,25 @@ impl Log {
             refused_bytes: AtomicUsize::new(0),
             written: Alone(AtomicU64::new(end)),
             durable: AtomicU64::new(end),
+            durable_end: Mutex::new(DurableEnd { lsn: end.into(), checksum: 0 }),
             wanted: AtomicU64::new(end),
             unsynced_since_ns: AtomicU64::new(0),
             writing: Role::default(),
             syncing: Role::default(),
             writer: Mutex::new(writer),
+            shelf: files.shelf(),
             files: Mutex::new(files),
+            synced_note: Mutex::new(synced_note),
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
+            left_behind: AtomicBool::new(false),
             retry_at_ns: AtomicU64::new(0),
+            no_next_file: Mutex::new(None),
             counters: Counters::default(),
             notifier: Mutex::new(None),
             beat: Mutex::new(Beat::default()),
             mark_wanted: AtomicBool::new(false),
-            requested: AtomicU64::new(0),
-            sleeping: AtomicBool::new(false),
-            demand: Mutex::new(false),
-            demand_wake: Condvar::new(),
+            demand: Demand::default(),
         }
     }
 
@@ -200,6 +239,14 @@ impl Log {
         Lsn::new(end)
     }
 
+    /// Notes beside the log how far it is durable.
+    pub(crate) fn note_synced(&self) {
+        let end = *self.durable_end.lock();
+        if let Err(error) = self.synced_note.lock().note(end) {
+            tracing::debug!(%error, "it can't be noted up to where the log was synced");
+        }
+    }
+
     /// No further than what was appended. What a poisoned log returned from an append is never reached.
     fn reachable(&self, upto: u64) -> Result<u64, WalError> {
         if upto == u64::MAX {
@@ -223,6 +270,8 @@ impl Log {
                         turn.fail();
                         return Err(error);
                     }
+                    drop(turn);
+                    self.tell_left_behind();
                 }
                 None => self.writing.wait(upto, WRITE_SPINS, || self.written() >= upto || self.is_poisoned()),
             }
@@ -252,6 +301,14 @@ impl Log {
 
     /// Writes everything appended so far; the caller is the writer. `turns` are told how far it reaches.
     fn write_out(&self, turns: &[&Turn<'_>], durably: bool) -> Result<(), WalError> {
+        let outcome = self.write_all(turns, durably);
+        if outcome.is_err() {
+            self.left_behind.store(true, Relaxed);
+        }
+        outcome
+    }
+
+    fn write_all(&self, turns: &[&Turn<'_>], durably: bool) -> Result<(), WalError> {
         self.check()?;
         let mut writer = self.writer.lock();
         {
@@ -270,10 +327,16 @@ impl Log {
             {
                 // The seal must not be on disk before the file it points to.
                 let next = (next.base, next.size);
-                self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                if !self.shelf.has(next.0, next.1) {
+                    self.files.lock().prepare(next.0, next.1).map_err(|error| self.no_file(error))?;
+                }
             }
             if writer.current.base != base {
-                let file = self.files.lock().take(base, size).map_err(|error| self.no_file(error))?;
+                // It is on the shelf, but for a record that came when there was no room for it.
+                let file = match self.shelf.take(base, size) {
+                    Some(file) => file,
+                    None => self.files.lock().take(base, size).map_err(|error| self.no_file(error))?,
+                };
                 writer.current = Current { base, file };
             }
             if !encoded {
@@ -308,6 +371,7 @@ impl Log {
         }
         self.written.0.store(end, Release);
         if durably {
+            *self.durable_end.lock() = DurableEnd { lsn: end.into(), checksum: writer.written_checksum() };
             self.durable.store(end, Release);
             self.counters.synced(begun_ns, self.clock.monotonic_ns());
         } else if counts && self.unsynced_since_ns.load(Relaxed) == 0 {
@@ -329,18 +393,37 @@ impl Log {
         Ok(())
     }
 
-    /// Writes and syncs everything appended so far; the caller is the syncer.
+    /// After a write that succeeded: those who did not wait for one that failed are told that it has taken their records along.
+    fn tell_left_behind(&self) {
+        if self.left_behind.load(Relaxed) && self.left_behind.swap(false, Relaxed) {
+            self.notify();
+        }
+    }
+
+    /// Writes and syncs everything appended so far, and tells those who have asked for it and don't wait; the caller is the syncer.
     fn sync_out(&self, turn: &Turn<'_>) -> Result<(), WalError> {
+        let durable = self.durable();
+        let outcome = self.write_and_sync(turn);
+        if self.durable() > durable {
+            self.notify();
+        }
+        if outcome.is_ok() {
+            self.tell_left_behind();
+        }
+        outcome
+    }
+
+    fn write_and_sync(&self, turn: &Turn<'_>) -> Result<(), WalError> {
         let writing = self.writing.take(WRITE_SPINS);
         let outcome = self.write_out(&[&writing, turn], self.durability() == Durability::Always);
         if outcome.is_err() && self.is_poisoned() {
             writing.fail();
             return outcome;
         }
-        let (target, dirty) = {
+        let (target, checksum, dirty) = {
             let mut writer = self.writer.lock();
             self.unsynced_since_ns.store(0, Relaxed);
-            (self.written(), std::mem::take(&mut writer.dirty))
+            (self.written(), writer.written_checksum(), std::mem::take(&mut writer.dirty))
         };
         if outcome.is_err() {
             writing.fail();
@@ -354,6 +437,7 @@ impl Log {
                     return Err(self.poison("sync", &self.dir.join(log_name(base)), 0, source));
                 }
             }
+            *self.durable_end.lock() = DurableEnd { lsn: target.into(), checksum };
             self.durable.store(target, Release);
             self.counters.synced(begun_ns, self.clock.monotonic_ns());
         }
@@ -374,6 +458,7 @@ impl Log {
 
     /// There is room for more log: whoever was refused is welcome again.
     pub(crate) fn space_returned(&self) {
+        *self.no_next_file.lock() = None;
         if self.counters.disk_full.swap(false, Relaxed) {
             tracing::info!(dir = %self.dir.display(), "there is space for the log again: writes are accepted");
         }
@@ -390,8 +475,19 @@ impl Log {
     pub(crate) fn no_file(&self, error: WalError) -> WalError {
         match error {
             WalError::DiskFull { needed_bytes, .. } => self.full(needed_bytes),
-            other => other,
+            other => {
+                if let WalError::Io { operation, path, source } = &other {
+                    let refusal = Refusal::of(operation, path, source);
+                    *self.no_next_file.lock() = Some(refusal);
+                }
+                other
+            }
         }
+    }
+
+    /// Why there is no next file, if the last attempt to make it failed.
+    pub(crate) fn why_no_next_file(&self) -> Option<WalError> {
+        self.no_next_file.lock().as_ref().map(Refusal::error)
     }
 
     /// Calls the notifier, with no lock held.

@@ -65,6 +65,9 @@ pub struct WalOptions {
     /// How far the log is known to have been durable, by something that was written down elsewhere: opening must find it intact that
     /// far, and refuses it otherwise instead of taking what is missing for a torn tail. Default: zero, nothing is known.
     pub known_durable: Lsn,
+    /// The checksum of the batch that ends there ([`Wal::durable_end`](crate::Wal::durable_end)): a log that has another one there is another
+    /// log, which a copy of this database has grown, and is refused. Default: 0, nothing is known.
+    pub known_checksum: u32,
 }
 
 impl Default for WalOptions {
@@ -76,6 +79,7 @@ impl Default for WalOptions {
             spare_bytes_max: 2 * SEGMENT_BYTES_DEFAULT,
             database_id: [0; 16],
             known_durable: Lsn::ZERO,
+            known_checksum: 0,
         }
     }
 }
@@ -120,6 +124,13 @@ impl WalOptions {
     #[must_use]
     pub fn known_durable(mut self, lsn: Lsn) -> WalOptions {
         self.known_durable = lsn;
+        self
+    }
+
+    /// Sets [`WalOptions::known_checksum`].
+    #[must_use]
+    pub fn known_checksum(mut self, checksum: u32) -> WalOptions {
+        self.known_checksum = checksum;
         self
     }
 

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Fs, Lsn, OpenMode, WalError,
     error::io_error,
-    format::{BatchHeader, FileHeader, VERSION, align_batch},
+    format::{BatchHeader, FileHeader, VERSION, align_batch, checksum_of},
     fs::File,
     limits::{BATCH_ALIGN, BATCH_HEADER_BYTES, FILE_HEADER_BYTES, READ_WINDOW_BYTES},
 };
@@ -125,6 +125,12 @@ impl LogFile {
             return Ok(None);
         }
         Ok(Some((header, &batch[BATCH_HEADER_BYTES..])))
+    }
+
+    /// The checksum that a batch at `lsn` would have, if there is room for one.
+    pub(crate) fn checksum(&mut self, lsn: u64) -> Result<Option<u32>, WalError> {
+        let bytes = self.bytes(lsn, BATCH_HEADER_BYTES)?;
+        Ok((bytes.len() == BATCH_HEADER_BYTES).then(|| checksum_of(bytes)))
     }
 
     /// The unverified fields at `lsn`, if there is room for a header.

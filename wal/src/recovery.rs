@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    Clock, FileReport, Fs, Lsn, OpenMode, WalError, WalOptions,
+    Clock, DurableEnd, FileReport, Fs, Lsn, OpenMode, WalError, WalOptions,
     error::io_error,
     files::{Files, Spare},
     format::{
@@ -23,6 +23,7 @@ use crate::{
     limits::{BATCH_HEADER_BYTES, FILE_HEADER_BYTES, PAGE_BYTES, READ_WINDOW_BYTES},
     log::Log,
     reader::LogFile,
+    synced::{self, SyncedNote},
     writer::Current,
 };
 
@@ -75,6 +76,8 @@ pub(crate) struct Opening<'a> {
     fs: Arc<dyn Fs>,
     dir: &'a Path,
     options: WalOptions,
+    /// How far the log was durable, by whatever says so from outside: it must be found intact so far, with the batches that were there.
+    known: Vec<DurableEnd>,
     mode: OpenMode,
     seed: crc32fast::Hasher,
     /// Log files in the directory, by base.
@@ -108,6 +111,7 @@ impl<'a> Opening<'a> {
             seed: batch_seed(&options.database_id),
             fs,
             dir,
+            known: vec![DurableEnd { lsn: options.known_durable, checksum: options.known_checksum }],
             options,
             mode,
             bases: Vec::new(),
@@ -126,8 +130,9 @@ impl<'a> Opening<'a> {
         replay: &mut Replay<'_>,
     ) -> Result<Option<(End, Vec<LogFile>)>, WalError> {
         self.list()?;
+        self.known.extend(synced::read(&*self.fs, self.dir, &self.options.database_id)?);
         if self.bases.is_empty() {
-            if from.max(self.options.known_durable) > Lsn::ZERO {
+            if from.max(self.known_durable()) > Lsn::ZERO {
                 return Err(WalError::MissingFile { path: self.path(0), lsn: from });
             }
             self.recovery.created = true;
@@ -156,6 +161,16 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
+    fn known_durable(&self) -> Lsn {
+        self.known.iter().map(|known| known.lsn).max().unwrap_or(Lsn::ZERO)
+    }
+
+    fn length_of(&self, base: u64) -> Result<u64, WalError> {
+        let path = self.path(base);
+        let file = self.fs.open(&path, OpenMode::Read).map_err(|e| io_error("open", &path, e))?;
+        file.len().map_err(|e| io_error("ask for the length of", &path, e))
+    }
+
     fn path(&self, base: u64) -> PathBuf {
         self.dir.join(log_name(base))
     }
@@ -172,6 +187,7 @@ impl<'a> Opening<'a> {
 
     fn create(mut self, clock: Arc<dyn Clock>) -> Result<(Log, Recovery), WalError> {
         let mut files = self.files()?;
+        let synced_note = SyncedNote::open(&*self.fs, self.dir, self.options.database_id)?;
         let size = self.options.first_size();
         let file = files.take(0, size)?;
         if let Some(parent) = self.dir.parent() {
@@ -179,8 +195,18 @@ impl<'a> Opening<'a> {
         }
         self.recovery.end = Lsn::new(FILE_HEADER_BYTES as u64);
         let current = Current { base: 0, file };
-        let log =
-            Log::new(clock, self.dir, self.options, files, current, size, &self.recovery, Vec::new(), 1);
+        let log = Log::new(
+            clock,
+            self.dir,
+            self.options,
+            files,
+            current,
+            size,
+            &self.recovery,
+            Vec::new(),
+            1,
+            synced_note,
+        );
         log.append_mark(false);
         log.sync(log.appended())?;
         Ok((log, self.recovery))
@@ -206,6 +232,7 @@ impl<'a> Opening<'a> {
         let mut synced = 0;
         loop {
             let path = file.path.clone();
+            let checksum = file.checksum(position)?;
             let Some((header, payload)) =
                 file.batch(position, &self.seed)?.filter(|(header, _)| header.epoch >= epoch)
             else {
@@ -242,7 +269,21 @@ impl<'a> Opening<'a> {
             if records != header.records {
                 return Err(malformed("a batch states another number of records than it holds"));
             }
+            let begin = position;
             position = align_batch(position + BATCH_HEADER_BYTES as u64 + u64::from(header.payload_bytes));
+            let is_other = |known: &DurableEnd| {
+                let lsn = known.lsn.get();
+                let is_here = known.checksum != 0 && begin < lsn && lsn <= position;
+                is_here && (position != lsn || checksum != Some(known.checksum))
+            };
+            if self.known.iter().any(is_other) {
+                return Err(WalError::Corrupt {
+                    path,
+                    offset: begin - file.base,
+                    lsn: Lsn::new(begin),
+                    reason: "the log is not the one that the manifest was written with: another copy of the database has gone on to write it",
+                });
+            }
             if header.seal {
                 let next = file.end();
                 each_file(&report.ends_at(position, true));
@@ -270,9 +311,9 @@ impl<'a> Opening<'a> {
         if end.position < from.get() {
             return Err(corrupt("the log ends before the position from which it is needed"));
         }
-        if end.position < self.options.known_durable.get() {
+        if end.position < self.known_durable().get() {
             return Err(corrupt(
-                "the log ends before the position to which it is known to have been durable",
+                "the log ends before the position to which it is known to have been durable: its end is lost, or an older copy was put back",
             ));
         }
         let mut damaged = false;
@@ -327,28 +368,38 @@ impl<'a> Opening<'a> {
         for file in before.iter_mut().chain([&mut end.file]) {
             harden(file, end.synced, end.position)?;
         }
+        let synced_note = SyncedNote::open(&*self.fs, self.dir, self.options.database_id)?;
         let mut files = self.files()?;
         let mut live = BTreeMap::new();
-        for (index, base) in self.bases.iter().copied().enumerate() {
+        for base in self.bases.iter().copied() {
             if base <= end.file.base {
-                let next = self.bases.get(index + 1).copied().unwrap_or(end.file.end());
-                live.insert(base, next - base);
+                // One that is from long ago, and was put back, needn't reach to the next.
+                let bytes = if base == end.file.base { end.file.size } else { self.length_of(base)? };
+                live.insert(base, bytes);
                 continue;
             }
-            let path = self.path(base);
-            let file = self.fs.open(&path, OpenMode::Read).map_err(|e| io_error("open", &path, e))?;
-            let bytes = file.len().map_err(|e| io_error("ask for the length of", &path, e))?;
-            files.retire(&log_name(base), bytes)?;
+            files.retire(&log_name(base), self.length_of(base)?)?;
         }
         live.insert(end.file.base, end.file.size);
-        files.live = live;
+        files.set_live(live);
         files.sync_names()?;
         let page = end.position - end.position % PAGE_BYTES as u64;
         let tail = end.file.bytes(page, (end.position - page) as usize)?.to_vec();
         let epoch = end.epoch + 1;
         let current = Current { base: end.file.base, file: end.file.file.clone() };
         let size = end.file.size;
-        let log = Log::new(clock, self.dir, self.options, files, current, size, &self.recovery, tail, epoch);
+        let log = Log::new(
+            clock,
+            self.dir,
+            self.options,
+            files,
+            current,
+            size,
+            &self.recovery,
+            tail,
+            epoch,
+            synced_note,
+        );
         log.append_mark(false);
         log.sync(log.appended())?;
         Ok((log, self.recovery))

@@ -11,13 +11,16 @@
 //!
 //! Lock order: a seat's lock is taken last, with nothing else taken under it.
 
-use std::sync::{
-    Condvar, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+use std::sync::PoisonError;
+
+use crate::sync::protocol::{
+    Condvar, Mutex,
+    atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    thread_number,
 };
 
 const ROOMS: usize = 4;
-const SEATS: usize = 16;
+const SEATS: usize = if cfg!(loom) { 2 } else { 16 };
 /// How many seats the end of a turn wakes, and how many whoever leaves a room.
 const SEATS_WOKEN_FIRST: usize = 4;
 const SEATS_WOKEN_THEN: usize = 2;
@@ -25,12 +28,25 @@ const SEATS_WOKEN_THEN: usize = 2;
 /// the role itself asks for more.
 const NOT_YET_KNOWN: u64 = u64::MAX - 1;
 
+/// In [`Role::state`]: somebody takes the turn.
+const BUSY: u64 = 1;
+/// One turn more.
+const TURN: u64 = 2;
+
+fn is_busy(state: u64) -> bool {
+    state & BUSY != 0
+}
+
+fn turn_of(state: u64) -> u64 {
+    state / TURN
+}
+
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Role {
-    busy: AtomicBool,
-    /// Number of the current or last turn.
-    turn: AtomicU64,
+    /// Number of the current or last turn, and in the lowest bit whether somebody takes it. One word: who saw the last turn's number, and that
+    /// the role is taken, but by the next turn's holder, would sleep in a room that nobody comes back to.
+    state: AtomicU64,
     /// How far the current turn reaches.
     reach: AtomicU64,
     rooms: [Room; ROOMS],
@@ -62,10 +78,13 @@ pub(crate) struct Turn<'a> {
 impl Role {
     /// Takes the role if it is free.
     pub(crate) fn try_take(&self) -> Option<Turn<'_>> {
-        if self.busy.load(SeqCst) || self.busy.swap(true, SeqCst) {
+        let state = self.state.load(SeqCst);
+        if is_busy(state) {
             return None;
         }
-        self.next_turn();
+        let next = state + TURN + BUSY;
+        self.state.compare_exchange(state, next, SeqCst, SeqCst).ok()?;
+        self.reach.store(NOT_YET_KNOWN, SeqCst);
         Some(Turn { role: self })
     }
 
@@ -83,46 +102,49 @@ impl Role {
     pub(crate) fn wait(&self, upto: u64, spins: u32, done: impl Fn() -> bool) {
         for _ in 0..spins {
             std::hint::spin_loop();
-            if done() || !self.busy.load(SeqCst) {
+            if done() || !self.is_busy() {
                 return;
             }
         }
-        let mut slept = false;
         loop {
-            let turn = self.turn.load(SeqCst);
+            let state = self.state.load(SeqCst);
+            let turn = turn_of(state);
+            // Who sees a new turn with the old reach waits for one too many, but is called when the role is free.
             let room = self.room(if upto <= self.reach.load(SeqCst) { turn } else { turn + 1 });
             let seat = room.seat();
             let guard = seat.lock.lock().unwrap_or_else(PoisonError::into_inner);
             room.waiting.fetch_add(1, SeqCst);
             seat.waiting.fetch_add(1, SeqCst);
-            // The turn ends by clearing `busy` and then looks at `waiting`: one of us sees the other.
-            if self.turn.load(SeqCst) == turn && self.busy.load(SeqCst) && !done() {
+            // A turn ends by changing the state and then looks at `waiting`: one of us sees the other.
+            let sleeps = is_busy(state) && self.state.load(SeqCst) == state && !done();
+            if sleeps {
                 drop(seat.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
-                slept = true;
             } else {
                 drop(guard);
             }
             seat.waiting.fetch_sub(1, SeqCst);
             room.waiting.fetch_sub(1, SeqCst);
-            if done() {
+            // While we were counted we may have been woken, or called, for others, even if we did not sleep: pass it on.
+            let (done, busy) = (done(), self.is_busy());
+            if done || !busy || !sleeps {
                 room.wake(SEATS_WOKEN_THEN);
-                if slept && !self.busy.load(SeqCst) {
-                    self.call_one();
-                }
-                return;
             }
-            if !self.busy.load(SeqCst) {
-                room.wake(SEATS_WOKEN_THEN);
+            if done && !busy {
+                self.call_one();
+            }
+            if done || !busy {
                 return;
             }
         }
     }
 
-    /// In this order: who sees the new turn with the old reach waits too long, but is called; who saw the old turn with
-    /// the new reach would wait in a room that nobody comes back to.
-    fn next_turn(&self) {
-        self.turn.fetch_add(1, SeqCst);
-        self.reach.store(NOT_YET_KNOWN, SeqCst);
+    fn is_busy(&self) -> bool {
+        is_busy(self.state.load(SeqCst))
+    }
+
+    /// Number of the current or last turn.
+    fn turn(&self) -> u64 {
+        turn_of(self.state.load(SeqCst))
     }
 
     /// Wakes everyone, to look again.
@@ -137,7 +159,7 @@ impl Role {
     }
 
     fn call_one(&self) {
-        let turn = self.turn.load(SeqCst);
+        let turn = self.turn();
         if !self.room(turn + 1).call() {
             self.room(turn).call();
         }
@@ -152,13 +174,14 @@ impl Turn<'_> {
 
     /// Whether anyone waits for the next turn.
     pub(crate) fn next_is_wanted(&self) -> bool {
-        self.role.room(self.role.turn.load(SeqCst) + 1).waiting.load(SeqCst) > 0
+        self.role.room(self.role.turn() + 1).waiting.load(SeqCst) > 0
     }
 
     /// Ends this turn, which served all it covers, and begins the next without giving up the role.
     pub(crate) fn again(&self) {
-        let turn = self.role.turn.load(SeqCst);
-        self.role.next_turn();
+        // Nobody else changes the state meanwhile.
+        let turn = turn_of(self.role.state.fetch_add(TURN, SeqCst));
+        self.role.reach.store(NOT_YET_KNOWN, SeqCst);
         // Who comes to the old room at the last moment was served, and leaves by itself.
         self.role.room(turn).wake(SEATS_WOKEN_FIRST);
     }
@@ -173,8 +196,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let turn = self.role.turn.load(SeqCst);
-        self.role.busy.store(false, SeqCst);
+        let turn = turn_of(self.role.state.fetch_sub(BUSY, SeqCst));
         self.role.room(turn + 1).call();
         self.role.room(turn).wake(SEATS_WOKEN_FIRST);
     }
@@ -183,11 +205,7 @@ impl Drop for Turn<'_> {
 impl Room {
     /// The calling thread's seat.
     fn seat(&self) -> &Seat {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static THREAD: usize = THREADS.fetch_add(1, SeqCst);
-        }
-        &self.seats[THREAD.with(|number| number % SEATS)]
+        &self.seats[thread_number() % SEATS]
     }
 
     /// Wakes all in some of the seats.
@@ -216,7 +234,7 @@ impl Room {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::{sync::Arc, thread};
 
@@ -265,5 +283,215 @@ mod tests {
         assert!(role.try_take().is_none());
         drop(turn);
         assert!(role.try_take().is_some());
+    }
+}
+
+/// Every execution of a few threads. `RUSTFLAGS="--cfg loom" cargo test -p sessile-wal --lib models`
+#[cfg(all(test, loom))]
+mod models {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+    use crate::sync::protocol::atomic::{AtomicBool, check};
+
+    /// What a log is to the threads that append to it and wait: whoever has the role serves all that was asked for.
+    #[derive(Default)]
+    struct Shared {
+        role: Role,
+        asked: AtomicU64,
+        served: AtomicU64,
+    }
+
+    impl Shared {
+        fn is_served(&self, mine: u64) -> bool {
+            self.served.load(SeqCst) >= mine
+        }
+
+        fn serve(&self, turn: &Turn<'_>) {
+            let upto = self.asked.load(SeqCst);
+            turn.reaches(upto);
+            self.served.fetch_max(upto, SeqCst);
+        }
+
+        /// As `Log::write`.
+        fn ask_and_wait(&self) {
+            let mine = self.asked.fetch_add(1, SeqCst) + 1;
+            while !self.is_served(mine) {
+                match self.role.try_take() {
+                    Some(turn) => self.serve(&turn),
+                    None => self.role.wait(mine, 0, || self.is_served(mine)),
+                }
+            }
+        }
+
+        /// As `Log::sync`, whose holder goes on while others wait.
+        fn ask_and_wait_longer(&self) {
+            let mine = self.asked.fetch_add(1, SeqCst) + 1;
+            while !self.is_served(mine) {
+                match self.role.try_take() {
+                    Some(turn) => {
+                        self.serve(&turn);
+                        if turn.next_is_wanted() {
+                            turn.again();
+                            self.serve(&turn);
+                        }
+                    }
+                    None => self.role.wait(mine, 0, || self.is_served(mine)),
+                }
+            }
+        }
+    }
+
+    /// Who is never woken stands still, which loom reports as a deadlock.
+    fn everyone(threads: usize, times: usize, ask: fn(&Shared)) {
+        let shared = Arc::new(Shared::default());
+        let others: Vec<_> = (1..threads)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || (0..times).for_each(|_| ask(&shared)))
+            })
+            .collect();
+        (0..times).for_each(|_| ask(&shared));
+        for other in others {
+            other.join().expect("does not panic");
+        }
+        assert_eq!(shared.served.load(SeqCst), (threads * times) as u64);
+    }
+
+    #[test]
+    fn two_are_served() {
+        check(4, || everyone(2, 1, Shared::ask_and_wait));
+    }
+
+    #[test]
+    fn two_are_served_again_and_again() {
+        check(3, || everyone(2, 3, Shared::ask_and_wait));
+    }
+
+    #[test]
+    fn three_are_served() {
+        check(3, || everyone(3, 1, Shared::ask_and_wait));
+    }
+
+    #[test]
+    fn three_are_served_by_one_that_goes_on() {
+        check(3, || everyone(3, 1, Shared::ask_and_wait_longer));
+    }
+
+    #[test]
+    fn three_are_served_twice() {
+        check(2, || everyone(3, 2, Shared::ask_and_wait_longer));
+    }
+
+    /// The syncer takes the writer's role, whose turns it waits for with no position of its own.
+    #[test]
+    fn a_role_is_taken_by_all_who_want_nothing_but_it() {
+        check(3, || {
+            let shared = Arc::new(Shared::default());
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || drop(shared.role.take(0)))
+            };
+            drop(shared.role.take(0));
+            other.join().expect("does not panic");
+        });
+    }
+
+    /// A turn that fails wakes everyone, so that each finds out for itself.
+    #[test]
+    fn a_failed_turn_leaves_nobody_asleep() {
+        check(2, || {
+            let shared = Arc::new(Shared::default());
+            let failed = Arc::new(AtomicBool::default());
+            let ask = |shared: &Shared, failed: &AtomicBool| {
+                let mine = shared.asked.fetch_add(1, SeqCst) + 1;
+                loop {
+                    if failed.load(SeqCst) {
+                        return;
+                    }
+                    match shared.role.try_take() {
+                        Some(turn) => {
+                            turn.reaches(shared.asked.load(SeqCst));
+                            failed.store(true, SeqCst);
+                            shared.role.wake_all();
+                            turn.fail();
+                            return;
+                        }
+                        None => {
+                            shared.role.wait(mine, 0, || shared.is_served(mine) || failed.load(SeqCst));
+                        }
+                    }
+                }
+            };
+            let other = {
+                let (shared, failed) = (Arc::clone(&shared), Arc::clone(&failed));
+                thread::spawn(move || ask(&shared, &failed))
+            };
+            ask(&shared, &failed);
+            other.join().expect("does not panic");
+        });
+    }
+}
+
+/// Random schedules of more threads than can be tried exhaustively. `just shuttle`
+#[cfg(all(test, shuttle))]
+mod schedules {
+    use std::sync::Arc;
+
+    use shuttle::thread;
+
+    use super::*;
+    use crate::sync::explore;
+
+    #[derive(Default)]
+    struct Shared {
+        role: Role,
+        asked: AtomicU64,
+        served: AtomicU64,
+    }
+
+    impl Shared {
+        fn serve(&self, turn: &Turn<'_>) {
+            let upto = self.asked.load(SeqCst);
+            turn.reaches(upto);
+            self.served.fetch_max(upto, SeqCst);
+        }
+
+        fn ask_and_wait(&self, turns: u32) {
+            let mine = self.asked.fetch_add(1, SeqCst) + 1;
+            while self.served.load(SeqCst) < mine {
+                match self.role.try_take() {
+                    Some(turn) => {
+                        self.serve(&turn);
+                        for _ in 1..turns {
+                            if !turn.next_is_wanted() {
+                                break;
+                            }
+                            turn.again();
+                            self.serve(&turn);
+                        }
+                    }
+                    None => self.role.wait(mine, 1, || self.served.load(SeqCst) >= mine),
+                }
+            }
+        }
+    }
+
+    /// Who is never woken stands still, which shuttle reports as a deadlock.
+    #[test]
+    fn everyone_is_served() {
+        for turns in [1, 3] {
+            explore("everyone_is_served", 5_000, move || {
+                let shared = Arc::new(Shared::default());
+                let threads: Vec<_> = (0..5)
+                    .map(|_| {
+                        let shared = shared.clone();
+                        thread::spawn(move || (0..4).for_each(|_| shared.ask_and_wait(turns)))
+                    })
+                    .collect();
+                threads.into_iter().for_each(|thread| thread.join().expect("does not panic"));
+                assert_eq!(shared.served.load(SeqCst), 20);
+            });
+        }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    Admit, Clock, Durability, Fs, Lsn, Recovery, Replay, Step, WalError, WalOptions, WalStats, log::Log,
-    recovery,
+    Admit, Clock, Durability, DurableEnd, Fs, Lsn, Recovery, Replay, Step, WalError, WalOptions, WalStats,
+    log::Log, recovery,
 };
 
 /// A write-ahead log. Cloning the handle is cheap; all clones are the same log.
@@ -91,6 +91,12 @@ impl Wal {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         Lsn::new(self.0.durable())
+    }
+
+    /// As [`durable`](Self::durable), with what [`WalOptions::known_checksum`] wants to know the log by.
+    #[must_use]
+    pub fn durable_end(&self) -> DurableEnd {
+        *self.0.durable_end.lock()
     }
 
     /// How far the log meets the configured durability.
@@ -184,18 +190,19 @@ impl Wal {
         self.0.files.lock().release(upto)
     }
 
-    /// Sets what is called, with no lock of the log held, when a background step or [`Wal::sync_on_demand`] has advanced
-    /// `written` or `durable`, and when the log is poisoned. It must not block.
+    /// Sets what is called, with no lock of the log held, when something happens that who does not wait for the log may be waiting
+    /// for: a sync, whoever asked for it; a background step that has advanced `written`; a write that has taken along what
+    /// an earlier one had failed to write; the log's end by a failure. It must not block.
     pub fn set_notifier(&self, notifier: Box<dyn Fn() + Send + Sync>) {
         *self.0.notifier.lock() = Some(Arc::from(notifier));
     }
 
     /// Asks the thread in [`Wal::sync_on_demand`] to make everything up to `lsn` durable. Cheap, and never blocks.
     pub fn request_sync(&self, lsn: Lsn) {
-        self.0.request_sync(lsn.get());
+        self.0.demand.request(lsn.get());
     }
 
-    /// Waits at most `timeout` for a [`Wal::request_sync`] that is not yet met, meets it, and calls the notifier.
+    /// Waits at most `timeout` for a [`Wal::request_sync`] that is not yet met, and meets it.
     /// Returns whether it synced. For a thread of its own, called in a loop.
     ///
     /// # Errors
@@ -206,7 +213,7 @@ impl Wal {
 
     /// Makes a thread in [`Wal::sync_on_demand`] return, so that it can end.
     pub fn wake(&self) {
-        self.0.wake_demand();
+        self.0.demand.release();
     }
 
     /// Asks for the time to be put into the log, because something was decided by it (a key expired): a step writes a
@@ -232,6 +239,8 @@ impl Wal {
     /// As [`Wal::write`].
     pub fn close(&self) -> Result<(), WalError> {
         self.flush()?;
-        self.sync(self.mark())
+        self.sync(self.mark())?;
+        self.0.note_synced();
+        Ok(())
     }
 }

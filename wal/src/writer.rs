@@ -9,7 +9,7 @@ use std::{collections::VecDeque, io, sync::Arc};
 use crate::{
     Clock,
     buffer::{Buffer, Part},
-    format::BatchHeader,
+    format::{BatchHeader, checksum_of},
     fs::File,
     limits::{BUFFER_KEPT_BYTES, PAGE_BYTES},
 };
@@ -33,6 +33,10 @@ pub(crate) struct Writer {
     /// Time of the last batch; it never goes back.
     pub(crate) time_ms: u64,
     pub(crate) seed: crc32fast::Hasher,
+    /// The checksum of the last batch of the first pending part, once that is encoded …
+    encoded_checksum: u32,
+    /// … and of the batch that ends where the log was written to; 0 before the first.
+    written_checksum: u32,
     /// A used part whose memory serves again.
     pool: Part,
 }
@@ -53,6 +57,8 @@ impl Writer {
             epoch,
             time_ms,
             seed,
+            encoded_checksum: 0,
+            written_checksum: 0,
             pool: Part::default(),
         }
     }
@@ -84,6 +90,7 @@ impl Writer {
                 seal: batch.seal,
             };
             header.encode(&self.seed, &mut part.buf[batch.at..]);
+            self.encoded_checksum = checksum_of(&part.buf[batch.at..]);
         }
         part.buf.resize(part.buf.len().next_multiple_of(PAGE_BYTES), 0);
         part.encoded = true;
@@ -104,9 +111,15 @@ impl Writer {
         self.current.file.write_at(&part.buf, offset)
     }
 
+    /// The checksum of the batch that ends where the log was written to.
+    pub(crate) fn written_checksum(&self) -> u32 {
+        self.written_checksum
+    }
+
     /// The first pending part is written: remembers its last page and drops it. Returns its end and whether it counts.
     pub(crate) fn first_written(&mut self) -> Option<(u64, bool)> {
         let mut part = self.pending.pop_front()?;
+        self.written_checksum = self.encoded_checksum;
         let used = (part.end - part.start) as usize;
         let page = used - used % PAGE_BYTES;
         self.tail.clear();

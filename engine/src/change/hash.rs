@@ -16,6 +16,7 @@ use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Sub-codes of changes that have to do with deadlines of fields.
 const SET_UNTIL: u8 = 1;
@@ -295,7 +296,7 @@ pub(crate) fn made_of(head: Head<'_>, fields: SmallVec<[Field<'_>; 16]>, hasher:
 }
 
 fn structured(head: Head<'_>, fields: FieldTable) -> Object {
-    Object::Structured(Box::new(Structured::new(head.database, head.key, head.policy, Body::Hash(fields))))
+    Object::Structured(Arc::new(Structured::new(head.database, head.key, head.policy, Body::Hash(fields))))
 }
 
 /// What undoes a change of a field: what it held, or that it was not there.

@@ -9,6 +9,7 @@ use crate::object::{Body, List, Object, Packed, Structured, View, layout, packed
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
+use std::sync::Arc;
 
 /// A change of a list's elements. Runs are elements as [`packed_list`] lays them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +194,7 @@ pub(crate) fn flat_list(head: &[u8], len: usize, [a, b, c]: [&[u8]; 3]) -> Objec
     [a, b, c].into_iter().for_each(|run| list.append(run));
     let parts = layout::parts(head);
     let grown = Structured::new(layout::database(head), parts.key, parts.policy, Body::List(list));
-    Object::Structured(Box::new(grown))
+    Object::Structured(Arc::new(grown))
 }
 
 /// Changes a large list; what is gone of it, if that is worth freeing later.
@@ -211,7 +212,7 @@ fn change_list(list: &mut List, change: ListChange<'_>) -> Option<Object> {
             if bytes > FREE_LATER_BYTES {
                 let [mut gone, behind] = gone;
                 gone.extend(behind);
-                return Some(Object::Structured(Box::new(Structured::new(0, b"", None, Body::List(gone)))));
+                return Some(Object::Structured(Arc::new(Structured::new(0, b"", None, Body::List(gone)))));
             }
         }
         ListChange::Set { index, element } => list.set(index as usize, element),

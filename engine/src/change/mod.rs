@@ -5,6 +5,7 @@
 //! structured form, and what undoes them. A change is deterministic: it holds chosen members, absolute positions and times, results where
 //! the input could be read differently later. It never removes the last element: that is a deletion of the key.
 
+pub(crate) mod chat;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod set;
@@ -17,6 +18,7 @@ use crate::object::{Kind, Object, Structured, packed_set};
 use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
+pub(crate) use chat::ChatChange;
 pub(crate) use hash::TimedChange;
 pub(crate) use list::ListChange;
 pub(crate) use sorted_set::SortedSetChange;
@@ -45,6 +47,8 @@ pub(crate) enum Change<'a> {
     SortedSet(SortedSetChange<'a>),
     /// Entries or groups of a stream.
     Stream(StreamChange<'a>),
+    /// Turns of a chat.
+    Chat(ChatChange<'a>),
 }
 
 /// Codes of operations of the log, their low four bits. (1, 2, 3, 7 and 8 are operations on keys as a whole, 15 is the map of databases: see
@@ -57,6 +61,8 @@ const SORTED_SET: u8 = 11;
 const TIMED: u8 = 12;
 const STREAM: u8 = 13;
 const TRUNCATE: u8 = 14;
+/// The last code there was: the byte behind the name says what it is. 1 to 5 are changes of chats; 0 is nothing, as zeros are no operation.
+const FURTHER: u8 = 0;
 /// Followed by which of the changes of sets it is.
 const SET: u8 = 10;
 /// See [`SET`].
@@ -82,6 +88,7 @@ impl<'a> Change<'a> {
             Change::List(_) => Kind::List,
             Change::SortedSet(_) => Kind::SortedSet,
             Change::Stream(_) => Kind::Stream,
+            Change::Chat(_) => Kind::Chat,
         }
     }
 
@@ -97,6 +104,7 @@ impl<'a> Change<'a> {
             Change::List(_) => LIST,
             Change::SortedSet(_) => SORTED_SET,
             Change::Stream(_) => STREAM,
+            Change::Chat(_) => FURTHER,
         }
     }
 
@@ -125,6 +133,7 @@ impl<'a> Change<'a> {
             Change::List(change) => change.encode(out),
             Change::SortedSet(change) => change.encode(out),
             Change::Stream(change) => change.encode(out),
+            Change::Chat(change) => change.encode(out),
         }
     }
 
@@ -151,6 +160,7 @@ impl<'a> Change<'a> {
             LIST => Change::List(ListChange::take(rest)?),
             SORTED_SET => Change::SortedSet(SortedSetChange::take(rest)?),
             STREAM => Change::Stream(StreamChange::take(rest)?),
+            FURTHER => Change::Chat(ChatChange::take(rest)?),
             _ => return None,
         })
     }
@@ -180,6 +190,7 @@ pub(crate) fn apply(shard: &mut Shard, place: Place, hasher: &KeyHasher, change:
         Change::List(change) => list::apply(shard, place, change),
         Change::SortedSet(change) => sorted_set::apply(shard, place, hasher, change),
         Change::Stream(change) => stream::apply(shard, place, change),
+        Change::Chat(change) => chat::apply(shard, place, change),
     }
 }
 
@@ -198,6 +209,7 @@ pub(crate) fn invert(object: &Structured, hasher: &KeyHasher, change: &Change<'_
         Change::List(change) => list::invert(object, change, inverse),
         Change::SortedSet(change) => sorted_set::invert(object, hasher, change, inverse),
         Change::Stream(change) => stream::invert(object, change, inverse),
+        Change::Chat(change) => chat::invert(object, change, inverse),
     }
 }
 

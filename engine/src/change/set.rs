@@ -7,6 +7,7 @@ use crate::object::{Body, MemberTable, Object, Packed, Structured, View, layout,
 use crate::shard::Shard;
 use crate::table::Place;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Adds members.
 pub(super) fn apply_add(shard: &mut Shard, place: Place, hasher: &KeyHasher, members: &[u8]) -> Applied {
@@ -71,7 +72,7 @@ fn add_flat(flat: &[u8], hasher: &KeyHasher, members: &[u8]) -> Option<Object> {
             }
             let parts = layout::parts(flat);
             let grown = Structured::new(layout::database(flat), parts.key, parts.policy, Body::Set(table));
-            return Some(Object::Structured(Box::new(grown)));
+            return Some(Object::Structured(Arc::new(grown)));
         }
         match &mut payload {
             // The usual case, one member: no copy but that into the new object.

@@ -9,6 +9,7 @@ use crate::shard::Shard;
 use crate::table::Place;
 use crate::varint;
 use std::cell::Cell;
+use std::sync::Arc;
 
 /// A change of a sorted set; it leaves at least one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +186,7 @@ pub(crate) fn object(head: &[u8], count: usize, run: &[u8], hasher: &KeyHasher) 
     }
     let parts = layout::parts(head);
     let body = Body::SortedSet(SortedSet::of(run, hasher));
-    Object::Structured(Box::new(Structured::new(layout::database(head), parts.key, parts.policy, body)))
+    Object::Structured(Arc::new(Structured::new(layout::database(head), parts.key, parts.policy, body)))
 }
 
 /// What undoes a change: what members had for scores, or that they were not there.

@@ -5,6 +5,7 @@ use crate::limits::{PACKED_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::object::{Body, Object, Packed, Structured, View, layout};
 use crate::shard::Shard;
 use crate::table::Place;
+use std::sync::Arc;
 
 /// Why bytes can't be written there in any string, if they can't.
 pub(super) fn refusal(offset: u64, bytes: &[u8]) -> Option<&'static str> {
@@ -50,7 +51,7 @@ fn write_flat_at(flat: &[u8], offset: usize, bytes: &[u8]) -> Object {
     let mut value = Vec::with_capacity(old.len().max(end));
     value.extend_from_slice(old);
     overwrite(&mut value, offset, bytes);
-    Object::Structured(Box::new(Structured::new(
+    Object::Structured(Arc::new(Structured::new(
         layout::database(flat),
         parts.key,
         parts.policy,

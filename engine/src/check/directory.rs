@@ -7,7 +7,7 @@ use crate::dictionary::{self, Dictionary};
 use crate::index_file::{self, IndexFile};
 use crate::manifest::{self, Checkpoint, DictionaryInfo, IndexFileInfo, Manifest, SegmentInfo};
 use crate::segment::{self, SegmentFile};
-use crate::{Error, Lsn, file_header};
+use crate::{Error, Lsn, file_header, side_file};
 use sessile_wal::{DirLock, Fs, LockHeld, OpenMode};
 use std::collections::BTreeMap;
 use std::io;
@@ -110,7 +110,12 @@ impl Directory {
 
     /// The length of all files that a check reads.
     pub(super) fn bytes(&self) -> u64 {
-        let read = |name: &str| name == manifest::NAME || name.ends_with(".log") || self.is_listed(name);
+        let read = |name: &str| {
+            name == manifest::NAME
+                || side_file::NAMES.contains(&name)
+                || name.ends_with(".log")
+                || self.is_listed(name)
+        };
         self.files.iter().filter(|(name, _)| read(name)).map(|(_, bytes)| bytes).sum()
     }
 
@@ -134,8 +139,9 @@ impl Directory {
     /// A dictionary that is listed.
     pub(super) fn dictionary(&self, info: &DictionaryInfo) -> Result<Dictionary, Error> {
         let dictionary = Dictionary::read(&*self.fs, &self.path, &self.database_id, info.id)?;
+        let path = self.path.join(dictionary::file_name(info.id));
+        file_header::check_stamp(dictionary.stamp(&self.database_id), info.stamp, &path)?;
         if dictionary.bytes().len() as u64 != u64::from(info.bytes) {
-            let path = self.path.join(dictionary::file_name(info.id));
             let reason = "the dictionary has another length than the manifest says";
             return Err(Error::DamagedFile { path, offset: file_header::BYTES as u64, reason });
         }
@@ -155,13 +161,39 @@ impl Directory {
         dictionaries: &BTreeMap<u32, Arc<Dictionary>>,
     ) -> Result<Arc<SegmentFile>, Error> {
         let dictionary = |id| dictionaries.get(&id).cloned();
-        SegmentFile::open(&*self.fs, &self.path, &self.database_id, info.id, info.bytes, dictionary)
-            .map(Arc::new)
+        let file =
+            SegmentFile::open(&*self.fs, &self.path, &self.database_id, info.id, info.bytes, dictionary)?;
+        file_header::check_stamp(file.stamp(), info.stamp, file.path())?;
+        Ok(Arc::new(file))
     }
 
     /// An index file that is listed.
     pub(super) fn index_file(&self, info: &IndexFileInfo) -> Result<IndexFile, Error> {
-        IndexFile::open(&*self.fs, &self.path, &self.database_id, info.number, info.kind, info.bytes)
+        let file =
+            IndexFile::open(&*self.fs, &self.path, &self.database_id, info.number, info.kind, info.bytes)?;
+        file_header::check_stamp(file.stamp(), info.stamp, file.path())?;
+        Ok(file)
+    }
+
+    /// A side file's content; nothing if there is none, nor was.
+    pub(super) fn side_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        if let Ok(manifest) = &self.manifest {
+            side_file::verify(&*self.fs, &self.path, name, manifest)?;
+        }
+        side_file::read(&*self.fs, &self.path, name, &self.database_id)
+    }
+
+    /// Findings of the side files that are there, or are missed.
+    pub(super) fn side_findings(&self) -> impl Iterator<Item = FileFinding> {
+        side_file::NAMES.iter().filter_map(|name| {
+            let mut finding = self.finding(FileKind::Side, name);
+            match self.side_file(name) {
+                Ok(None) => return None,
+                Ok(Some(_)) => finding.items = 1,
+                Err(error) => finding.damaged_by(&error),
+            }
+            Some(finding)
+        })
     }
 
     /// Files that nothing refers to: what interrupted work has left, and what isn't ours.
@@ -169,7 +201,7 @@ impl Directory {
         let unread = |name: &&String| {
             name.as_str() != manifest::NAME
                 && name.as_str() != LOCK_NAME
-                && !crate::side_file::is_name(name)
+                && !side_file::NAMES.contains(&name.as_str())
                 && !name.ends_with(".log")
                 && !self.is_listed(name)
         };
@@ -197,7 +229,9 @@ fn is_ours(name: &str) -> bool {
     let log = name.starts_with("wal-") && name.ends_with(".log");
     let spare = (name.starts_with("spare-") || name.starts_with("new-")) && name.ends_with(".wal");
     log || spare
+        || name == sessile_wal::SYNCED_NOTE_NAME
         || name == manifest::TEMPORARY_NAME
+        || side_file::is_name(name)
         || segment::id_of_name(name).is_some()
         || index_file::parse_name(name).is_some()
         || dictionary::id_of_name(name).is_some()
@@ -222,11 +256,12 @@ fn checkpoint_of(files: &BTreeMap<String, u64>) -> Checkpoint {
     for (name, bytes) in files {
         if let Some(id) = segment::id_of_name(name) {
             let (dictionary, records, dies_ms) = (0, 0, u64::MAX);
-            checkpoint.segments.push(SegmentInfo { id, dictionary, bytes: *bytes, records, dies_ms });
+            let bytes = *bytes;
+            checkpoint.segments.push(SegmentInfo { id, dictionary, bytes, records, dies_ms, stamp: 0 });
         } else if let Some(id) = dictionary::id_of_name(name) {
             // Of a file shorter than its header reading will tell.
             let bytes = bytes.saturating_sub(file_header::BYTES as u64) as u32;
-            checkpoint.dictionaries.push(DictionaryInfo { id, bytes });
+            checkpoint.dictionaries.push(DictionaryInfo { id, bytes, stamp: 0 });
         }
     }
     checkpoint

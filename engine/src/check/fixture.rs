@@ -128,9 +128,10 @@ impl Making<'_> {
         }
         let bytes = writer.bytes();
         let finished = writer.finish().expect("writes");
+        let stamp = finished.segment.stamp();
         let dictionary = dictionary.map_or(0, |dictionary| dictionary.id());
         let records = finished.records;
-        self.segments.push(SegmentInfo { id, dictionary, bytes, records, dies_ms: NEVER });
+        self.segments.push(SegmentInfo { id, dictionary, bytes, records, dies_ms: NEVER, stamp });
     }
 }
 
@@ -200,7 +201,7 @@ pub(super) fn fixture() -> Fixture {
 
     let log_from = cut;
     wal.sync(wal.appended()).expect("syncs");
-    let log_reached = wal.durable().get();
+    let log_end = wal.durable_end();
     // An orphan and a stranger.
     fs.open(&segment_path(9), OpenMode::Create).expect("creates").write_at(b"SESSSEGM", 0).expect("writes");
     fs.open(&dir().join("note.txt"), OpenMode::Create)
@@ -212,10 +213,12 @@ pub(super) fn fixture() -> Fixture {
         database_id: DATABASE_ID,
         hash_key: HASH_KEY,
         created_ms: CHECKPOINT_MS - 5000,
+        side_files: Some(Default::default()),
         checkpoint: Checkpoint {
             number: 2,
             log_from,
-            log_reached,
+            log_reached: log_end.lsn.get(),
+            log_checksum: log_end.checksum,
             time_ms: CHECKPOINT_MS,
             wall_ms: CHECKPOINT_MS,
             databases: DatabaseMap::IDENTITY,
@@ -223,7 +226,11 @@ pub(super) fn fixture() -> Fixture {
             next_segment: 9,
             next_index: 3,
             next_dictionary: 2,
-            dictionaries: vec![DictionaryInfo { id: 1, bytes: dictionary.bytes().len() as u32 }],
+            dictionaries: vec![DictionaryInfo {
+                id: 1,
+                bytes: dictionary.bytes().len() as u32,
+                stamp: dictionary.stamp(&DATABASE_ID),
+            }],
             segments,
             index_files: [(1, IndexKind::Snapshot, snapshot), (2, IndexKind::Delta, delta)]
                 .map(|(number, kind, it)| IndexFileInfo {
@@ -231,6 +238,7 @@ pub(super) fn fixture() -> Fixture {
                     kind,
                     bytes: it.bytes,
                     entries: it.entries,
+                    stamp: it.stamp,
                 })
                 .to_vec(),
         },

@@ -16,7 +16,8 @@ pub(super) fn check(directory: &Directory, tally: &mut Tally<'_>) -> Result<(), 
     let checkpoint = directory.checkpoint();
     let options = WalOptions::default()
         .database_id(*directory.database_id())
-        .known_durable(Lsn::new(checkpoint.log_reached));
+        .known_durable(Lsn::new(checkpoint.log_reached))
+        .known_checksum(checkpoint.log_checksum);
     let from = if directory.has_manifest() { Lsn::new(checkpoint.log_from) } else { directory.log_from() };
     // Both callbacks have them.
     let bad: RefCell<Vec<(u64, &'static str)>> = RefCell::default();

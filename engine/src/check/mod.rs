@@ -58,6 +58,9 @@ pub fn check(fs: Arc<dyn Fs>, dir: &Path, each: &mut dyn FnMut(&FileFinding)) ->
     let records = segments::check(&directory, &dictionaries, hasher.as_ref(), &mut tally)?;
     index::check(&directory, &records, &mut tally);
     log::check(&directory, &mut tally)?;
+    for finding in directory.side_findings() {
+        tally.finding(finding);
+    }
     for leftover in directory.leftovers() {
         tally.finding(leftover);
     }

@@ -20,6 +20,8 @@ pub enum FileKind {
     Index,
     /// A file of the log.
     Log,
+    /// A side file: what belongs to the database and is in no key.
+    Side,
     /// A file that the next start removes or uses again. It is no damage.
     Leftover,
     /// A file that is not Sessile's. It is no damage.
@@ -34,6 +36,7 @@ impl fmt::Display for FileKind {
             FileKind::Segment => "segment",
             FileKind::Index => "index",
             FileKind::Log => "log",
+            FileKind::Side => "side file",
             FileKind::Leftover => "leftover",
             FileKind::Foreign => "not ours",
         })

@@ -141,6 +141,30 @@ pub(crate) fn read_header(file: &dyn File, database_id: &[u8; 16], path: &Path) 
     Ok((fields.u32(KIND_AT), fields.u64(NUMBER_AT)))
 }
 
+/// What the manifest knows an index file by: a checksum over that of its header and those of its blocks, so that no other content has it. Never
+/// 0, which says that nothing is known.
+#[derive(Clone)]
+pub(crate) struct Stamp(crc32fast::Hasher);
+
+impl Stamp {
+    /// That of a file with this [header](file_header::stamp).
+    pub(crate) fn new(header: u32) -> Stamp {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&header.to_le_bytes());
+        Stamp(hasher)
+    }
+
+    /// Adds the next block, which begins with its checksum.
+    pub(crate) fn block(&mut self, block: &[u8]) {
+        self.0.update(block.get(..4).unwrap_or_default());
+    }
+
+    /// The stamp, when all blocks are in it.
+    pub(crate) fn finish(&self) -> u32 {
+        self.0.clone().finalize().max(1)
+    }
+}
+
 /// The header of a block, without its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockHeader {

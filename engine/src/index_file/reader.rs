@@ -1,7 +1,7 @@
 //! Reading an index file: where its blocks are at once, the blocks one by one, by as many threads as the caller likes.
 
 use super::format::{
-    self, BLOCK_HEADER_BYTES, BlockHeader, ENTRY_BYTES, IndexEntry, IndexKind, REMOVED_BYTES,
+    self, BLOCK_HEADER_BYTES, BlockHeader, ENTRY_BYTES, IndexEntry, IndexKind, REMOVED_BYTES, Stamp,
 };
 use crate::dictionary::missing;
 use crate::{Error, file_header};
@@ -16,6 +16,7 @@ pub(crate) struct IndexFile {
     seed: crc32fast::Hasher,
     blocks: Vec<BlockInfo>,
     entries: u64,
+    stamp: u32,
 }
 
 /// Where a block is and what it is of. Not vouched for by a checksum before the block was [read](IndexFile::read_block).
@@ -65,6 +66,7 @@ impl IndexFile {
             seed: format::block_seed(database_id, number),
             blocks: Vec::new(),
             entries: 0,
+            stamp: 0,
         };
         this.check_header(database_id, number, kind)?;
         let actual = this.file.len().map_err(Error::io("ask for the length of", &this.path))?;
@@ -97,10 +99,12 @@ impl IndexFile {
     fn find_blocks(&mut self, bytes: u64) -> Result<(), Error> {
         let mut offset = file_header::BYTES as u64;
         let mut next_from = Some(0);
+        let mut stamp = Stamp::new(file_header::read_stamp(&*self.file, &self.path)?);
         loop {
             let mut raw = [0; BLOCK_HEADER_BYTES];
             self.read_exact(&mut raw, offset)?;
             let header = BlockHeader::decode(&raw);
+            stamp.block(&raw);
             if header.is_end() {
                 if !format::verify_block(&self.seed, offset, &raw) {
                     return Err(self.damaged(offset, "the checksum of the end block does not match"));
@@ -113,6 +117,7 @@ impl IndexFile {
                 if offset + header.block_bytes() != bytes {
                     return Err(self.damaged(offset, "the file goes on behind its end block"));
                 }
+                self.stamp = stamp.finish();
                 return Ok(());
             }
             if bytes.saturating_sub(offset) < header.block_bytes() {
@@ -137,6 +142,11 @@ impl IndexFile {
     /// Entries in all blocks.
     pub(crate) fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// What the manifest knows it by.
+    pub(crate) fn stamp(&self) -> u32 {
+        self.stamp
     }
 
     /// Where the block begins whose range a hash is in, or would be.

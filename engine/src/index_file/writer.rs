@@ -1,6 +1,6 @@
 //! Writing an index file: blocks are collected in a buffer, which the caller has written whenever it holds no lock.
 
-use super::format::{self, BlockHeader, ENTRY_BYTES, IndexEntry, IndexKind, REMOVED_BYTES};
+use super::format::{self, BlockHeader, ENTRY_BYTES, IndexEntry, IndexKind, REMOVED_BYTES, Stamp};
 use crate::Error;
 use crate::limits::INDEX_BUFFER_BYTES;
 use sessile_wal::{File, Fs, OpenMode};
@@ -17,6 +17,7 @@ pub(crate) struct IndexWriter {
     written_bytes: u64,
     blocks: u64,
     entries: u64,
+    stamp: Stamp,
     /// Where the next block's range may begin; `None` behind a block that reached the end of all hashes.
     next_from: Option<u64>,
 }
@@ -28,6 +29,8 @@ pub(crate) struct Finished {
     pub(crate) bytes: u64,
     /// Entries in all of its blocks.
     pub(crate) entries: u64,
+    /// What the manifest knows it by.
+    pub(crate) stamp: u32,
 }
 
 impl IndexWriter {
@@ -43,7 +46,8 @@ impl IndexWriter {
         let file = fs.open(&path, OpenMode::Create).map_err(Error::io("create", &path))?;
         file.set_len(0).map_err(Error::io("empty", &path))?;
         let mut buffer = Vec::with_capacity(INDEX_BUFFER_BYTES);
-        buffer.extend_from_slice(&format::encode_header(&database_id, kind, number));
+        let header = format::encode_header(&database_id, kind, number);
+        buffer.extend_from_slice(&header);
         Ok(IndexWriter {
             path,
             file,
@@ -52,6 +56,7 @@ impl IndexWriter {
             written_bytes: 0,
             blocks: 0,
             entries: 0,
+            stamp: Stamp::new(crate::file_header::stamp(&header)),
             next_from: Some(0),
         })
     }
@@ -95,6 +100,7 @@ impl IndexWriter {
         entries.iter().for_each(|entry| self.buffer.extend_from_slice(&entry.encode()));
         removed.iter().for_each(|hash| self.buffer.extend_from_slice(&hash.to_le_bytes()));
         format::seal_block(&self.seed, offset, &mut self.buffer[start..]);
+        self.stamp.block(&self.buffer[start..]);
         self.blocks += 1;
         self.entries += u64::from(entry_count);
         self.next_from = to.checked_add(1);
@@ -120,9 +126,10 @@ impl IndexWriter {
         let offset = self.offset();
         self.buffer.extend_from_slice(&BlockHeader::end(self.blocks, self.entries).encode());
         format::seal_block(&self.seed, offset, &mut self.buffer[start..]);
+        self.stamp.block(&self.buffer[start..]);
         self.write()?;
         self.file.sync_data().map_err(Error::io("sync", &self.path))?;
-        Ok(Finished { bytes: self.written_bytes, entries: self.entries })
+        Ok(Finished { bytes: self.written_bytes, entries: self.entries, stamp: self.stamp.finish() })
     }
 
     /// Where in the file the next block begins.

@@ -9,10 +9,12 @@ fn some() -> Manifest {
         database_id: *b"0123456789abcdef",
         hash_key: *b"ghijklmnopqrstuv",
         created_ms: 1_795_000_000_000,
+        side_files: Some([SideFileInfo { stamp: 55, next: 44 }, SideFileInfo { stamp: 0, next: 33 }]),
         checkpoint: Checkpoint {
             number: 3,
             log_from: 70_000,
             log_reached: 80_000,
+            log_checksum: 66,
             time_ms: 1_795_000_500_000,
             wall_ms: 1_795_000_500_001,
             databases: DatabaseMap::IDENTITY.swapped(0, 15),
@@ -20,14 +22,24 @@ fn some() -> Manifest {
             next_segment: 12,
             next_index: 9,
             next_dictionary: 6,
-            dictionaries: vec![DictionaryInfo { id: 2, bytes: 16_384 }, DictionaryInfo { id: 5, bytes: 100 }],
+            dictionaries: vec![
+                DictionaryInfo { id: 2, bytes: 16_384, stamp: 77 },
+                DictionaryInfo { id: 5, bytes: 100, stamp: u32::MAX },
+            ],
             segments: vec![
-                SegmentInfo { id: 0, dictionary: 0, bytes: 64, records: 0, dies_ms: 0 },
-                SegmentInfo { id: 11, dictionary: 5, bytes: 64 << 20, records: 9, dies_ms: u64::MAX },
+                SegmentInfo { id: 0, dictionary: 0, bytes: 64, records: 0, dies_ms: 0, stamp: 1 },
+                SegmentInfo {
+                    id: 11,
+                    dictionary: 5,
+                    bytes: 64 << 20,
+                    records: 9,
+                    dies_ms: u64::MAX,
+                    stamp: 0,
+                },
             ],
             index_files: vec![
-                IndexFileInfo { number: 7, kind: IndexKind::Snapshot, bytes: 500, entries: 8 },
-                IndexFileInfo { number: 8, kind: IndexKind::Delta, bytes: 600, entries: 1 },
+                IndexFileInfo { number: 7, kind: IndexKind::Snapshot, bytes: 500, entries: 8, stamp: 88 },
+                IndexFileInfo { number: 8, kind: IndexKind::Delta, bytes: 600, entries: 1, stamp: 99 },
             ],
         },
     }
@@ -58,8 +70,9 @@ fn comes_back() {
     assert_eq!(Manifest::read(&fs, dir).expect("reads"), None);
     let mut large = some();
     large.checkpoint.next_segment = 40_000;
-    large.checkpoint.segments =
-        (0..30_000).map(|id| SegmentInfo { id, dictionary: 2, bytes: 1, records: 1, dies_ms: 7 }).collect();
+    large.checkpoint.segments = (0..30_000)
+        .map(|id| SegmentInfo { id, dictionary: 2, bytes: 1, records: 1, dies_ms: 7, stamp: 3 })
+        .collect();
     let new = Manifest::generate(5).expect("has random bytes");
     for manifest in [new, some(), large, some()] {
         manifest.write(&fs, dir).expect("writes");
@@ -137,7 +150,7 @@ fn a_length_beyond_the_limit_is_neither_written_nor_read() {
     let mut manifest = some();
     manifest.checkpoint.next_segment = u32::MAX;
     manifest.checkpoint.segments = (0..(64 << 20) / 28)
-        .map(|id| SegmentInfo { id, dictionary: 0, bytes: 1, records: 1, dies_ms: 7 })
+        .map(|id| SegmentInfo { id, dictionary: 0, bytes: 1, records: 1, dies_ms: 7, stamp: 3 })
         .collect();
     assert!(manifest.encode().is_none());
     let fs = SimFs::new(1);

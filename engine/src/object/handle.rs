@@ -18,6 +18,7 @@ use crate::location::{LOCATION_BITS, Location};
 use crate::prefetch;
 use std::mem::ManuallyDrop;
 use std::ptr::{NonNull, without_provenance_mut};
+use std::sync::Arc;
 
 /// Cache lines of an object that are asked for ahead: key and most of a session; the processor sees the rest coming.
 const PREFETCHED_LINES: usize = 6;
@@ -45,7 +46,7 @@ const _: () = assert!(INDEX_DATABASES as usize <= DATABASE_MASK + 1);
 /// See the module's page.
 pub(crate) struct Handle(NonNull<u8>);
 
-// SAFETY: it owns what it points at, a `Packed` or a `Box<Structured>`, and both are `Send`.
+// SAFETY: it owns what it points at, a reference to a `Packed` or an `Arc<Structured>`, and both are `Send`, as what they refer to is `Send` and `Sync`.
 unsafe impl Send for Handle {}
 // SAFETY: a shared `&Handle` only reads its object, and both kinds are `Sync`.
 unsafe impl Sync for Handle {}
@@ -77,7 +78,11 @@ impl Handle {
     pub(crate) fn new(object: Object) -> Handle {
         let (pointer, form) = match object {
             Object::Packed(packed) => (packed.into_raw(), 0),
-            Object::Structured(structured) => (NonNull::from(Box::leak(structured)).cast::<u8>(), 1),
+            Object::Structured(structured) => {
+                // An `Arc` never points at null.
+                let pointer = Arc::into_raw(structured).cast_mut().cast::<u8>();
+                (NonNull::new(pointer).expect("as said"), 1)
+            }
             Object::Idle(packed) => (packed.into_raw(), 2),
             Object::Cold { location, database } => {
                 // 40 bits and 5 bits, so it fits the 45 bits of an address.
@@ -129,7 +134,7 @@ impl Handle {
 
     fn structured(&self) -> &Structured {
         debug_assert!(self.form() == Form::Structured);
-        // SAFETY: the pointer came from a box in `new`, we own it, and `self` is borrowed as long as the reference.
+        // SAFETY: the pointer came from an `Arc` in `new`, whose reference is ours, and `self` is borrowed as long as ours is.
         unsafe { self.pointer().cast::<Structured>().as_ref() }
     }
 
@@ -180,7 +185,7 @@ impl Handle {
     pub(crate) fn location(&self) -> Option<Location> {
         match self.form() {
             Form::Flat | Form::Idle => self.packed().location(),
-            Form::Structured => self.structured().location,
+            Form::Structured => self.structured().location(),
             Form::Cold => {
                 Location::from_bits((self.word() >> LOCATION_SHIFT) as u64 & ((1 << LOCATION_BITS) - 1))
             }
@@ -194,11 +199,7 @@ impl Handle {
     pub(crate) fn set_location(&mut self, location: Option<Location>) {
         match self.form() {
             Form::Flat | Form::Idle => self.packed().set_location(location),
-            Form::Structured => {
-                if let Some(structured) = self.structured_mut() {
-                    structured.location = location;
-                }
-            }
+            Form::Structured => self.structured().set_location(location),
             Form::Cold => {
                 let location = location.expect("a cold object is in a segment");
                 let database = self.database();
@@ -207,13 +208,38 @@ impl Handle {
         }
     }
 
-    /// A structured object, to be changed in place; `None` for others, which are replaced as a whole.
+    /// A structured object, to be changed in place; `None` for others, which are replaced as a whole. If somebody else has it too, it is copied
+    /// first, which takes its time: see [`is_shared`](Self::is_shared).
     pub(crate) fn structured_mut(&mut self) -> Option<&mut Structured> {
         if self.form() != Form::Structured {
             return None;
         }
-        // SAFETY: as in `structured`, and `self` is borrowed mutably.
-        Some(unsafe { self.pointer().cast::<Structured>().as_mut() })
+        if self.is_shared() {
+            let copy = self.structured().copy();
+            drop(self.replace(Object::Structured(Arc::new(copy))));
+        }
+        let mut own = self.arc();
+        let only: *mut Structured = Arc::get_mut(&mut own)?;
+        // SAFETY: ours is the only reference, which `get_mut` has seen (with what others have read before they gave theirs up); new ones are
+        // made of ours alone, by `share_structured`, and `self` is borrowed mutably as long as this one.
+        Some(unsafe { &mut *only })
+    }
+
+    /// Whether a structured object is looked at by somebody else as well, so that a change would have to copy it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.form() == Form::Structured && Arc::strong_count(&self.arc()) > 1
+    }
+
+    /// Another reference to a structured object; `None` for others.
+    pub(crate) fn share_structured(&self) -> Option<Arc<Structured>> {
+        (self.form() == Form::Structured).then(|| Arc::clone(&self.arc()))
+    }
+
+    /// The structured object, borrowed by value: not to be dropped, and not to outlive `self`.
+    fn arc(&self) -> ManuallyDrop<Arc<Structured>> {
+        debug_assert!(self.form() == Form::Structured);
+        // SAFETY: the pointer came from `Arc::into_raw` in `new`; wrapped so, its reference is never given back a second time.
+        ManuallyDrop::new(unsafe { Arc::from_raw(self.pointer().cast::<Structured>().as_ptr()) })
     }
 
     /// Asks for the first lines of the object, if it is in memory.
@@ -232,10 +258,11 @@ impl Handle {
         matches!(self.form(), Form::Flat | Form::Idle).then(|| (*self.packed()).clone())
     }
 
-    /// Whether this is the very same flat object.
+    /// Whether this is the very same object in memory.
     pub(crate) fn is_same(&self, object: &Object) -> bool {
         match (self.form(), object) {
             (Form::Flat, Object::Packed(flat)) => self.packed().is_same(flat),
+            (Form::Structured, Object::Structured(other)) => Arc::ptr_eq(&self.arc(), other),
             _ => false,
         }
     }
@@ -257,8 +284,8 @@ impl Handle {
             // SAFETY: as above.
             Form::Idle => Object::Idle(unsafe { Packed::from_raw(this.pointer()) }),
             Form::Structured => {
-                // SAFETY: the pointer came from a box in `new`, and `this` will not free it.
-                Object::Structured(unsafe { Box::from_raw(this.pointer().cast::<Structured>().as_ptr()) })
+                // SAFETY: the pointer came from `Arc::into_raw` in `new`, and `this` will not give its reference back.
+                Object::Structured(unsafe { Arc::from_raw(this.pointer().cast::<Structured>().as_ptr()) })
             }
             Form::Cold => match this.location() {
                 Some(location) => Object::Cold { location, database: this.database() },
@@ -370,11 +397,21 @@ mod tests {
     #[test]
     fn holds_structured_objects_too() {
         let structured = Structured::new(0, b"key", None, Body::String(b"value".to_vec()));
-        let mut handle = Handle::new(Object::Structured(Box::new(structured)));
+        let mut handle = Handle::new(Object::Structured(Arc::new(structured)));
         handle.set_timer(3);
         assert!(handle.share().is_none());
         assert!(matches!(handle.view(), Some(View::Structured(s)) if s.key() == b"key"));
         assert!(handle.structured_mut().is_some());
+        let location = Location::new(1, 64);
+        handle.set_location(Some(location));
+        let shared = handle.share_structured().expect("structured");
+        assert!(handle.is_shared() && handle.is_same(&Object::Structured(Arc::clone(&shared))));
+        // Who changes it leaves what others look at as it is.
+        let own = handle.structured_mut().expect("structured");
+        own.body = Body::String(b"other".to_vec());
+        assert!(!handle.is_shared() && handle.location() == Some(location) && handle.timer() == 3);
+        assert!(matches!(&shared.body, Body::String(value) if value == b"value"));
+        assert!(!handle.is_same(&Object::Structured(shared)));
         drop(handle);
     }
 

@@ -7,7 +7,7 @@
 //!
 //! [`check`] is for bytes from outside and never panics; everything else is for bytes that were checked once or made here.
 
-use super::{Kind, Stream, packed_hash, packed_list, packed_set, packed_sorted_set};
+use super::{Kind, Stream, packed_chat, packed_hash, packed_list, packed_set, packed_sorted_set};
 use crate::key::INDEX_DATABASES;
 use crate::varint;
 
@@ -40,6 +40,7 @@ fn kind_of(tag: u8) -> Option<Kind> {
         3 => Kind::SortedSet,
         4 => Kind::Hash,
         5 => Kind::Stream,
+        6 => Kind::Chat,
         _ => return None,
     })
 }
@@ -52,6 +53,7 @@ fn number_of(kind: Kind) -> u8 {
         Kind::SortedSet => 3,
         Kind::Hash => 4,
         Kind::Stream => 5,
+        Kind::Chat => 6,
     }
 }
 
@@ -99,6 +101,7 @@ pub(crate) fn check(bytes: &[u8]) -> Option<(Kind, u8, Parts<'_>)> {
         Kind::List => packed_list::check_payload(parts.payload),
         Kind::SortedSet => packed_sorted_set::check(parts.payload),
         Kind::Stream => Stream::decode(parts.payload).is_some(),
+        Kind::Chat => packed_chat::check(parts.payload),
     };
     sound.then_some((kind, database, parts))
 }

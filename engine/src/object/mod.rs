@@ -4,12 +4,14 @@
 //! on disk and in the log. What outgrows that, or is changed in place at length, becomes [`Structured`] and is flattened again
 //! when written out.
 
+pub(crate) mod chat;
 mod field_table;
 mod handle;
 pub(crate) mod layout;
 mod list;
 mod member_table;
 mod packed;
+pub(crate) mod packed_chat;
 pub(crate) mod packed_hash;
 pub(crate) mod packed_list;
 pub(crate) mod packed_set;
@@ -25,6 +27,7 @@ use crate::expiry::NEVER;
 use crate::key::KeyHasher;
 use crate::limits::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::location::Location;
+pub(crate) use chat::{Chat, Figures as ChatFigures};
 pub(crate) use field_table::FieldTable;
 pub(crate) use handle::{Form, Handle, View};
 pub(crate) use layout::Policy;
@@ -33,6 +36,7 @@ pub(crate) use member_table::{Iter as MemberTableIter, MemberTable};
 pub(crate) use packed::Packed;
 pub(crate) use slab::slab_bytes;
 pub(crate) use sorted_set::SortedSet;
+use std::sync::Arc;
 pub(crate) use stream::{Stream, StreamId};
 pub(crate) use structured::{Body, Structured};
 
@@ -51,6 +55,8 @@ pub enum Kind {
     Hash,
     /// A stream: entries in the order of their ids, and consumer groups.
     Stream,
+    /// A chat: turns in their order, each with a role and tokens.
+    Chat,
 }
 
 /// When fields of a hash die, of which at least one may.
@@ -69,7 +75,7 @@ pub(crate) struct Deaths {
 /// An object in either form, owned.
 pub(crate) enum Object {
     Packed(Packed),
-    Structured(Box<Structured>),
+    Structured(Arc<Structured>),
     /// Flat, with its payload compressed: an idle value. See [`crate::dictionary`].
     Idle(Packed),
     /// On disk only.
@@ -81,10 +87,10 @@ pub(crate) enum Object {
 
 impl Object {
     /// No record on disk is its own any more. For one that is in no entry, and not on disk only.
-    pub(crate) fn forget_location(&mut self) {
+    pub(crate) fn forget_location(&self) {
         match self {
             Object::Packed(packed) | Object::Idle(packed) => packed.set_location(None),
-            Object::Structured(structured) => structured.location = None,
+            Object::Structured(structured) => structured.set_location(None),
             Object::Cold { .. } => debug_assert!(false, "it would be lost"),
         }
     }
@@ -117,6 +123,7 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         Kind::SortedSet => packed_sorted_set::len(parts.payload),
         // Its flat form is not for reading.
         Kind::Stream => usize::MAX,
+        Kind::Chat => packed_chat::len(parts.payload),
         Kind::String => return None,
         Kind::Hash => packed_hash::Fields::of(flat).len(),
     };
@@ -127,6 +134,7 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         Kind::List => Body::List(List::of(parts.payload)),
         // Checked when it came in, by the same code.
         Kind::Stream => Body::Stream(Stream::decode(parts.payload).unwrap_or_default()),
+        Kind::Chat => Body::Chat(Box::new(Chat::of(parts.payload))),
         Kind::Set => Body::Set(MemberTable::of(parts.payload, hasher)),
         Kind::SortedSet => Body::SortedSet(SortedSet::of(packed_sorted_set::run(parts.payload), hasher)),
         _ => {
@@ -136,14 +144,14 @@ fn grown(kind: Kind, flat: &[u8], hasher: &KeyHasher) -> Option<Object> {
         }
     };
     let grown = Structured::new(layout::database(flat), parts.key, parts.policy, body);
-    Some(Object::Structured(Box::new(grown)))
+    Some(Object::Structured(Arc::new(grown)))
 }
 
 /// A copy of an object under another key.
 pub(crate) fn copy_as(view: View<'_>, database: u8, key: &[u8]) -> Object {
     match view {
         View::Packed(flat) => Object::Packed(with_key(flat, database, key)),
-        View::Structured(structured) => Object::Structured(Box::new(structured.with_key(database, key))),
+        View::Structured(structured) => Object::Structured(Arc::new(structured.with_key(database, key))),
     }
 }
 

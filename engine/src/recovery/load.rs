@@ -10,7 +10,7 @@ use crate::manifest::Manifest;
 use crate::segments::Segments;
 use crate::shard::{Loaded, Shard};
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;

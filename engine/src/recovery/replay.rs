@@ -9,14 +9,16 @@ use crate::databases::Databases;
 use crate::expiry::logged_deadline;
 use crate::index_file::Cuts;
 use crate::key::{INDEX_DATABASES, Key, KeyHasher, is_cleared_by};
+use crate::location::{Location, RECORD_ALIGNMENT};
 use crate::object::{self, Kind, Object, layout};
 use crate::record::{self, Name, Operation};
 use crate::segment::Scratch;
 use crate::segments::Segments;
-use crate::shard::Shard;
+use crate::shard::{Entry, Shard};
 use crate::table::Place;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use sessile_wal::Lsn;
+use sessile_wal::sync::{Condvar, Mutex, MutexGuard};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
@@ -57,6 +59,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) now_ms: u64,
     /// The greatest of the cuts.
     pub(crate) reached: u64,
+    /// Where entries refer to whose values could not be read, and were to be changed. A leaf; taken then only.
+    pub(crate) given_up: Mutex<HashSet<Location>>,
 }
 
 /// Operations for one thread.
@@ -207,6 +211,7 @@ impl<'a> Replay<'a> {
             match self.read_all(shard, hash) {
                 Err(Unread(reason, true)) => {
                     tracing::error!(reason, "the log changes a value that can't be read");
+                    self.give_up(shard, hash);
                     return Ok(None);
                 }
                 read => read?,
@@ -217,6 +222,21 @@ impl<'a> Replay<'a> {
             Ok(Some(place))
         } else {
             Err("its key holds another kind".into())
+        }
+    }
+
+    /// What the log changes in a value that can't be read is lost with it: should its record be readable again one day (the disk was only
+    /// poorly, a copy of the segment was put back), it must not be served as it was before the change. So the entry refers to the midst of the
+    /// record from here on, which is none, and answers as it does now until it is replaced.
+    fn give_up(&self, shard: &mut Shard, hash: u64) {
+        let unread = |entry: &Entry| !entry.handle().is_readable();
+        let Some(place) = shard.find_hash(hash, unread) else { return };
+        let Some(from) = shard.entry(place).handle().location() else { return };
+        let to = Location::new(from.slot(), from.offset() + RECORD_ALIGNMENT);
+        let mut given_up = self.given_up.lock();
+        if !given_up.contains(&from) {
+            given_up.insert(to);
+            shard.relocate(hash, from, to);
         }
     }
 

@@ -1,10 +1,10 @@
 //! Reading single records of a finished segment.
 
 use super::format::{ALIGNMENT, Checksum, RECORDS_AT, Record, SegmentHeader, Stored, body, file_name};
-use crate::Error;
 use crate::compression::Compressor;
 use crate::dictionary::{Dictionary, missing};
 use crate::limits::{BUFFER_BYTES_KEPT, RECORD_READ_BYTES};
+use crate::{Error, file_header};
 use sessile_wal::{File, Fs, OpenMode};
 use std::cell::RefCell;
 use std::io;
@@ -19,6 +19,7 @@ pub(crate) struct SegmentFile {
     path: PathBuf,
     bytes: u64,
     checksum: Checksum,
+    stamp: u32,
 }
 
 /// Working memory for reading, of one thread.
@@ -64,7 +65,8 @@ impl SegmentFile {
             0 => None,
             id => Some(dictionary(id).ok_or_else(|| SegmentHeader::unknown_dictionary(&path))?),
         };
-        Ok(SegmentFile { id, dictionary, file, path, bytes, checksum: Checksum::new(database_id, id) })
+        let stamp = file_header::read_stamp(&*file, &path)?;
+        Ok(SegmentFile { id, dictionary, file, path, bytes, checksum: Checksum::new(database_id, id), stamp })
     }
 
     pub(super) fn of_written(
@@ -74,8 +76,14 @@ impl SegmentFile {
         path: PathBuf,
         bytes: u64,
         checksum: Checksum,
+        stamp: u32,
     ) -> SegmentFile {
-        SegmentFile { id, dictionary, file, path, bytes, checksum }
+        SegmentFile { id, dictionary, file, path, bytes, checksum, stamp }
+    }
+
+    /// What the manifest knows it by ([`file_header::stamp`]).
+    pub(crate) fn stamp(&self) -> u32 {
+        self.stamp
     }
 
     /// Its id.

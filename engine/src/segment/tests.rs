@@ -332,7 +332,7 @@ fn what_the_disk_will_not_read_is_an_error_or_damage_as_one_likes() {
     let bad = 8192..12_288;
     let file = Arc::new(Unreadable { file, bytes: bad.clone() });
     let checksum = finished.segment.checksum().clone();
-    let segment = Arc::new(SegmentFile::of_written(ID, None, file, path(), bytes, checksum));
+    let segment = Arc::new(SegmentFile::of_written(ID, None, file, path(), bytes, checksum, 1));
     assert!(matches!(segment.scan().next().map(drop), Err(Error::Io { .. })));
 
     let ends = offsets[1..].iter().copied().chain([bytes]);

@@ -2,10 +2,10 @@
 
 use super::format::{ALIGNMENT, Checksum, RECORD_HEAD_BYTES_MAX, Record, SegmentHeader, Stored, file_name};
 use super::reader::SegmentFile;
-use crate::Error;
 use crate::compression::Compressor;
 use crate::dictionary::Dictionary;
 use crate::limits::{BUFFER_BYTES_KEPT, SEGMENT_BYTES_MAX, SEGMENT_IO_BYTES};
+use crate::{Error, file_header};
 use sessile_wal::{File, Fs, OpenMode};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ pub(crate) struct SegmentWriter {
     path: PathBuf,
     dictionary: Option<Arc<Dictionary>>,
     checksum: Checksum,
+    stamp: u32,
     /// What is not yet written; its first byte belongs at `written`.
     buffer: Vec<u8>,
     written: u64,
@@ -46,14 +47,15 @@ impl SegmentWriter {
         let path = dir.join(file_name(id));
         let file = fs.open(&path, OpenMode::CreateNew).map_err(Error::io("create", &path))?;
         let dictionary_id = dictionary.as_ref().map_or(0, |dictionary| dictionary.id());
-        let header = SegmentHeader { id, dictionary_id, created_ms };
+        let header = SegmentHeader { id, dictionary_id, created_ms }.encode(database_id);
         Ok(SegmentWriter {
             id,
             file,
             path,
             dictionary,
             checksum: Checksum::new(database_id, id),
-            buffer: header.encode(database_id).to_vec(),
+            stamp: file_header::stamp(&header),
+            buffer: header.to_vec(),
             written: 0,
             records: 0,
             flat_bytes: 0,
@@ -172,6 +174,7 @@ impl SegmentWriter {
             self.path,
             self.written,
             self.checksum,
+            self.stamp,
         );
         Ok(Finished { segment, records })
     }

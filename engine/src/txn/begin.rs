@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::overlay::Private;
 use crate::shard::Shard;
 use crate::watch::Watch;
-use parking_lot::{Mutex, MutexGuard};
+use sessile_wal::sync::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 impl<'db> Txn<'db> {

@@ -46,7 +46,7 @@ impl Txn<'_> {
             // It was dead already; a held one waits for whoever tells of its death.
             (None, Some(_)) if is_held(key.database) => None,
             (None, Some(place)) => Some(shard.bury(place, now_ms, &mut self.record)),
-            (Some((mut object, deadline_ms, grid, changed)), place) => match place {
+            (Some((object, deadline_ms, grid, changed)), place) => match place {
                 Some(place) if !changed || shard.entry(place).handle().is_same(&object) => {
                     if before != Some((deadline_ms, grid)) {
                         shard.set_deadline(place, deadline_ms, grid);

@@ -368,7 +368,7 @@ impl Txn<'_> {
             self.change_at(key, place, &Change::List(ListChange::Trim { front, back }));
         } else {
             // Who watches the key is told, as in Redis.
-            self.note_changed(key);
+            self.count_as_changed(key);
         }
         Ok(end - start)
     }

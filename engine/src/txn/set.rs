@@ -10,6 +10,7 @@ use crate::object::{
 };
 use smallvec::SmallVec;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The members of a set, to be looked at: one lookup of the key for as many questions as there are.
 #[derive(Clone, Copy)]
@@ -275,7 +276,7 @@ impl<'db> Txn<'db> {
         let object = match set.table {
             Some(table) => {
                 let body = Body::Set(table);
-                Object::Structured(Box::new(Structured::new(key.database, key.bytes, None, body)))
+                Object::Structured(Arc::new(Structured::new(key.database, key.bytes, None, body)))
             }
             None => {
                 let mut head: SmallVec<[u8; 96]> = SmallVec::new();
@@ -285,7 +286,7 @@ impl<'db> Txn<'db> {
                     Object::Packed(Packed::concat(&[&head, &set.flat]))
                 } else {
                     let body = Body::Set(MemberTable::of(&set.flat, set.hasher));
-                    Object::Structured(Box::new(Structured::new(key.database, key.bytes, None, body)))
+                    Object::Structured(Arc::new(Structured::new(key.database, key.bytes, None, body)))
                 }
             }
         };

@@ -12,6 +12,7 @@ use crate::object::stream::{Group, StreamBound, StreamState, put_id};
 use crate::object::{Body, Kind, Object, Stream, StreamId, Structured, View};
 use crate::varint;
 use std::ops::{Bound, ControlFlow, RangeInclusive};
+use std::sync::Arc;
 
 /// An entry of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +222,7 @@ impl Txn<'_> {
     fn put_stream(&mut self, key: &Key<'_>, stream: Stream) {
         let body = Body::Stream(stream);
         let object = Structured::new(key.database, key.bytes, None, body);
-        self.put(key, Object::Structured(Box::new(object)), NEVER, 0);
+        self.put(key, Object::Structured(Arc::new(object)), NEVER, 0);
     }
 
     fn change_stream(&mut self, key: &Key<'_>, change: StreamChange<'_>) -> Result<(), WrongKind> {
@@ -339,6 +340,20 @@ impl Txn<'_> {
         consumer: &[u8],
     ) -> Result<(), WrongKind> {
         let seen_ms = self.now_ms;
+        self.stream_see_consumer_at(key, group, consumer, seen_ms)
+    }
+
+    /// As [`stream_see_consumer`](Self::stream_see_consumer), at another time, in ms since the epoch.
+    ///
+    /// # Errors
+    /// [`WrongKind`] if the key holds something else.
+    pub fn stream_see_consumer_at(
+        &mut self,
+        key: &Key<'_>,
+        group: &[u8],
+        consumer: &[u8],
+        seen_ms: u64,
+    ) -> Result<(), WrongKind> {
         self.change_stream(key, StreamChange::SeeConsumer { group, consumer, seen_ms })
     }
 

@@ -1,7 +1,8 @@
 //! What a database should hold: a sequential model of the operations, and the sequence of commits of which a crash may keep a prefix.
 
-use super::support::{Content, Id, NEVER, Seen};
-use sessile::{Expiry, ListEnd, Touch};
+use super::chat_model;
+use super::support::{Content, Id, NEVER, Seen, chat_id};
+use sessile::{ChatAppended, ChatError, ChatLimits, ChatSummary, Expiry, ListEnd, NewTurn, Touch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(crate) enum Answer {
     Bool(bool),
     Length(usize),
     Value(Option<Vec<u8>>),
+    Chat(Result<ChatAppended, ChatError>),
     WrongKind,
     Many(Vec<Answer>),
 }
@@ -67,6 +69,12 @@ pub(crate) enum Operation {
     /// What is kept: from where on, and how many.
     ListTrim(Id, usize, usize),
     ListMove(Id, ListEnd, Id, ListEnd),
+    /// The number of the role, the content, the tokens if given, the number of an id.
+    ChatAppend(Id, usize, Vec<u8>, Option<u64>, Option<u64>),
+    /// The index, the summary, the numbers of roles that are kept.
+    ChatCompact(Id, u64, Vec<u8>, Vec<usize>),
+    /// Most tokens, most turns, the numbers of roles that are kept.
+    ChatTrim(Id, Option<u64>, Option<u64>, Vec<usize>),
     Rename(Id, Id),
     Copy(Id, Id),
     Clear(Option<u8>),
@@ -109,6 +117,7 @@ impl Operation {
             SortedSetAdd(id, _) | SortedSetRemove(id, _) | SortedSetRemoveRanks(id, ..) => vec![id.clone()],
             ListPush(id, ..) | ListPop(id, ..) | ListSet(id, ..) | ListInsert(id, ..) => vec![id.clone()],
             ListRemove(id, ..) | ListTrim(id, ..) => vec![id.clone()],
+            ChatAppend(id, ..) | ChatCompact(id, ..) | ChatTrim(id, ..) => vec![id.clone()],
             Rename(from, to) | Copy(from, to) | ListMove(from, _, to, _) => vec![from.clone(), to.clone()],
             Clear(_) | Swap(..) => Vec::new(),
             Transaction(all) | Extended(all) | Overlay(all) | Revoked(all) => {
@@ -306,6 +315,38 @@ impl Operation {
                     ListPush(to.clone(), *put, vec![element]).apply(world, now_ms);
                 }
                 Answer::Bool(true)
+            }
+            ChatAppend(id, role, content, tokens, name) => {
+                let item = live_or(world, id, now_ms, || Content::Chat(chat_model::Model::default()));
+                let Content::Chat(chat) = Rc::make_mut(&mut item.content) else { return Answer::WrongKind };
+                let name = name.map(chat_id);
+                let role = chat_model::ROLES[*role];
+                Answer::Chat(Ok(chat.append(&NewTurn {
+                    role,
+                    content,
+                    tokens: *tokens,
+                    id: name.as_deref(),
+                })))
+            }
+            ChatCompact(id, upto, content, keep) => {
+                let keep = chat_model::roles(keep);
+                let summary = ChatSummary { upto: *upto, content, keep: &keep, ..ChatSummary::default() };
+                if live(world, id, now_ms).is_none() {
+                    return Answer::Chat(chat_model::Model::default().compact(&summary));
+                }
+                let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+                let Content::Chat(chat) = Rc::make_mut(&mut item.content) else { return Answer::WrongKind };
+                Answer::Chat(chat.compact(&summary))
+            }
+            ChatTrim(id, max_tokens, max_turns, keep) => {
+                if live(world, id, now_ms).is_none() {
+                    return Answer::Length(0);
+                }
+                let item = live_or(world, id, now_ms, || unreachable!("it lives"));
+                let Content::Chat(chat) = Rc::make_mut(&mut item.content) else { return Answer::WrongKind };
+                let keep = chat_model::roles(keep);
+                let limits = ChatLimits { max_tokens: *max_tokens, max_turns: *max_turns, keep: &keep };
+                Answer::Length(chat.trim(&limits).0 as usize)
             }
             SortedSetAdd(id, entries) => {
                 let item = live_or(world, id, now_ms, || Content::SortedSet(BTreeMap::new()));
@@ -535,6 +576,7 @@ fn copy(world: &mut World, from: &Id, to: &Id, now_ms: u64) -> bool {
 }
 
 /// One commit: what it changed, and what is known about how safe it is.
+#[derive(Clone)]
 struct Commit {
     changes: Vec<(Id, Option<Item>)>,
     /// Where the log ended after it.
@@ -550,7 +592,7 @@ struct Commit {
 }
 
 /// The model with its commits since the last time it was read back.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Model {
     /// As the program sees it.
     pub(crate) world: World,

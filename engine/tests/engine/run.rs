@@ -1,8 +1,12 @@
 //! The operations of the [model](super::model), done to a database.
 
+use super::chat_model;
 use super::model::{Answer, Operation};
-use super::support::Id;
-use sessile::{Access, Begun, Committed, Db, Durability, Error, Extended, Key, ScoreRule, Txn};
+use super::support::{Id, chat_id};
+use sessile::{
+    Access, Begun, ChatAppended, ChatError, ChatLimits, ChatSummary, Committed, Db, Durability, Error,
+    Extended, Key, NewTurn, ScoreRule, Txn,
+};
 
 /// Runs an operation through the typed API where there is one, else as a transaction.
 pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
@@ -51,6 +55,9 @@ pub(crate) fn run(db: &Db, operation: &Operation) -> Result<Answer, Error> {
         | Operation::ListRemove(..)
         | Operation::ListTrim(..)
         | Operation::ListMove(..)
+        | Operation::ChatAppend(..)
+        | Operation::ChatCompact(..)
+        | Operation::ChatTrim(..)
         | Operation::HashUpdate(..)
         | Operation::Rename(..)
         | Operation::Copy(..)
@@ -161,6 +168,13 @@ fn acknowledge(db: &Db) -> Result<(), Error> {
     if db.durability() == Durability::Always { db.flush() } else { db.push_log() }
 }
 
+fn chat(done: Result<ChatAppended, ChatError>) -> Answer {
+    match done {
+        Err(ChatError::WrongKind(_)) => Answer::WrongKind,
+        done => Answer::Chat(done),
+    }
+}
+
 fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
     let wrong = |_| Answer::WrongKind;
     let keys: Vec<Id> = operation.ids();
@@ -244,6 +258,22 @@ fn within(txn: &mut Txn<'_>, operation: &Operation) -> Answer {
         Operation::ListMove(_, take, to, put) => txn
             .list_move(&key, *take, &txn.key(to.0, &to.1), *put, &mut |_| {})
             .map_or_else(wrong, Answer::Bool),
+        Operation::ChatAppend(_, role, content, tokens, name) => {
+            let name = name.map(chat_id);
+            let role = chat_model::ROLES[*role];
+            let turn = NewTurn { role, content, tokens: *tokens, id: name.as_deref() };
+            chat(txn.chat_append(&key, &turn))
+        }
+        Operation::ChatCompact(_, upto, content, keep) => {
+            let keep = chat_model::roles(keep);
+            let summary = ChatSummary { upto: *upto, content, keep: &keep, ..ChatSummary::default() };
+            chat(txn.chat_compact(&key, &summary))
+        }
+        Operation::ChatTrim(_, max_tokens, max_turns, keep) => {
+            let keep = chat_model::roles(keep);
+            let limits = ChatLimits { max_tokens: *max_tokens, max_turns: *max_turns, keep: &keep };
+            txn.chat_trim(&key, &limits).map_or_else(wrong, |done| Answer::Length(done.0 as usize))
+        }
         Operation::Rename(_, to) => Answer::Bool(txn.rename(&key, &txn.key(to.0, &to.1))),
         Operation::Copy(_, to) => Answer::Bool(txn.copy(&key, &txn.key(to.0, &to.1))),
         Operation::Transaction(all) => {

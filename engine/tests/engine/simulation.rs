@@ -16,8 +16,8 @@ use super::model::{Model, Operation};
 use super::run::run;
 use super::storage::{Met, Profile, memory_limit, pick, policy};
 use super::support::{
-    Content, DIR, Id, NEVER, Seen, cases, fixed_manifest, for_each_seed, look_at_all, manifest_path, trace,
-    try_look_at_all,
+    CHAT_IDS, Content, DIR, Id, NEVER, Seen, cases, fixed_manifest, for_each_seed, look_at_all,
+    manifest_path, trace, try_look_at_all,
 };
 use proptest::prelude::*;
 use sessile::check::{check, repair};
@@ -300,7 +300,7 @@ impl Simulation {
     /// An operation that a transaction may contain.
     fn operation(&mut self, now_ms: u64) -> Operation {
         let id = self.id();
-        match self.rng.below(45) {
+        match self.rng.below(52) {
             0..=4 => Operation::Set(id, self.bytes(), self.expiry(now_ms)),
             5 => Operation::SetNew(id, self.bytes(), self.expiry(now_ms)),
             6..=7 => Operation::GetAndTouch(id, self.touch()),
@@ -324,7 +324,29 @@ impl Simulation {
             28 => Operation::SetRemove(id, self.members()),
             29..=38 => self.list_operation(id),
             39..=43 => self.sorted_set_operation(id),
+            44..=50 => self.chat_operation(id),
             _ => Operation::Delete(id),
+        }
+    }
+
+    fn chat_operation(&mut self, id: Id) -> Operation {
+        let keep = (0..self.rng.below(3)).map(|_| self.rng.below(5) as usize).collect();
+        let some = |rng: &mut Rng, bound: u64| rng.chance(50).then(|| rng.below(bound));
+        match self.rng.below(10) {
+            0..=6 => {
+                let role = self.rng.below(5) as usize;
+                let content = self.bytes();
+                let (tokens, name) = (some(&mut self.rng, 300), some(&mut self.rng, CHAT_IDS));
+                Operation::ChatAppend(id, role, content, tokens, name)
+            }
+            7..=8 => {
+                let upto = pick(&mut self.rng, &[3, 20, 100]);
+                Operation::ChatCompact(id, self.rng.below(upto), self.bytes(), keep)
+            }
+            _ => {
+                let (tokens, turns) = (some(&mut self.rng, 3000), some(&mut self.rng, 30));
+                Operation::ChatTrim(id, tokens, turns, keep)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the tests share.
 
-use sessile::{Access, Db, Error, Kind, Options, StreamId};
+use super::chat_model;
+use sessile::{Access, ChatLimits, ChatTurn, Db, Error, Kind, NewTurn, Options, StreamId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub(crate) enum Content {
     List(VecDeque<Vec<u8>>),
     /// Ids, each with its fields and values.
     Stream(Vec<(StreamId, Vec<Vec<u8>>)>),
+    /// With those of the [ids](chat_id) that it remembers.
+    Chat(chat_model::Model),
 }
 
 impl std::fmt::Debug for Content {
@@ -38,6 +41,13 @@ impl std::fmt::Debug for Content {
             Content::Set(members) => write!(f, "set of {} members", members.len()),
             Content::SortedSet(members) => write!(f, "sorted set of {} members", members.len()),
             Content::Stream(entries) => write!(f, "stream of {} entries", entries.len()),
+            Content::Chat(chat) => {
+                let indexes: Vec<u64> = chat.turns.iter().map(|turn| turn.index).collect();
+                let sums = chat.turns.iter().flat_map(|turn| sum(&turn.content).to_le_bytes());
+                let sum = sum(&sums.collect::<Vec<_>>());
+                let (next, epoch, ids) = (chat.next_index, chat.epoch, &chat.ids);
+                write!(f, "chat of turns {indexes:?} ({sum:08x}), next {next}, epoch {epoch}, ids {ids:?}")
+            }
             Content::List(elements) => {
                 let sums = elements.iter().flat_map(|element| sum(element).to_le_bytes());
                 write!(f, "list of {} ({:08x})", elements.len(), sum(&sums.collect::<Vec<_>>()))
@@ -55,11 +65,41 @@ pub(crate) struct Seen {
     pub(crate) absolute_ms: u64,
 }
 
+/// The ids that turns of chats get in the simulation.
+pub(crate) fn chat_id(number: u64) -> Vec<u8> {
+    format!("id {number}").into_bytes()
+}
+
+/// How many [ids](chat_id) there are.
+pub(crate) const CHAT_IDS: u64 = 6;
+
+/// What of a chat only an append tells: the index of the next turn, and which ids are known. It is done to a copy.
+fn look_at_indexes(db: &Db, id: &Id) -> Result<(u64, Vec<(u64, Vec<u8>)>), Error> {
+    let key = db.key(id.0, &id.1);
+    let mut overlay = db.overlay(db.now_ms());
+    let mut txn = overlay.begin(&[key], Access::Write)?;
+    let mut append = |id: Option<&[u8]>| {
+        let turn = NewTurn { role: b"user", id, ..NewTurn::default() };
+        txn.chat_append(&key, &turn).expect("a chat")
+    };
+    let next = append(None).index;
+    // A new one would push out the oldest: those that are known come first.
+    let mut known: Vec<(u64, Vec<u8>)> = Vec::new();
+    for id in (0..CHAT_IDS).map(chat_id) {
+        let done = append(Some(&id));
+        known.extend((!done.is_new).then_some((done.index, id)));
+    }
+    known.sort();
+    Ok((next, known))
+}
+
 /// One key, as it is read.
 pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
     let key = db.key(id.0, &id.1);
     let txn = db.begin(&[key], Access::Read, db.now_ms())?;
     let Some(kind) = txn.kind(&key) else { return Ok(None) };
+    let deadline_ms = txn.deadline(&key).expect("there").unwrap_or(NEVER);
+    let absolute_ms = txn.absolute_limit(&key).unwrap_or(NEVER);
     let content = match kind {
         Kind::String => Content::String(txn.string(&key).expect("a string").expect("there").to_vec()),
         Kind::Hash => {
@@ -103,6 +143,22 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             assert!(entries.is_sorted_by(|left, right| left.0 < right.0), "a stream is in order");
             Content::Stream(entries)
         }
+        Kind::Chat => {
+            let window = txn.chat_window(&key, &ChatLimits::default()).expect("a chat").expect("there");
+            let totals = txn.chat_totals(&key).expect("a chat");
+            let turn = |turn: &ChatTurn<'_>| chat_model::Turn {
+                index: turn.index,
+                role: turn.role.to_vec(),
+                content: turn.content.to_vec(),
+                tokens: turn.tokens,
+            };
+            let turns: Vec<_> = window.turns.iter().map(turn).collect();
+            let mut chat = chat_model::Model { turns, epoch: window.epoch, ..Default::default() };
+            assert_eq!((totals, window.tokens), (chat.totals(), chat.totals().tokens));
+            drop(txn);
+            (chat.next_index, chat.ids) = look_at_indexes(db, id)?;
+            Content::Chat(chat)
+        }
         Kind::SortedSet => {
             let all = txn.sorted_set(&key).expect("a sorted set").expect("there");
             let mut members = Vec::new();
@@ -115,8 +171,7 @@ pub(crate) fn look(db: &Db, id: &Id) -> Result<Option<Seen>, Error> {
             Content::SortedSet(members.into_iter().map(|(score, member)| (member, score.to_bits())).collect())
         }
     };
-    let deadline_ms = txn.deadline(&key).expect("there").unwrap_or(NEVER);
-    Ok(Some(Seen { content, deadline_ms, absolute_ms: txn.absolute_limit(&key).unwrap_or(NEVER) }))
+    Ok(Some(Seen { content, deadline_ms, absolute_ms }))
 }
 
 /// All keys of all databases, found by scanning.

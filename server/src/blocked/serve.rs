@@ -369,7 +369,7 @@ fn could_serve(kind: Option<Kind>, request: &Request) -> Could {
         Some(Kind::List) => "list",
         Some(Kind::SortedSet) => "sorted-set",
         Some(Kind::Stream) => "stream",
-        Some(Kind::String | Kind::Set | Kind::Hash) => return Could::NotThis,
+        Some(Kind::String | Kind::Set | Kind::Hash | Kind::Chat) => return Could::NotThis,
     };
     if request.command.group == group { Could::Yes } else { Could::NotThis }
 }

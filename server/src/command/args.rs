@@ -55,6 +55,14 @@ pub(crate) fn timeout(argument: &[u8]) -> Result<Timeout, CommandError> {
     }
 }
 
+/// An argument as an integer within bounds; the error names it.
+pub(crate) fn named_integer(name: &str, argument: &[u8], least: u64, most: u64) -> Result<u64, CommandError> {
+    let number = parse_integer(argument).and_then(|number| u64::try_from(number).ok());
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| CommandError::of(format!("ERR {name} must be an integer between {least} and {most}")))
+}
+
 /// An argument as the number of a database.
 pub(crate) fn database(argument: &[u8]) -> Result<u8, CommandError> {
     let number = integer_between(argument, i64::from(i32::MIN), i64::from(i32::MAX))?;

@@ -114,7 +114,7 @@ const FLAG_NAMES: &[(u32, &str)] = &[
     (flags::ALLOW_BUSY, "allow_busy"),
 ];
 
-/// ACL categories in Redis's order.
+/// ACL categories in Redis's order, and then our own.
 pub(crate) const CATEGORIES: &[&str] = &[
     "keyspace",
     "read",
@@ -137,6 +137,7 @@ pub(crate) const CATEGORIES: &[&str] = &[
     "connection",
     "transaction",
     "scripting",
+    "chat",
 ];
 
 /// Whether a command is in an ACL category: what its row says, and what its flags imply.

@@ -3,6 +3,8 @@
 //! Never blocks and never fails: what goes wrong is an error reply. A command that errs leaves nothing in the reply but its error. One that
 //! needs what may wait for a disk is not executed at all but answers an [`Errand`].
 
+use super::cost;
+use super::long::Long;
 use super::reach::Learned;
 use super::run::{Effects, Parts, after_keyspace, note_read, run_at_once};
 use super::table::{Entry, table};
@@ -15,13 +17,13 @@ use super::{
 use crate::acl::Context;
 use crate::blocked::{Awaited, Blocked, Request, Wait};
 use crate::client::Client;
-use crate::errand::{Checkpoint, Errand, Walk};
+use crate::errand::{Checkpoint, Errand, LargeReply, Walk};
 use crate::monitor::Source;
 use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
 use crate::transaction::Queue;
 use crate::worker::Worker;
-use sessile::{Access, Begun, Fetch, Key, Lsn};
+use sessile::{Access, Begun, Extent, Fetch, Key, Lsn, Txn};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,6 +46,12 @@ const SUBSCRIBERS_COMMANDS: [&str; 9] = [
 ];
 /// How often a command is begun that finds each time that it needs keys which it did not know of.
 const BEGINNINGS_MAX: usize = 100;
+/// A collection of more elements than this that is shared is not copied on an event loop, if that can be helped.
+const SHARED_ELEMENTS_COPIED: usize = 10_000;
+/// Commands over larger values wait while clients have too much to take.
+const ELEMENTS_WHEN_OVER: usize = 1000;
+/// The same of strings.
+const BYTES_WHEN_OVER: usize = 32 << 10;
 /// What a record costs beyond the arguments, for admission.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -290,6 +298,18 @@ pub fn execute(
                     (Ok(()), Lsn::ZERO)
                 }
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
+                Ran::Busy => return Outcome::Busy,
+                Ran::Long => {
+                    let large = match access {
+                        Access::Read => match LargeReply::begin(&worker.server) {
+                            Some(large) => Some(large),
+                            None => return Outcome::Busy,
+                        },
+                        _ => None,
+                    };
+                    let long = Long::new(&worker.server, client, entry.command, args, reply, large);
+                    return Outcome::Away(Box::new(Errand::Long(Box::new(long))));
+                }
             }
         }
         Run::Keyspace(run) | Run::Walk(run) => {
@@ -308,8 +328,12 @@ pub fn execute(
             };
             if let Some(Errand::Walk(walk)) = brought.take().map(|errand| *errand) {
                 walk.finish(reply)
+            } else if matches!(entry.command.run, Run::Walk(_)) && super::scan::is_long(&mut call) {
+                let Some(large) = LargeReply::begin(server) else { return Outcome::Busy };
+                let walk = Walk::new(run, &mut call, &worker.live, Some(large));
+                return Outcome::Away(Box::new(Errand::Walk(walk)));
             } else if matches!(entry.command.run, Run::Walk(_)) && server.db.has_cold() {
-                return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live))));
+                return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live, None))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
                 if result.is_ok() {
@@ -424,6 +448,10 @@ enum Ran {
     Waits(Wait),
     /// It needs these values, some perhaps of keys beyond its arguments.
     Cold(Fetch, Learned),
+    /// It would take long: it is to be run elsewhere.
+    Long,
+    /// It may have much to reply, and clients have too much to take already.
+    Busy,
 }
 
 /// Runs a command on data, as often as it takes until it has all the keys that it needs.
@@ -436,13 +464,24 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
+    let changes_copied = access != Access::Read && worker.server.db.has_overlays();
+    let mut may_leave = !client.may_not_wait && (changes_copied || cost::may_be_long(command, args));
     let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
+        Some(Errand::Long(long)) => match long.finish(reply) {
+            Some((result, lsn)) => return Ran::Done(result, lsn),
+            None => {
+                // Others kept changing what it is about.
+                may_leave = false;
+                (None, Learned::new(may_learn(client, command, args)))
+            }
+        },
         _ => (None, Learned::new(may_learn(client, command, args))),
     };
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
-        match run_over(worker, client, reply, command, access, args, (fetched.take(), &learned)) {
+        let known = Known { fetched: fetched.take(), learned: &learned, may_leave };
+        match run_over(worker, client, reply, command, access, args, known) {
             Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
                 reply.truncate(start);
                 learned = *more;
@@ -463,6 +502,26 @@ pub(crate) fn may_learn(client: &Client, command: &Command, args: &[&[u8]]) -> b
             .is_some_and(|entry| client.user.rights().reads_any_key(entry, args))
 }
 
+/// What is known of a command on data before it begins.
+struct Known<'a> {
+    /// What was brought for it.
+    fetched: Option<Fetch>,
+    /// Keys beyond its arguments.
+    learned: &'a Learned,
+    /// Whether it may be run elsewhere.
+    may_leave: bool,
+}
+
+/// Whether a command is better run elsewhere: it takes long, or it changes something large that such a one is looking at, which then is copied.
+fn is_long(command: &Command, args: &[&[u8]], txn: &Txn<'_>, keys: &[Key<'_>]) -> bool {
+    if keys.len() > cost::KEYS_MAX {
+        return false;
+    }
+    let extents: SmallVec<[Extent; 4]> = keys.iter().map(|key| txn.extent(key)).collect();
+    let copies = || extents.iter().any(|extent| extent.is_shared && extent.elements > SHARED_ELEMENTS_COPIED);
+    cost::is_long(command, args, &extents) || (txn.may_write() && copies())
+}
+
 /// Runs a command on data in a transaction over the keys that its arguments name, and those that it has learned of.
 fn run_over(
     worker: &mut Worker,
@@ -471,7 +530,7 @@ fn run_over(
     command: &'static Command,
     access: Access,
     args: &[&[u8]],
-    (mut fetched, learned): (Option<Fetch>, &Learned),
+    Known { mut fetched, learned, may_leave }: Known<'_>,
 ) -> Ran {
     let mut parts = Parts::of(worker);
     let (server, now_ms) = (parts.server, parts.now_ms);
@@ -525,6 +584,16 @@ fn run_over(
             Err(error) => return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO),
         }
     };
+    if access == Access::Read && server.outputs.is_over() && !client.may_not_wait {
+        let replies_much =
+            |extent: &Extent| extent.elements > ELEMENTS_WHEN_OVER || extent.bytes > BYTES_WHEN_OVER;
+        if keys[..named].iter().any(|key| replies_much(&txn.extent(key))) {
+            return Ran::Busy;
+        }
+    }
+    if may_leave && is_long(command, args, &txn, &keys[..named]) {
+        return Ran::Long;
+    }
     let (damaged, deleted) = deleted.unwrap_or((0, Lsn::ZERO));
     // Asked while the shards are locked; see `blocked` and `tracking`.
     let mut effects = Effects::begin(&parts, &mut txn, &keys, access != Access::Read);
@@ -678,6 +747,9 @@ pub fn refusal(error: &sessile::Error) -> String {
         sessile::Error::DiskFull(_) => format!(
             "MISCONF {error}. Reads go on, and so does what only deletes; writes go on when there is space"
         ),
+        sessile::Error::LogFailed(cause) if !cause.is_poisoned() => {
+            format!("IOERR {error}. Reads go on; writes go on when that works again")
+        }
         sessile::Error::LogFailed(_) => {
             format!("IOERR {error}. Reads go on; restart the server once the disk is well")
         }

@@ -164,6 +164,7 @@ pub(super) fn type_name(kind: Kind) -> &'static str {
         Kind::SortedSet => "zset",
         Kind::Hash => "hash",
         Kind::Stream => "stream",
+        Kind::Chat => "chat",
     }
 }
 

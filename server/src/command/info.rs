@@ -168,7 +168,8 @@ fn client_bytes(server: &Server) -> usize {
 fn persistence(text: &mut String, server: &Server, now_ms: u64) {
     let stats = server.db.stats();
     let storage = &stats.storage;
-    let write_status = if stats.log.poisoned || stats.log.disk_full { "err" } else { "ok" };
+    let write_status =
+        if stats.log.poisoned || stats.log.disk_full || storage.short_of_space { "err" } else { "ok" };
     let status = if storage.last_checkpoint_failed { "err" } else { "ok" };
     let seconds = |ms: u64| (ms / 1000) as i64;
     let last = if storage.checkpoints > 0 { seconds(storage.last_checkpoint_took_ms) } else { -1 };
@@ -342,7 +343,7 @@ fn sessile_section(text: &mut String, server: &Server, _: u64) {
         ("log_files", stats.log.files),
         ("log_file_bytes", stats.log.file_bytes),
         ("log_failed", u64::from(stats.log.poisoned)),
-        ("disk_full", u64::from(stats.log.disk_full)),
+        ("disk_full", u64::from(stats.log.disk_full || stats.storage.short_of_space)),
     ] {
         let _ = write!(text, "{name}:{value}\r\n");
     }

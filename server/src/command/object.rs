@@ -125,6 +125,8 @@ fn encoding_of(call: &Call<'_, '_>) -> Option<&'static str> {
         }
         Kind::List => "quicklist",
         Kind::Stream => "stream",
+        Kind::Chat if call.txn.is_packed(key) => "packed",
+        Kind::Chat => "chunks",
         Kind::Set => match call.txn.set_members(key) {
             Ok(Some(members))
                 if members.len() <= call.settings.set_max_intset_entries

@@ -1,5 +1,6 @@
 //! `docs/commands.md`, written from the table.
 
+use super::examples;
 use super::table::{Entry, table};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -36,13 +37,15 @@ pub fn markdown() -> String {
     let mut text = String::from(
         "# Commands\n\n\
          Written from the command table by `sessile commands --markdown`; a test fails when this page is stale.\n\
-         Arity counts the command's name; negative means *at least*. Syntax, replies and errors are Redis's.\n",
+         Arity counts the command's name; negative means *at least*. Syntax, replies and errors are Redis's.\n\
+         Examples are as `redis-cli -3` shows them, each begun with an empty database, and run by a test; `…` is a reply that is left out, `<name>` \
+         something that is different each time.\n",
     );
     let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in table().entries() {
         groups.entry(entry.command.group).or_default().push(entry);
     }
-    for (group, entries) in groups {
+    for (group, entries) in &groups {
         // Writing into a String can't fail.
         let _ = write!(
             text,
@@ -54,6 +57,7 @@ pub fn markdown() -> String {
             }
             entry.subcommands.iter().for_each(|entry| row(&mut text, entry));
         }
+        entries.iter().for_each(|entry| show_examples(&mut text, entry));
     }
     text.push_str("\n## What differs from Redis\n\n| command | what, and why |\n| --- | --- |\n");
     for (command, what) in DIFFERENCES {
@@ -62,9 +66,22 @@ pub fn markdown() -> String {
     text
 }
 
+/// The examples of a command and of its subcommands.
+fn show_examples(text: &mut String, entry: &Entry) {
+    for example in examples::of(&shown(entry)) {
+        let _ = write!(text, "\n### {}\n\n```text\n{}\n```\n", example.command, example.text);
+    }
+    entry.subcommands.iter().for_each(|entry| show_examples(text, entry));
+}
+
+/// A command's name as it is written.
+fn shown(entry: &Entry) -> String {
+    entry.full_name.replace('|', " ").to_ascii_uppercase()
+}
+
 fn row(text: &mut String, entry: &Entry) {
     let command = entry.command;
-    let name = entry.full_name.replace('|', " ").to_ascii_uppercase();
+    let name = shown(entry);
     let _ = writeln!(
         text,
         "| `{name}` | {} | {} | {} | {} |",

@@ -12,7 +12,7 @@ use crate::push::Signals;
 use crate::server::Server;
 use crate::tracking::{Broadcasts, Outlet};
 use crate::worker::{Figures, Worker};
-use sessile::{Key, Lsn, Txn};
+use sessile::{ChangedKey, Committed, Key, Lsn, Overlay, Txn};
 use std::sync::Arc;
 
 /// A worker taken apart, so that what it has can be used while a transaction borrows the database from its server.
@@ -125,6 +125,36 @@ impl Effects {
         let outlet = Outlet { signals, broadcasts, bytes_max: live.pushed_bytes_max() };
         Service::new(server, live, random, outlet, Some(client.card.id)).conclude(txn, held, events)
     }
+}
+
+/// Commits copies that one command, or several, have worked on, and tells everybody. `changer` is the client that they are of.
+///
+/// # Errors
+/// As [`Overlay::commit`]: nothing has happened.
+pub fn conclude_copies(
+    worker: &mut Worker,
+    changer: u64,
+    mut overlay: Overlay,
+    events: Events,
+) -> Result<Committed, sessile::Error> {
+    let changed: Vec<ChangedKey> = overlay.take_changes();
+    let Parts { server, live, random, signals, broadcasts, .. } = Parts::of(worker);
+    let committed = overlay.commit_then(|lsn| {
+        if !events.is_empty() {
+            events.publish_for(&server.pubsub, live, lsn, signals);
+        }
+    })?;
+    if let Committed::Conflict = committed {
+        return Ok(committed);
+    }
+    let bytes_max = live.pushed_bytes_max();
+    server.tracking.invalidate(&changed, Some(changer), &mut Outlet { signals, broadcasts, bytes_max });
+    if server.blocked.any_for_elements() {
+        let outlet = Outlet { signals, broadcasts, bytes_max };
+        let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
+        Service::new(server, live, random, outlet, Some(changer)).serve_after(Leftover::of(keys));
+    }
+    Ok(committed)
 }
 
 /// Has it remembered that a client has read keys of which it may keep copies.

@@ -255,6 +255,27 @@ fn draw(call: &mut KeyspaceCall<'_>) -> Result<Option<Vec<u8>>, CommandError> {
     drawn.map_err(|error| CommandError::Text(refusal(&error).into()))
 }
 
+/// Keys that a walk may look at on an event loop.
+const KEYS_AT_ONCE: usize = 10_000;
+/// A pattern longer than this takes its time for each key.
+const PATTERN_BYTES_SHORT: usize = 256;
+
+/// Whether a walk looks at many keys, or long at each.
+pub(super) fn is_long(call: &mut KeyspaceCall<'_>) -> bool {
+    let len = call.keyspace.len_of(call.database);
+    let is_keys = call.args.first().is_some_and(|name| is(name, "keys"));
+    let looked_at = match call.args {
+        [_] => 0,
+        _ if is_keys => len,
+        [_, _, options @ ..] => {
+            ScanOptions::parse(options, ScanOf::Keys).map_or(0, |options| options.count.min(len))
+        }
+        _ => 0,
+    };
+    let pattern_bytes = call.args.iter().map(|arg| arg.len()).max().unwrap_or(0).max(PATTERN_BYTES_SHORT);
+    looked_at.saturating_mul(pattern_bytes) > KEYS_AT_ONCE * PATTERN_BYTES_SHORT
+}
+
 fn scan(call: &mut KeyspaceCall<'_>) -> CommandResult {
     let start = cursor(call.args[1])?;
     let options = ScanOptions::parse(&call.args[2..], ScanOf::Keys)?;

@@ -5,6 +5,7 @@ use super::flags::{MOVABLEKEYS, NO_MANDATORY_KEYS, NOSCRIPT, READONLY, SKIP_MONI
 use super::reach::Learned;
 use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall, keys};
 use crate::errand::Errand;
+use crate::scripting::compiling::{COMPILED_AT_ONCE_BYTES_MAX, Compiling};
 use crate::scripting::run::{self, Code, Fast, Finished, Job, Slow};
 use crate::scripting::script::flags as script_flags;
 use crate::scripting::sha1;
@@ -164,6 +165,25 @@ pub(super) fn split<'a>(args: &'a [&'a [u8]]) -> Result<(&'a [&'a [u8]], &'a [&'
     }
 }
 
+/// A script that is seen for the first time, if it can be compiled; nothing if a large one is to be compiled elsewhere first.
+fn checked(call: &mut ServerCall<'_>, source: &[u8]) -> Result<Option<Arc<Script>>, CommandError> {
+    let wrong = |text: Vec<u8>| CommandError::Bytes([&b"ERR "[..], &text].concat());
+    match call.take_brought() {
+        Some(Errand::Compiling(compiling)) => return compiling.result().map(Some).map_err(wrong),
+        Some(other) => call.put_brought(other),
+        None => {}
+    }
+    let script = Script::new(source).map_err(|text| CommandError::of(format!("ERR {text}")))?;
+    let server = &call.worker.server;
+    if source.len() > COMPILED_AT_ONCE_BYTES_MAX && !call.client.may_not_wait {
+        let compiling = Compiling::new(server, script);
+        call.want(Errand::Compiling(Box::new(compiling)));
+        return Ok(None);
+    }
+    run::check(server, &script).map_err(wrong)?;
+    Ok(Some(Arc::new(script)))
+}
+
 fn eval(call: &mut ServerCall<'_>, read_only: bool) -> CommandResult {
     if let Some(result) = finished(call) {
         return result;
@@ -176,11 +196,8 @@ fn eval(call: &mut ServerCall<'_>, read_only: bool) -> CommandResult {
     let script = match scripting.store.find(&digest) {
         Some(script) => script,
         None => {
-            let script = Script::new(source).map_err(|text| CommandError::of(format!("ERR {text}")))?;
-            run::check(&call.worker.server, &script)
-                .map_err(|text| CommandError::Bytes([&b"ERR "[..], &text].concat()))?;
-            let script = Arc::new(script);
-            scripting.store.keep(Arc::clone(&script), false);
+            let Some(script) = checked(call, source)? else { return Ok(()) };
+            call.worker.server.scripting.store.keep(Arc::clone(&script), false);
             script
         }
     };
@@ -287,14 +304,12 @@ fn load(call: &mut ServerCall<'_>) -> CommandResult {
     let script = match scripting.store.find(&sha1::digest(source)) {
         Some(script) => script,
         None => {
-            let script = Script::new(source).map_err(|text| CommandError::of(format!("ERR {text}")))?;
-            run::check(&call.worker.server, &script)
-                .map_err(|text| CommandError::Bytes([&b"ERR "[..], &text].concat()))?;
-            Arc::new(script)
+            let Some(script) = checked(call, source)? else { return Ok(()) };
+            script
         }
     };
     call.reply.bulk(script.name.as_bytes());
-    scripting.store.keep(script, true);
+    call.worker.server.scripting.store.keep(script, true);
     Ok(())
 }
 

@@ -195,7 +195,7 @@ fn elements(
         Some(Kind::List) => txn.list_len(key)?,
         Some(Kind::Set) => txn.set_len(key)?,
         Some(Kind::SortedSet) => txn.sorted_set_len(key)?,
-        Some(Kind::String | Kind::Hash | Kind::Stream) => return Err(CommandError::WrongType),
+        Some(Kind::String | Kind::Hash | Kind::Stream | Kind::Chat) => return Err(CommandError::WrongType),
     };
     let wanted = options.range(length);
     let part = if in_place { wanted.clone() } else { 0..length };

@@ -118,7 +118,8 @@ pub(super) fn subcommand_syntax(args: &[&[u8]], command: &str) -> CommandError {
 /// Whether a deleted entry may be among those from `start` on.
 fn has_gaps(stream: StreamView<'_>, start: StreamId) -> bool {
     let deleted = stream.state().max_deleted_id;
-    !stream.is_empty() && deleted != StreamId::MIN && start <= deleted
+    // What was deleted before the first entry leaves no gap any more.
+    stream.first_id().is_some_and(|first| first <= deleted) && start <= deleted
 }
 
 /// How many entries were added up to an id, if that can be told.
@@ -129,9 +130,6 @@ fn entries_up_to(stream: StreamView<'_>, id: StreamId) -> Option<u64> {
     }
     if stream.is_empty() && id <= state.last_id {
         return Some(state.entries_added);
-    }
-    if id != StreamId::MIN && id < state.max_deleted_id {
-        return None;
     }
     if id == state.last_id {
         return Some(state.entries_added);

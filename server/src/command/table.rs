@@ -9,6 +9,7 @@ const FAMILIES: &[&[Command]] = &[
     super::admin::COMMANDS,
     super::bit::COMMANDS,
     super::bitfield::COMMANDS,
+    super::chat::COMMANDS,
     super::client::COMMANDS,
     super::command_command::COMMANDS,
     super::config_command::COMMANDS,
@@ -54,6 +55,7 @@ const FAMILIES: &[&[Command]] = &[
     super::stream_pending::COMMANDS,
     super::stream_read::COMMANDS,
     super::string::COMMANDS,
+    super::throttle::COMMANDS,
     super::transaction::COMMANDS,
     super::waiting::COMMANDS,
 ];

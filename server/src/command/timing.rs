@@ -33,9 +33,17 @@ impl Stopwatch {
 
     /// The call is over; it also took `elsewhere_ns` on another thread.
     #[inline]
-    pub fn stop(self, worker: &Worker, client: &Client, entry: &Entry, args: &[&[u8]], elsewhere_ns: u64) {
+    pub fn stop(
+        self,
+        worker: &mut Worker,
+        client: &Client,
+        entry: &Entry,
+        args: &[&[u8]],
+        elsewhere_ns: u64,
+    ) {
         let Some(begun_ns) = self.0 else { return };
-        let nanoseconds = SystemClock.monotonic_ns().saturating_sub(begun_ns).saturating_add(elsewhere_ns);
+        worker.seen_ns = SystemClock.monotonic_ns();
+        let nanoseconds = worker.seen_ns.saturating_sub(begun_ns).saturating_add(elsewhere_ns);
         let live = &worker.live;
         if let Some(figures) = worker.figures.commands.get(usize::from(entry.number)) {
             figures.timed.add(1);

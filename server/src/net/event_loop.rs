@@ -21,7 +21,7 @@ use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
 use parking_lot::Mutex;
 use sessile_wal::{Clock, SystemClock};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -30,6 +30,14 @@ use waiting::set_timer;
 
 /// Bytes that one read takes at most. A client that sends more has its turn again after the others.
 const READ_BYTES: usize = 64 * 1024;
+/// How long a connection executes in one turn, beyond a command that it has begun.
+const SLICE_NS: u64 = 1_000_000;
+/// How long a turn reads and executes; then those that were read from are answered, and the others come first in the next.
+const TURN_NS: u64 = 4_000_000;
+/// Bytes that one connection is sent in one turn: one that takes them as fast as they come has its turn again after the others.
+const WRITE_BYTES: usize = 256 << 10;
+/// How many are written to between looks at the clock.
+const WRITES_A_LOOK: usize = 8;
 /// Events taken up in one turn.
 const EVENTS_MAX: usize = 1024;
 /// How often a loop looks at what only time changes, when there is anything of the kind.
@@ -85,8 +93,12 @@ pub struct EventLoop {
     ready: Vec<usize>,
     /// Connections to read from in the next turn although the kernel won't mention them again.
     again: Vec<usize>,
+    /// Connections that have more to execute than their share of a turn: to be read from when all others were.
+    heavy: VecDeque<usize>,
     /// Connections to write to in this turn.
     flush: Vec<usize>,
+    /// Connections to write more to in the next turn, although the kernel won't mention them again.
+    unsent: Vec<usize>,
     /// Connections with replies that wait for the log.
     parked: Vec<usize>,
     /// Connections whose clients wait for a limited time, by when it is up.
@@ -100,7 +112,8 @@ pub struct EventLoop {
     accept_again: bool,
     /// Accepting failed, and what the log was told of it; the next tick tries again.
     accept_failed: bool,
-    accept_complained: bool,
+    /// When the log was last told of it, in ms since the epoch.
+    accept_complained_ms: Option<u64>,
     signals: Option<mio::net::UnixStream>,
     last_tick_ms: u64,
     last_beat_ms: u64,
@@ -123,7 +136,7 @@ impl EventLoop {
             waker,
             mail: Mutex::default(),
             has_mail: AtomicBool::new(false),
-            has_parked: AtomicBool::new(false),
+            parked: sessile_wal::Interest::default(),
             connections: AtomicUsize::new(0),
             busy_ns: AtomicU64::new(0),
         });
@@ -138,7 +151,9 @@ impl EventLoop {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             ready: Vec::new(),
             again: Vec::new(),
+            heavy: VecDeque::new(),
             flush: Vec::new(),
+            unsent: Vec::new(),
             parked: Vec::new(),
             timers: BTreeSet::new(),
             postponed: Vec::new(),
@@ -146,7 +161,7 @@ impl EventLoop {
             listeners: Vec::new(),
             accept_again: false,
             accept_failed: false,
-            accept_complained: false,
+            accept_complained_ms: None,
             signals: None,
             last_tick_ms: 0,
             last_beat_ms: 0,
@@ -220,16 +235,13 @@ impl EventLoop {
                 }
             }
             self.look_at_waits();
-            for index in 0..self.ready.len() {
-                self.read(self.ready[index]);
-            }
-            self.ready.clear();
+            self.read_ready(awake_ns);
             self.push_log();
             self.tell_others();
-            for index in 0..self.flush.len() {
-                self.write(self.flush[index]);
+            for token in std::mem::take(&mut self.unsent) {
+                self.queue_flush(token);
             }
-            self.flush.clear();
+            self.write_all();
             // After the rest, so that who has left in this turn makes room for who comes.
             if self.accept_again {
                 self.accept();
@@ -246,8 +258,52 @@ impl EventLoop {
         }
     }
 
+    /// Reads from whoever is ready, as long as a turn takes; those last who have more to execute than their share.
+    fn read_ready(&mut self, awake_ns: u64) {
+        let until_ns = awake_ns.saturating_add(TURN_NS);
+        let mut taken = 0;
+        while let Some(&token) = self.ready.get(taken) {
+            taken += 1;
+            if self.read(token) > until_ns {
+                break;
+            }
+        }
+        // They are in the list that the next turn begins with, whose order is theirs.
+        let left = self.ready.split_off(taken);
+        self.again.splice(0..0, left);
+        self.ready.clear();
+        while let Some(token) = self.heavy.pop_front() {
+            // Whatever the others need, one of these has its slice.
+            if self.read(token) > until_ns {
+                break;
+            }
+        }
+    }
+
+    /// Writes to whoever is to be written to, as long as a turn takes; the others have theirs in the next.
+    fn write_all(&mut self) {
+        let until_ns = SystemClock.monotonic_ns().saturating_add(TURN_NS);
+        let mut written = 0;
+        while let Some(&token) = self.flush.get(written) {
+            self.write(token);
+            written += 1;
+            if written.is_multiple_of(WRITES_A_LOOK) && SystemClock.monotonic_ns() > until_ns {
+                break;
+            }
+        }
+        for token in self.flush.drain(..).skip(written) {
+            if let Some(Some(slot)) = self.slots.get_mut(token) {
+                slot.to_flush = false;
+                self.unsent.push(token);
+            }
+        }
+    }
+
     /// How long to sleep at most.
     fn patience(&self) -> Option<Duration> {
+        if !self.heavy.is_empty() || !self.unsent.is_empty() {
+            return Some(Duration::ZERO);
+        }
         if !self.again.is_empty() {
             let all_paused = self.again.iter().all(
                 |&token| matches!(self.slots.get(token), Some(Some(slot)) if slot.connection.is_paused()),
@@ -337,7 +393,7 @@ impl EventLoop {
                 self.queue_flush(token);
             }
         }
-        self.handle.has_parked.store(false, Ordering::SeqCst);
+        self.handle.parked.withdraw();
     }
 
     fn read_signals(&mut self) {
@@ -369,9 +425,11 @@ impl EventLoop {
         })
     }
 
-    /// Reads once, and executes what came.
-    fn read(&mut self, token: usize) {
-        let Some(Some(slot)) = self.slots.get_mut(token) else { return };
+    /// Reads once, and executes what came. The time at which it began.
+    fn read(&mut self, token: usize) -> u64 {
+        let begun_ns = SystemClock.monotonic_ns();
+        let Some(Some(slot)) = self.slots.get_mut(token) else { return begun_ns };
+        self.worker.slice_until_ns = begun_ns.saturating_add(SLICE_NS);
         slot.queued = false;
         if slot.connection.can_resume(&self.worker) {
             slot.connection.resume(&mut self.worker);
@@ -398,6 +456,7 @@ impl EventLoop {
         }
         self.send_errand(token);
         self.queue_flush(token);
+        begun_ns
     }
 
     fn queue_flush(&mut self, token: usize) {
@@ -438,13 +497,19 @@ impl EventLoop {
         slot.to_flush = false;
         let acknowledged = self.worker.server.db.acknowledged();
         slot.connection.settle(acknowledged);
+        let mut left = WRITE_BYTES;
         while slot.writable && !slot.connection.client().dropped {
             let output = slot.connection.output();
             if output.is_empty() {
                 break;
             }
-            match slot.stream.write(output) {
+            if left == 0 {
+                self.unsent.push(token);
+                break;
+            }
+            match slot.stream.write(&output[..output.len().min(left)]) {
                 Ok(count) => {
+                    left -= count;
                     self.worker.figures.bytes_out.add(count as u64);
                     slot.connection.sent(&mut self.worker, count);
                 }
@@ -456,6 +521,7 @@ impl EventLoop {
         if slot.connection.has_output() {
             slot.connection.check_output_limit(&mut self.worker);
         }
+        slot.connection.count_output(&mut self.worker);
         if slot.connection.is_finished(&self.worker) {
             self.close(token);
             return;
@@ -465,14 +531,19 @@ impl EventLoop {
             || (slot.readable && slot.connection.wants_input(&self.worker));
         if goes_on && !slot.queued {
             slot.queued = true;
-            self.again.push(token);
+            if slot.connection.is_cut_short() {
+                self.heavy.push_back(token);
+            } else {
+                self.again.push(token);
+            }
         }
         if slot.connection.is_parked() && !slot.in_parked {
             slot.in_parked = true;
             self.parked.push(token);
-            self.handle.has_parked.store(true, Ordering::SeqCst);
-            // The log may have moved after we looked and before we said that we wait for it.
-            if self.worker.server.db.acknowledged() != acknowledged {
+            self.handle.parked.register();
+            // The log may have moved, or failed, after we looked and before we said that we wait for it.
+            let db = &self.worker.server.db;
+            if db.acknowledged() != acknowledged || db.log_failed() {
                 self.handle.wake();
             }
         }

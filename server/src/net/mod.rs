@@ -19,6 +19,7 @@ pub use stream::Stream;
 use crate::client::Origin;
 use crate::errand::Errand;
 use parking_lot::Mutex;
+use sessile_wal::Interest;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -62,8 +63,8 @@ pub struct LoopHandle {
     waker: mio::Waker,
     mail: Mutex<Vec<Message>>,
     has_mail: AtomicBool,
-    /// Whether replies on this loop wait for the log.
-    has_parked: AtomicBool,
+    /// Whether replies on this loop, or clients, wait for the log.
+    parked: Interest,
     connections: AtomicUsize,
     /// For how long it has worked, as opposed to slept, in nanoseconds.
     busy_ns: AtomicU64,
@@ -86,7 +87,7 @@ impl LoopHandle {
 
     /// Wakes the loop if replies on it wait for the log, which has moved.
     pub fn log_moved(&self) {
-        if self.has_parked.load(Ordering::SeqCst) {
+        if self.parked.is_on() {
             self.wake();
         }
     }

@@ -46,6 +46,15 @@ impl Reply {
         &mut self.bytes
     }
 
+    /// Appends another reply; without a copy if there is nothing before it.
+    pub fn append(&mut self, other: Reply) {
+        if self.bytes.is_empty() {
+            self.bytes = other.bytes;
+        } else {
+            self.bytes.extend_from_slice(&other.bytes);
+        }
+    }
+
     /// Cuts off all that was written since the buffer was `length` bytes long (a command that failed midway).
     pub fn truncate(&mut self, length: usize) {
         self.bytes.truncate(length);

@@ -76,6 +76,7 @@ impl RunScript for Block<'_, '_> {
             read_only: job.read_only,
             growth_refused: None,
             writes_refused: None,
+            hurried: false,
             want: None,
             effects: std::mem::take(&mut self.told.0),
         };

@@ -1,15 +1,15 @@
 //! What a script leaves to be told when it is committed, and to nobody before: it may be run again, or never have happened.
 
 use super::host::remember;
-use crate::blocked::{Leftover, Service};
+use crate::blocked::Service;
 use crate::client::Client;
-use crate::command::run::after_keyspace;
+use crate::command::run::{after_keyspace, conclude_copies};
 use crate::command::{Command, Lookups};
 use crate::monitor::Source;
 use crate::notify::Events;
 use crate::tracking::Outlet;
 use crate::worker::Worker;
-use sessile::{ChangedKey, Committed, Error, Key, Lsn, Overlay, Txn};
+use sessile::{Committed, Error, Key, Lsn, Overlay, Txn};
 
 /// A command that the script has run, for those who are shown every command.
 pub(super) struct Shown {
@@ -78,43 +78,23 @@ impl Effects {
         mut self,
         worker: &mut Worker,
         client: &Client,
-        mut overlay: Overlay,
+        overlay: Overlay,
     ) -> Result<Committed, Error> {
-        let changed: Vec<ChangedKey> = overlay.take_changes();
         // Before the commit, so that a change that comes after it is told of.
         if !self.read.is_empty() {
             remember(worker, client, self.read.iter().map(Vec::as_slice));
         }
-        let bytes_max = worker.live.pushed_bytes_max();
-        let (server, live) = (&worker.server, &worker.live);
         let events = std::mem::take(&mut self.events);
-        let committed = overlay.commit_then(|lsn| {
-            if !events.is_empty() {
-                events.publish_for(&server.pubsub, live, lsn, &mut worker.signals);
-            }
-        })?;
-        let lsn = match committed {
-            Committed::At(lsn) => lsn,
-            Committed::Conflict => return Ok(Committed::Conflict),
-        };
-        let changer = client.card.id;
-        server.tracking.invalidate(
-            &changed,
-            Some(changer),
-            &mut outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max),
-        );
-        if server.blocked.any_for_elements() {
-            let outlet = outlet(&mut worker.signals, &mut worker.broadcasts, bytes_max);
-            let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
-            Service::new(server, live, &mut worker.random, outlet, Some(changer))
-                .serve_after(Leftover::of(keys));
+        let committed = conclude_copies(worker, client.card.id, overlay, events)?;
+        if let Committed::Conflict = committed {
+            return Ok(committed);
         }
         for (command, args) in std::mem::take(&mut self.walked) {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             after_keyspace(worker, client, command, &args);
         }
         self.tell(worker);
-        Ok(Committed::At(lsn))
+        Ok(committed)
     }
 
     pub(super) fn tell(self, worker: &mut Worker) {

@@ -13,14 +13,14 @@ use crate::command::exec::leaves_engine_alone;
 use crate::command::reach::Learned;
 use crate::command::run::run_at_once;
 use crate::command::{
-    Call, Command, CommandError, CommandResult, KeyspaceCall, Lookups, Run, flags, permission,
+    Call, Command, CommandError, CommandResult, KeyspaceCall, Lookups, Run, cost, flags, permission,
 };
 use crate::notify::Events;
 use crate::pubsub;
 use crate::resp::{Protocol, Reply};
 use crate::tracking::Outlet;
 use crate::worker::Worker;
-use sessile::{Access, Extended, Fetch, Key, Lsn, Overlay, Txn};
+use sessile::{Access, Extended, Extent, Fetch, Key, Lsn, Overlay, Txn};
 use smallvec::SmallVec;
 
 /// A key by its database and bytes.
@@ -57,6 +57,8 @@ pub(super) struct EngineHost<'r, 'db> {
     pub(super) growth_refused: Option<String>,
     /// What may change anything at all is refused, in these words.
     pub(super) writes_refused: Option<String>,
+    /// Others wait while it runs: no command is to be begun that takes long.
+    pub(super) hurried: bool,
     /// Why it was stopped, if the host did that.
     pub(super) want: Option<Want>,
     pub(super) effects: Effects,
@@ -235,6 +237,12 @@ impl EngineHost<'_, '_> {
                         return self.stop(Want::Cold(wanted, fetch));
                     }
                     Err(error) => return Ok(Err(CommandError::of(refusal(&error)))),
+                }
+                if self.hurried && cost::may_be_long(command, args) {
+                    let extents: SmallVec<[Extent; 4]> = keys.iter().map(|key| txn.extent(key)).collect();
+                    if cost::is_long(command, args, &extents) {
+                        return self.stop(Want::Copies);
+                    }
                 }
                 note_read(self.worker, &self.client, command, args, &places);
                 let result = run_in(

@@ -6,6 +6,7 @@
 mod bit;
 pub mod block;
 pub mod changing;
+pub mod compiling;
 pub mod dump;
 mod effects;
 mod host;
@@ -25,8 +26,6 @@ pub mod store;
 mod syntax;
 pub mod vm;
 
-use crate::server::Server;
-use crate::worker::{Figures, Worker};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,8 +47,6 @@ pub struct Scripting {
     pub libraries: libraries::Libraries,
     /// Scripts that run on threads of their own, or wait for one.
     pub running: Mutex<Vec<Arc<run::Running>>>,
-    /// Figures of such threads that none of them counts in now.
-    figures: Mutex<Vec<Arc<Figures>>>,
 }
 
 impl Default for Scripting {
@@ -60,25 +57,11 @@ impl Default for Scripting {
             store: store::Store::default(),
             libraries: libraries::Libraries::default(),
             running: Mutex::default(),
-            figures: Mutex::default(),
         }
     }
 }
 
 impl Scripting {
-    /// A worker for a thread that runs scripts.
-    fn take_worker(&self, server: &Arc<Server>) -> Worker {
-        match self.figures.lock().pop() {
-            Some(figures) => Worker::with_figures(Arc::clone(server), figures),
-            None => Worker::new(Arc::clone(server)),
-        }
-    }
-
-    /// Takes it back.
-    fn give_worker(&self, worker: &Worker) {
-        self.figures.lock().push(Arc::clone(&worker.figures));
-    }
-
     /// Ends every script that runs on a thread of its own: for the end of the server.
     pub fn end(&self) {
         for running in self.running.lock().iter() {

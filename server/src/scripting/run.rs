@@ -11,6 +11,7 @@
 //! all of it is one record in the log.
 
 use super::Scripting;
+use super::compiling::COMPILED_AT_ONCE_BYTES_MAX;
 use super::effects::Effects;
 use super::host::{Data, EngineHost, OwnedKey, Want};
 use super::libraries::StoredFunction;
@@ -133,6 +134,25 @@ pub struct Job<'a> {
     pub user: &'a Arc<User>,
     /// The protocol of the reply.
     pub protocol: Protocol,
+}
+
+/// More keys and arguments are not made into tables of a script on an event loop.
+const ARGUMENTS_FAST_MAX: usize = 1000;
+/// Nor are more bytes of them.
+const ARGUMENT_BYTES_FAST_MAX: usize = 1 << 20;
+
+impl Job<'_> {
+    /// Whether it takes long before it begins: it has many arguments, or perhaps has to be compiled.
+    fn is_large(&self) -> bool {
+        let arguments = || self.keys.iter().chain(self.arguments);
+        let is_long = match self.code {
+            Code::Script(script) => script.body().len() > COMPILED_AT_ONCE_BYTES_MAX,
+            Code::Function(_) => false,
+        };
+        is_long
+            || self.keys.len() + self.arguments.len() > ARGUMENTS_FAST_MAX
+            || arguments().map(|argument| argument.len()).sum::<usize>() > ARGUMENT_BYTES_FAST_MAX
+    }
 }
 
 /// What a finished script leaves.
@@ -280,7 +300,7 @@ pub(super) fn client_of(job: &Job<'_>) -> Client {
 
 /// Runs it on the event loop, if it is short.
 pub fn fast(worker: &mut Worker, job: &Job<'_>, fetched: Option<Fetch>) -> Fast {
-    if !job.code.pace().is_worth_a_try() {
+    if job.is_large() || !job.code.pace().is_worth_a_try() {
         return Fast::Slow;
     }
     let limits = || Limits {
@@ -350,6 +370,7 @@ fn held(
             read_only: job.read_only,
             growth_refused: admission.growth_refused.clone(),
             writes_refused: admission.writes_refused.clone(),
+            hurried: limits().hurried,
             want: None,
             effects: Effects::default(),
         };
@@ -494,7 +515,7 @@ impl Slow {
 
     /// Runs it to its end, however long that takes.
     pub fn run(&mut self) {
-        let mut worker = self.server.scripting.take_worker(&self.server);
+        let mut worker = self.server.take_worker();
         let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
         let arguments: Vec<&[u8]> = self.arguments.iter().map(Vec::as_slice).collect();
         let job = Job {
@@ -511,7 +532,7 @@ impl Slow {
         let begun_ns = SystemClock.monotonic_ns();
         let finished = slow(&mut worker, &job, &self.running.killed, begun_ns);
         worker.send_signals();
-        self.server.scripting.give_worker(&worker);
+        self.server.give_worker(&worker);
         self.finished = Some(finished);
         self.spent_ns = SystemClock.monotonic_ns().saturating_sub(begun_ns);
     }
@@ -602,6 +623,7 @@ fn on_copies_with(
         read_only: job.read_only,
         growth_refused: admission.growth_refused,
         writes_refused: admission.writes_refused,
+        hurried: false,
         want: None,
         effects: Effects::default(),
     };

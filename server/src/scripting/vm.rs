@@ -8,7 +8,7 @@
 //! The VM knows nothing of the engine: what `redis.call` does is its [`Host`]'s business.
 
 use super::json;
-use super::library_functions;
+use super::library_functions::{self, begin_long};
 use super::random::Generator;
 use super::reply::{self, Returned};
 use super::syntax;
@@ -26,6 +26,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const INTERRUPTS_A_LOOK: u32 = 64;
 /// Compiled scripts that a VM keeps.
 const COMPILED_MAX: usize = 1024;
+/// A longer text is not compiled: that would take seconds, which nothing interrupts, and memory by the hundred megabytes.
+const SOURCE_BYTES_MAX: usize = 1 << 20;
+/// How many times as long as other work on a byte it takes to compile it.
+const COMPILING_A_BYTE: usize = 64;
 /// After a script that leaves more than this behind, the garbage is collected at once.
 const KEPT_BYTES: usize = 4 << 20;
 
@@ -196,11 +200,13 @@ impl Vm {
         let text_function = secret_name();
         host.raw_set("text_function", text_function.as_str())?;
         let of_dynamic = text_function.clone();
+        let of_loadstring = Rc::clone(&shared);
         host.raw_set(
             "compile",
             lua.create_function(move |lua, (source, name): (mlua::LuaString, Option<mlua::LuaString>)| {
                 let env: Table = of_compile.raw_get("env")?;
                 let name = name.map(|name| name.to_string_lossy());
+                begin_long(&of_loadstring, source.as_bytes().len() * COMPILING_A_BYTE)?;
                 compile_dynamic(lua, &source.as_bytes(), name, &of_dynamic, env)
             })?,
         )?;
@@ -519,6 +525,11 @@ fn compile(
     text_function: &str,
     env: Table,
 ) -> Result<Function, Vec<u8>> {
+    if source.len() > SOURCE_BYTES_MAX {
+        let text =
+            format!("{name}:1: {} bytes are too long for a script: {SOURCE_BYTES_MAX} at most", source.len());
+        return Err(text.into_bytes());
+    }
     let translated = syntax::translate(source, text_function)
         .map_err(|error| [format!("{name}:{}: ", error.line).as_bytes(), &error.message].concat())?;
     lua.load(translated)

@@ -53,6 +53,11 @@ pub fn newer_rows() -> impl Iterator<Item = &'static Command> {
     [command::hash_expire::COMMANDS, command::hash_until::COMMANDS].into_iter().flatten()
 }
 
+/// Rows that no version of Redis has.
+pub fn own_rows() -> impl Iterator<Item = &'static Command> {
+    [command::chat::COMMANDS, command::throttle::COMMANDS].into_iter().flatten()
+}
+
 /// An engine, and what a connection knows.
 pub struct InProcess {
     db: Db,
@@ -71,7 +76,7 @@ impl InProcess {
         let directory = tempfile::tempdir().expect("a temporary directory");
         InProcess {
             db: Db::open(directory.path()).expect("an empty directory opens"),
-            rows: rows().chain(newer_rows()).map(|row| (row.name, row)).collect(),
+            rows: rows().chain(newer_rows()).chain(own_rows()).map(|row| (row.name, row)).collect(),
             settings: Settings::default(),
             database: 0,
             reply: Reply::new(Protocol::Resp2),

@@ -29,13 +29,19 @@ pub(crate) struct ServerOptions {
     binary: PathBuf,
     appendfsync: String,
     directives: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl ServerOptions {
     /// The server under test with one of Redis's three durability levels.
     pub(crate) fn new(appendfsync: &str) -> ServerOptions {
         let binary = std::env::var_os("SESSILE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sessile").into());
-        ServerOptions { binary: binary.into(), appendfsync: appendfsync.to_owned(), directives: Vec::new() }
+        ServerOptions {
+            binary: binary.into(),
+            appendfsync: appendfsync.to_owned(),
+            directives: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// The same of another binary.
@@ -47,6 +53,12 @@ impl ServerOptions {
     /// Adds a redis.conf directive.
     pub(crate) fn with(mut self, name: &str, value: &str) -> ServerOptions {
         self.directives.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable of the server's environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> ServerOptions {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -68,6 +80,7 @@ impl ServerOptions {
         for (name, value) in &self.directives {
             command.arg(format!("--{name}")).arg(value);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 }
@@ -77,6 +90,7 @@ impl ServerOptions {
 pub(crate) struct Server {
     options: ServerOptions,
     home: tempfile::TempDir,
+    directory: PathBuf,
     port: u16,
     child: Option<Child>,
 }
@@ -85,8 +99,18 @@ impl Server {
     /// Starts a server on a free port with an empty directory and waits until it answers.
     pub(crate) fn start(options: ServerOptions) -> Server {
         let home = tempfile::Builder::new().prefix("sessile-test-").tempdir().expect("a temporary directory");
-        fs::create_dir(home.path().join("data")).expect("a data directory");
-        let mut server = Server { options, home, port: free_port(), child: None };
+        let directory = home.path().join("data");
+        fs::create_dir(&directory).expect("a data directory");
+        let mut server = Server { options, home, directory, port: free_port(), child: None };
+        server.restart();
+        server
+    }
+
+    /// The same in a directory of the test's, which stays when the server goes.
+    pub(crate) fn start_in(options: ServerOptions, directory: &Path) -> Server {
+        let home = tempfile::Builder::new().prefix("sessile-test-").tempdir().expect("a temporary directory");
+        let directory = directory.to_owned();
+        let mut server = Server { options, home, directory, port: free_port(), child: None };
         server.restart();
         server
     }
@@ -97,6 +121,11 @@ impl Server {
 
     pub(crate) fn options(&self) -> &ServerOptions {
         &self.options
+    }
+
+    /// What the next process is started with.
+    pub(crate) fn set_options(&mut self, options: ServerOptions) {
+        self.options = options;
     }
 
     /// Starts another process on this server's directory, which must refuse to serve; what it says.
@@ -124,7 +153,7 @@ impl Server {
 
     /// The data directory.
     pub(crate) fn directory(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.directory.clone()
     }
 
     /// A directory beside the data directory, gone with the server.
@@ -190,6 +219,11 @@ impl Server {
             child.kill().expect("kill");
             child.wait().expect("wait");
         }
+    }
+
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().expect("wait").is_some())
     }
 
     /// Sends a signal and goes on.

@@ -19,6 +19,8 @@ pub enum Fault {
     Full,
     /// The call did less than it was asked and gave up.
     Short,
+    /// A read finds less than was asked for, as at the end of a file, and says no more than that. Other calls as [`Fault::Short`].
+    Early,
 }
 
 impl Fault {
@@ -26,9 +28,55 @@ impl Fault {
         match self {
             Fault::Io => io::Error::other("simulated I/O error"),
             Fault::Full => io::Error::new(io::ErrorKind::StorageFull, "simulated full disk"),
-            Fault::Short => io::Error::new(io::ErrorKind::WriteZero, "simulated short transfer"),
+            Fault::Short | Fault::Early => {
+                io::Error::new(io::ErrorKind::WriteZero, "simulated short transfer")
+            }
         }
     }
+}
+
+/// What kind of call it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Reading from a file.
+    Read,
+    /// Writing to a file, setting its length.
+    Write,
+    /// Syncing a file or a directory.
+    Sync,
+    /// Opening, making, renaming, removing, listing; locking; asking for lengths and space.
+    Name,
+}
+
+/// For how long a [`FaultPlan`] goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// One call fails.
+    Once,
+    /// It fails, and so do all later calls of its kind.
+    SameKind,
+    /// It fails, and so do all later calls.
+    All,
+}
+
+/// Which calls are to fail, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FaultPlan {
+    /// The first of them: 1 is the next call.
+    pub call: u64,
+    /// How they fail.
+    pub fault: Fault,
+    /// Which later ones fail too.
+    pub lasts: Lasts,
+}
+
+/// A plan under way.
+#[derive(Clone, Copy, Debug)]
+struct Planned {
+    at: u64,
+    plan: FaultPlan,
+    /// The kind of the call that failed first.
+    kind: Option<Call>,
 }
 
 /// Something a file has undergone since its last sync.
@@ -88,6 +136,8 @@ pub(super) enum Verdict {
     Go,
     /// It takes effect in part and fails so.
     Fail(io::Error),
+    /// A read that finds less.
+    Less,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +154,11 @@ pub(super) struct Disk {
     pub(super) calls: u64,
     die_at: Option<u64>,
     fail_at: Option<(u64, Fault)>,
+    planned: Option<Planned>,
+    /// Calls that failed as ordered.
+    pub(super) failures: u64,
+    /// Files of this life that are open.
+    pub(super) open_files: u64,
     down: bool,
     pub(super) space_bytes: Option<u64>,
 }
@@ -122,6 +177,9 @@ impl Disk {
             calls: 0,
             die_at: None,
             fail_at: None,
+            planned: None,
+            failures: 0,
+            open_files: 0,
             down: false,
             space_bytes: None,
         }
@@ -139,7 +197,7 @@ impl Disk {
     }
 
     /// Counts a call and decides its fate.
-    pub(super) fn enter(&mut self) -> io::Result<Verdict> {
+    pub(super) fn enter(&mut self, call: Call) -> io::Result<Verdict> {
         if self.down {
             return Err(Self::down_error());
         }
@@ -151,10 +209,39 @@ impl Disk {
         match self.fail_at {
             Some((at, fault)) if self.calls >= at => {
                 self.fail_at = None;
+                self.failures += 1;
                 Ok(Verdict::Fail(fault.error()))
             }
-            _ => Ok(Verdict::Go),
+            _ => Ok(self.follow_plan(call)),
         }
+    }
+
+    fn follow_plan(&mut self, call: Call) -> Verdict {
+        let Some(planned) = self.planned.as_mut().filter(|planned| self.calls >= planned.at) else {
+            return Verdict::Go;
+        };
+        let fails = match (planned.kind, planned.plan.lasts) {
+            (None, _) | (Some(_), Lasts::All) => true,
+            (Some(_), Lasts::Once) => false,
+            (Some(kind), Lasts::SameKind) => kind == call,
+        };
+        planned.kind.get_or_insert(call);
+        if !fails {
+            return Verdict::Go;
+        }
+        self.failures += 1;
+        match planned.plan.fault {
+            Fault::Early if call == Call::Read => Verdict::Less,
+            fault => Verdict::Fail(fault.error()),
+        }
+    }
+
+    pub(super) fn plan(&mut self, plan: FaultPlan) {
+        self.planned = Some(Planned { at: self.calls + plan.call.max(1), plan, kind: None });
+    }
+
+    pub(super) fn failed_kind(&self) -> Option<Call> {
+        self.planned.and_then(|planned| planned.kind)
     }
 
     pub(super) fn die_after(&mut self, calls: u64) {
@@ -166,7 +253,7 @@ impl Disk {
     }
 
     pub(super) fn clear_faults(&mut self) {
-        (self.die_at, self.fail_at) = (None, None);
+        (self.die_at, self.fail_at, self.planned) = (None, None, None);
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -177,6 +264,7 @@ impl Disk {
     pub(super) fn restart(&mut self) {
         self.life += 1;
         self.down = false;
+        self.open_files = 0;
         self.locks.clear();
         self.clear_faults();
     }

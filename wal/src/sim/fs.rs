@@ -6,10 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
-
-use super::disk::{Disk, Fault, Verdict};
-use crate::fs::{DirLock, File, Fs, LockHeld, OpenMode};
+use super::disk::{Call, Disk, Fault, FaultPlan, Verdict};
+use crate::{
+    fs::{DirLock, File, Fs, LockHeld, OpenMode},
+    sync::Mutex,
+};
 
 /// A simulated disk; clones are the same disk. See the [module](crate::sim) for what it may do.
 #[derive(Clone, Debug)]
@@ -47,7 +48,31 @@ impl SimFs {
         self.disk.lock().fail_after(calls, fault);
     }
 
-    /// Forgets ordered faults that have not come yet.
+    /// From some call on, calls fail as the plan says, having taken effect in part. It takes the place of an earlier plan.
+    pub fn fail(&self, plan: FaultPlan) {
+        self.disk.lock().plan(plan);
+    }
+
+    /// The kind of the call that was the first to fail by the plan, if it has come.
+    #[must_use]
+    pub fn failed_kind(&self) -> Option<Call> {
+        self.disk.lock().failed_kind()
+    }
+
+    /// How many calls have failed because that was ordered.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.disk.lock().failures
+    }
+
+    /// How many files are open, and how many locks are held.
+    #[must_use]
+    pub fn handles(&self) -> (u64, usize) {
+        let disk = self.disk.lock();
+        (disk.open_files, disk.locks.len())
+    }
+
+    /// Forgets ordered faults that have not come yet, and those that would go on.
     pub fn clear_faults(&self) {
         self.disk.lock().clear_faults();
     }
@@ -87,7 +112,8 @@ impl SimFs {
         SimFs { disk: Arc::new(Mutex::new(disk)) }
     }
 
-    fn file(&self, disk: &Disk, inode: usize) -> Arc<dyn File> {
+    fn file(&self, disk: &mut Disk, inode: usize) -> Arc<dyn File> {
+        disk.open_files += 1;
         Arc::new(SimFile { disk: self.disk.clone(), inode, life: disk.life })
     }
 }
@@ -95,7 +121,7 @@ impl SimFs {
 impl Fs for SimFs {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Name)? {
             return Err(error);
         }
         disk.dirs.extend(path.ancestors().map(Path::to_owned));
@@ -104,7 +130,7 @@ impl Fs for SimFs {
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut disk = self.disk.lock();
-        let verdict = disk.enter()?;
+        let verdict = disk.enter(Call::Name)?;
         let found = disk.names.get(path).copied();
         let has_dir = path.parent().is_none_or(|dir| dir.as_os_str().is_empty() || disk.dirs.contains(dir));
         let inode = match (found, mode) {
@@ -120,20 +146,20 @@ impl Fs for SimFs {
                         }
                         return Err(error);
                     }
-                    Verdict::Go => disk.link(path),
+                    Verdict::Go | Verdict::Less => disk.link(path),
                 };
-                return Ok(self.file(&disk, inode));
+                return Ok(self.file(&mut disk, inode));
             }
         };
         match verdict {
-            Verdict::Go => Ok(self.file(&disk, inode?)),
+            Verdict::Go | Verdict::Less => Ok(self.file(&mut disk, inode?)),
             Verdict::Fail(error) => Err(error),
         }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Name)? {
             if disk.rng.chance(50) {
                 disk.rename(from, to)?;
             }
@@ -144,7 +170,7 @@ impl Fs for SimFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Name)? {
             if disk.rng.chance(50) {
                 disk.unlink(path)?;
             }
@@ -155,7 +181,7 @@ impl Fs for SimFs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Name)? {
             return Err(error);
         }
         if !disk.dirs.contains(dir) {
@@ -167,7 +193,7 @@ impl Fs for SimFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Sync)? {
             disk.sync_dir_in_part(dir);
             return Err(error);
         }
@@ -177,7 +203,7 @@ impl Fs for SimFs {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Name)? {
             return Err(error);
         }
         Ok(disk.names.contains_key(path) || disk.dirs.contains(path))
@@ -185,7 +211,7 @@ impl Fs for SimFs {
 
     fn available_bytes(&self, _dir: &Path) -> io::Result<u64> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Name)? {
             return Err(error);
         }
         Ok(disk.space_bytes.map_or(u64::MAX / 2, |limit| limit.saturating_sub(disk.used_bytes())))
@@ -193,7 +219,7 @@ impl Fs for SimFs {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = disk.enter()? {
+        if let Verdict::Fail(error) = disk.enter(Call::Name)? {
             return Err(error);
         }
         if !disk.locks.insert(path.to_owned()) {
@@ -229,14 +255,23 @@ struct SimFile {
     life: u64,
 }
 
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut disk = self.disk.lock();
+        if disk.life == self.life {
+            disk.open_files -= 1;
+        }
+    }
+}
+
 impl SimFile {
-    fn enter(&self, disk: &mut Disk) -> io::Result<Verdict> {
-        if disk.life != self.life { Err(Disk::down_error()) } else { disk.enter() }
+    fn enter(&self, disk: &mut Disk, call: Call) -> io::Result<Verdict> {
+        if disk.life != self.life { Err(Disk::down_error()) } else { disk.enter(call) }
     }
 
     fn write(&self, buf: &[u8], offset: u64, durably: bool) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        let verdict = self.enter(&mut disk)?;
+        let verdict = self.enter(&mut disk, Call::Write)?;
         if let Verdict::Fail(error) = verdict {
             let part = disk.rng.below(buf.len() as u64 + 1);
             if disk.has_space(self.inode, offset + part) {
@@ -262,12 +297,14 @@ impl SimFile {
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = self.enter(&mut disk)? {
-            return Err(error);
-        }
+        let asked = match self.enter(&mut disk, Call::Read)? {
+            Verdict::Go => buf.len(),
+            Verdict::Less => disk.rng.below(buf.len().max(1) as u64) as usize,
+            Verdict::Fail(error) => return Err(error),
+        };
         let content = &disk.inodes[self.inode].cached;
         let from = (offset as usize).min(content.len());
-        let to = (from + buf.len()).min(content.len());
+        let to = (from + asked).min(content.len());
         buf[..to - from].copy_from_slice(&content[from..to]);
         Ok(to - from)
     }
@@ -297,7 +334,7 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = self.enter(&mut disk)? {
+        if let Verdict::Fail(error) = self.enter(&mut disk, Call::Sync)? {
             disk.sync_in_part(self.inode);
             return Err(error);
         }
@@ -307,7 +344,7 @@ impl File for SimFile {
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = self.enter(&mut disk)? {
+        if let Verdict::Fail(error) = self.enter(&mut disk, Call::Write)? {
             return Err(error);
         }
         if !disk.has_space(self.inode, bytes) {
@@ -319,7 +356,7 @@ impl File for SimFile {
 
     fn len(&self) -> io::Result<u64> {
         let mut disk = self.disk.lock();
-        if let Verdict::Fail(error) = self.enter(&mut disk)? {
+        if let Verdict::Fail(error) = self.enter(&mut disk, Call::Name)? {
             return Err(error);
         }
         Ok(disk.inodes[self.inode].cached.len() as u64)

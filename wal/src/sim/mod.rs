@@ -20,6 +20,8 @@
 //! - **Failing calls** ([`SimFs::fail_after`]): one call fails, having taken effect in part. After a failed sync, any part
 //!   of what was to be synced is durable and the rest is *clean*: a later sync succeeds without writing it, as on Linux.
 //!   After a failed sync of a directory, what was not made durable is still to be synced.
+//! - **Plans** ([`SimFs::fail`]): from the n-th call on, once, or every call of that kind, or every call fails; also as a read that
+//!   finds less than there is. What was open and locked is counted ([`SimFs::handles`]).
 //! - **Full disk** ([`SimFs::set_space_bytes`]): files together cannot outgrow the limit. Overwriting needs no space.
 //! - **Rot** ([`SimFs::flip_bit`]): a bit of what is stored changes, unnoticed.
 //!
@@ -33,6 +35,6 @@ mod fs;
 mod rng;
 
 pub use clock::SimClock;
-pub use disk::Fault;
+pub use disk::{Call, Fault, FaultPlan, Lasts};
 pub use fs::SimFs;
 pub use rng::Rng;

@@ -7,7 +7,7 @@ use std::sync::{
 
 use sessile_wal::{
     Admit, Durability, Fs, Lsn, WalError,
-    sim::{Fault, SimClock, SimFs},
+    sim::{Fault, FaultPlan, Lasts, SimClock, SimFs},
 };
 
 use crate::support::{dir, open, open_sim, options};
@@ -183,6 +183,39 @@ fn a_write_that_finds_no_space_after_all_is_kept_and_tried_again() {
         let (_, _, seen) = open_sim(&fs, Lsn::ZERO).expect("opens");
         assert_eq!(seen, [(end, vec![1; 3000]), (next, vec![2; 3000])]);
     }
+}
+
+/// The next file can't be made, for another reason than a full disk (no more descriptors, a directory that may not be written): nobody waits
+/// until that is over, everybody is told why; and once it is over, all goes on.
+#[test]
+fn a_next_file_that_can_not_be_made_is_an_error_and_not_a_wait() {
+    let fs = SimFs::new(6);
+    let (wal, _, _) = open_sim(&fs, Lsn::ZERO).expect("opens");
+    fs.fail(FaultPlan { call: 1, fault: Fault::Io, lasts: Lasts::SameKind });
+    assert!(fs.list(&dir()).is_err(), "which makes names the kind that fails");
+    let mut appended = Vec::new();
+    let refused = loop {
+        assert!(appended.len() < 1000);
+        match wal.admit_now(500, Admit::Write) {
+            Ok(true) => appended.push(wal.append(&[7; 500])),
+            Ok(false) => drop(wal.step()),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&refused, WalError::Io { .. }), "{refused}");
+    assert!(refused.to_string().contains(&dir().display().to_string()), "{refused}");
+    assert!(!wal.stats().disk_full && !wal.is_poisoned());
+    assert!(wal.admit_now(500, Admit::Write).is_err(), "it is said again");
+    fs.clear_faults();
+    wal.step().expect("steps");
+    while !wal.admit_now(500, Admit::Write).expect("the file can be made again") {
+        wal.step().expect("steps");
+    }
+    appended.push(wal.append(&[8; 500]));
+    wal.close().expect("closes");
+    fs.crash();
+    let (_, _, seen) = open_sim(&fs, Lsn::ZERO).expect("opens");
+    assert_eq!(seen.iter().map(|(end, _)| *end).collect::<Vec<_>>(), appended);
 }
 
 #[test]

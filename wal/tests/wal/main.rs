@@ -7,6 +7,7 @@ mod faults;
 mod golden;
 mod known;
 mod model;
+mod notifier;
 mod real_disk;
 mod support;
 mod threads;

@@ -212,6 +212,41 @@ fn a_write_does_not_wait_for_a_sync() {
     wal.flush().expect("syncs");
 }
 
+/// A disk that took three seconds for the sync of a log file in the making held up whoever asked for figures, which each event loop of a
+/// server does once a second, and with it every reader; and it could hold up a writer on its way to a file that was ready.
+#[test]
+fn a_file_in_the_making_holds_up_neither_writers_nor_figures() {
+    let gate = Arc::new(Gate::default());
+    let fs: Arc<dyn Fs> = Arc::new(SlowSync { inner: SimFs::new(1), gate: gate.clone() });
+    let (wal, _, _) = open(&fs, &SimClock::default(), options(), Lsn::ZERO).expect("opens");
+    while wal.step().expect("steps").pause.is_zero() {}
+    // Into the file that is ready, so that the one after it is wanted.
+    let files = wal.stats().files;
+    while !wal.wants_step() {
+        wal.commit(wal.append(&[7; 1000])).expect("writes");
+    }
+    gate.set(true);
+    let making = thread::spawn({
+        let wal = wal.clone();
+        move || wal.step()
+    });
+    while !gate.waiting.load(Relaxed) {
+        thread::yield_now();
+    }
+    let (done, ended) = std::sync::mpsc::channel();
+    thread::spawn({
+        let wal = wal.clone();
+        move || {
+            let end = wal.append(b"record");
+            let _ = done.send((wal.write(end).is_ok(), wal.stats().files));
+        }
+    });
+    let seen = ended.recv_timeout(std::time::Duration::from_secs(20));
+    gate.set(false);
+    making.join().expect("does not panic").expect("steps");
+    assert_eq!(seen, Ok((true, files)), "somebody waited for the sync of a file in the making");
+}
+
 #[test]
 fn syncs_are_shared() {
     let root = tempfile::tempdir().expect("has a directory");

@@ -63,7 +63,7 @@ proptest! {
                     }
                 }
                 Some(Object::Structured(structured)) => {
-                    let Body::Hash(fields) = &mut structured.body else { panic!("a hash") };
+                    let Body::Hash(fields) = &mut Arc::get_mut(structured).expect("the only one").body else { panic!("a hash") };
                     new += usize::from(fields.set(hasher.field(name), name, value, NEVER));
                 }
                 Some(_) => panic!("large"),

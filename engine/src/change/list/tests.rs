@@ -134,7 +134,7 @@ impl Held {
         if large {
             let mut list = List::default();
             list.append(&run);
-            object = Object::Structured(Box::new(Structured::new(0, b"key", None, Body::List(list))));
+            object = Object::Structured(Arc::new(Structured::new(0, b"key", None, Body::List(list))));
         }
         shard.put(&key, object, u64::MAX, 0);
         let place = shard.find(&key).expect("just put");

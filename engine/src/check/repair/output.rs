@@ -12,7 +12,7 @@ use crate::limits::INDEX_BLOCK_ENTRIES;
 use crate::manifest::{DictionaryInfo, IndexFileInfo, Manifest, SegmentInfo};
 use crate::object::layout;
 use crate::segment::{Record, Scratch, SegmentFile, SegmentWriter};
-use crate::{Error, Lsn};
+use crate::{Error, Lsn, side_file};
 use sessile_wal::{Admit, Clock, Fs, Wal, WalOptions};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -158,6 +158,7 @@ impl Output {
             bytes: segment.bytes(),
             records: finished.records,
             dies_ms: making.dies_ms,
+            stamp: segment.stamp(),
         });
         Ok(())
     }
@@ -211,8 +212,8 @@ impl Output {
             (from, rest) = (to + 1, others);
         }
         let finished = writer.finish()?;
-        let (bytes, entries) = (finished.bytes, finished.entries);
-        checkpoint.index_files.push(IndexFileInfo { number, kind, bytes, entries });
+        let (bytes, entries, stamp) = (finished.bytes, finished.entries, finished.stamp);
+        checkpoint.index_files.push(IndexFileInfo { number, kind, bytes, entries, stamp });
         Ok(())
     }
 
@@ -235,7 +236,25 @@ impl Output {
             Ok(())
         })?;
         wal.close().map_err(Error::of_log)?;
-        self.manifest.checkpoint.log_reached = wal.durable().get();
+        let end = wal.durable_end();
+        self.manifest.checkpoint.log_reached = end.lsn.get();
+        self.manifest.checkpoint.log_checksum = end.checksum;
+        Ok(())
+    }
+
+    /// Copies the side files.
+    pub(super) fn side_files(&mut self, directory: &Directory, losses: &mut Losses<'_>) -> Result<(), Error> {
+        for name in side_file::NAMES {
+            match directory.side_file(name) {
+                Ok(None) => {}
+                Ok(Some(content)) => {
+                    let id = &self.manifest.database_id;
+                    let written = side_file::write_new(&*self.fs, &self.dir, name, id, &content)?;
+                    *side_file::known_of(&mut self.manifest, name) = written;
+                }
+                Err(error) => losses.gap(&error, &directory.path.join(name)),
+            }
+        }
         Ok(())
     }
 
@@ -248,7 +267,8 @@ impl Output {
         checkpoint.wall_ms = self.now_ms;
         for (id, dictionary) in &self.dictionaries {
             let bytes = dictionary.bytes().len() as u32;
-            checkpoint.dictionaries.push(DictionaryInfo { id: *id, bytes });
+            let stamp = dictionary.stamp(&self.manifest.database_id);
+            checkpoint.dictionaries.push(DictionaryInfo { id: *id, bytes, stamp });
             checkpoint.next_dictionary = checkpoint.next_dictionary.max(id + 1);
         }
         self.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;

@@ -43,7 +43,8 @@ fn read(directory: &Directory, each: &mut dyn FnMut(Lsn, &[u8]) -> Result<(), Er
     let checkpoint = directory.checkpoint();
     let options = WalOptions::default()
         .database_id(*directory.database_id())
-        .known_durable(Lsn::new(checkpoint.log_reached));
+        .known_durable(Lsn::new(checkpoint.log_reached))
+        .known_checksum(checkpoint.log_checksum);
     let from = if directory.has_manifest() { Lsn::new(checkpoint.log_from) } else { directory.log_from() };
     let mut failed = Ok(());
     let found = sessile_wal::verify(

@@ -1,5 +1,7 @@
 //! Listpacks, Redis's form of small collections since 7.0: lengths forward and backward, integers as such.
 
+use crate::command::number::parse_integer;
+
 /// An element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element<'a> {
@@ -34,18 +36,22 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<Element<'a>> {
     let element = take_forward(rest)?;
     let length = whole.len() - rest.len();
     // The length again, to be read from behind: seven bits a byte, the low ones last.
-    let back_bytes = match length {
+    let (back, after) = rest.split_at_checked(back_bytes(length))?;
+    let said = back.iter().fold(0u64, |said, &byte| said << 7 | u64::from(byte & 0x7F));
+    let marks = back.iter().skip(1).all(|byte| byte & 0x80 != 0) && back[0] & 0x80 == 0;
+    *rest = after;
+    (said == length as u64 && marks).then_some(element)
+}
+
+/// How long the length of an element is that is to be read from behind.
+fn back_bytes(length: usize) -> usize {
+    match length {
         0..=127 => 1,
         128..16383 => 2,
         16383..2_097_151 => 3,
         2_097_151..268_435_455 => 4,
         _ => 5,
-    };
-    let (back, after) = rest.split_at_checked(back_bytes)?;
-    let said = back.iter().fold(0u64, |said, &byte| said << 7 | u64::from(byte & 0x7F));
-    let marks = back.iter().skip(1).all(|byte| byte & 0x80 != 0) && back[0] & 0x80 == 0;
-    *rest = after;
-    (said == length as u64 && marks).then_some(element)
+    }
 }
 
 fn take_forward<'a>(rest: &mut &'a [u8]) -> Option<Element<'a>> {
@@ -91,6 +97,87 @@ pub(super) fn text<'a>(rest: &mut &'a [u8], length: usize) -> Option<Element<'a>
     let (text, after) = rest.split_at_checked(length)?;
     *rest = after;
     Some(Element::Text(text))
+}
+
+/// A listpack that is being written.
+#[derive(Default)]
+pub(super) struct Builder {
+    elements: Vec<u8>,
+    count: usize,
+}
+
+impl Builder {
+    /// Bytes of its elements.
+    pub(super) fn bytes(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Adds an integer.
+    pub(super) fn integer(&mut self, integer: i64) {
+        let start = self.elements.len();
+        if let 0..=0x7F = integer {
+            self.elements.push(integer as u8);
+        } else if let Ok(short) = i16::try_from(integer) {
+            self.elements.push(0xF1);
+            self.elements.extend_from_slice(&short.to_le_bytes());
+        } else if let Ok(long) = i32::try_from(integer) {
+            self.elements.push(0xF3);
+            self.elements.extend_from_slice(&long.to_le_bytes());
+        } else {
+            self.elements.push(0xF4);
+            self.elements.extend_from_slice(&integer.to_le_bytes());
+        }
+        self.end(start);
+    }
+
+    /// Adds a text: as an integer, if it is how one is written.
+    pub(super) fn text(&mut self, text: &[u8]) {
+        if let Some(integer) = parse_integer(text) {
+            return self.integer(integer);
+        }
+        let start = self.elements.len();
+        match text.len() {
+            length @ 0..=0x3F => self.elements.push(0x80 | length as u8),
+            length @ 0x40..=0xFFF => {
+                self.elements.extend_from_slice(&[0xE0 | (length >> 8) as u8, length as u8]);
+            }
+            // A text is shorter than 512 MiB.
+            length => {
+                self.elements.push(0xF0);
+                self.elements.extend_from_slice(&(length as u32).to_le_bytes());
+            }
+        }
+        self.elements.extend_from_slice(text);
+        self.end(start);
+    }
+
+    /// The length of the element that begins at `start` once more, to be read from behind.
+    fn end(&mut self, start: usize) {
+        let length = self.elements.len() - start;
+        let bytes = back_bytes(length);
+        for byte in (0..bytes).rev() {
+            let mark = if byte + 1 == bytes { 0 } else { 0x80 };
+            self.elements.push((length >> (7 * byte)) as u8 & 0x7F | mark);
+        }
+        self.count += 1;
+    }
+
+    /// Adds all elements of another.
+    pub(super) fn append(&mut self, other: Builder) {
+        self.elements.extend(other.elements);
+        self.count += other.count;
+    }
+
+    /// The whole listpack.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let total = HEADER_BYTES + self.elements.len() + 1;
+        let mut out = Vec::with_capacity(total);
+        out.extend_from_slice(&(total as u32).to_le_bytes());
+        out.extend_from_slice(&u16::try_from(self.count).unwrap_or(UNKNOWN_COUNT).to_le_bytes());
+        out.extend(self.elements);
+        out.push(END);
+        out
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +227,37 @@ mod tests {
         for at in 0..pack.len() {
             assert_eq!(elements(&pack[..at]), None);
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let long = vec![b'x'; 70_000];
+        let texts: [&[u8]; 12] = [
+            b"",
+            b"0",
+            b"127",
+            b"128",
+            b"-1",
+            b"-32769",
+            b"9223372036854775807",
+            b"-9223372036854775808",
+            b"007",
+            &long[..63],
+            &long[..5000],
+            &long,
+        ];
+        let mut builder = Builder::default();
+        texts.iter().for_each(|text| builder.text(text));
+        let bytes = builder.finish();
+        let read: Vec<Vec<u8>> = elements(&bytes)
+            .expect("a listpack")
+            .iter()
+            .map(|element| match element {
+                Element::Text(text) => text.to_vec(),
+                Element::Integer(integer) => integer.to_string().into_bytes(),
+            })
+            .collect();
+        assert_eq!(read, texts);
     }
 
     proptest! {

@@ -1,13 +1,14 @@
 //! `DUMP` and `RESTORE`: a value in the form in which Redis keeps it in its own files, with a checksum.
 //!
-//! What is written is the oldest form that every Redis since 4.0 reads, one element after the other; only a hash whose fields have deadlines takes
-//! the form of Redis 7.4. What is read is all that Redis 4.0 to 8.0 write for these types, small encodings and compressed strings included.
+//! What is written is the oldest form that every Redis since 4.0 reads, one element after the other; only a stream takes the form of Redis 7.0, and a
+//! hash whose fields have deadlines that of Redis 7.4. What is read is all that Redis 4.0 to 8.0 write for these types, small encodings and compressed strings included.
 //! The bytes come from clients: the [`reader`] takes nothing for granted.
 
 pub mod crc64;
 mod listpack;
 mod lzf;
 pub mod reader;
+pub mod stream;
 pub mod writer;
 mod ziplist;
 
@@ -165,6 +166,7 @@ fn put(call: &mut Call<'_, '_>, value: &Value, deadline_ms: Option<u64>) -> Comm
                 .collect();
             txn.hash_put(key, &fields);
         }
+        Value::Stream(stream) => stream::restore(txn, key, stream)?,
     }
     if deadline_ms.is_some() && !matches!(value, Value::String(_) | Value::Set(_)) {
         txn.set_deadline(key, deadline_ms);

@@ -5,6 +5,7 @@
 
 use super::crc64::crc64;
 use super::listpack::{self, Element, take_array};
+use super::stream::StreamValue;
 use super::writer::types;
 use super::{lzf, ziplist};
 use crate::command::double::parse_double;
@@ -76,6 +77,8 @@ pub enum Value {
         /// When they die, in ms since the epoch; empty if none does.
         deadlines_ms: Vec<Option<u64>>,
     },
+    /// A stream.
+    Stream(Box<StreamValue>),
 }
 
 /// A payload without its version and checksum; `None` if one of them is wrong.
@@ -109,6 +112,7 @@ pub fn read(object: &[u8], bytes_max: usize) -> Option<Value> {
             !members.is_empty() && members.are_distinct() && !scores.iter().any(|score| score.is_nan())
         }
         Value::Hash { names, .. } => !names.is_empty() && names.are_distinct(),
+        Value::Stream(_) => true,
     };
     sound.then_some(value)
 }
@@ -119,7 +123,7 @@ enum Length {
     Special(u8),
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
     /// Bytes that the payload may still unfold to.
     left: usize,
@@ -181,12 +185,26 @@ impl<'a> Reader<'a> {
                 let deadlines_ms = deadlines.iter().map(deadline).collect::<Option<_>>()?;
                 Value::Hash { names, values, deadlines_ms }
             }
+            types::STREAM | types::STREAM_2 | types::STREAM_3 => Value::Stream(Box::new(self.stream(kind)?)),
             _ => return None,
         })
     }
 
+    /// Takes so many bytes off the front.
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        take_array(&mut self.rest)
+    }
+
+    /// Adds an element of a listpack.
+    pub(super) fn push_element(&mut self, texts: &mut Texts, element: &Element<'_>) -> Option<()> {
+        match element {
+            Element::Text(text) => self.push(texts, text),
+            Element::Integer(integer) => self.push(texts, integer.to_string().as_bytes()),
+        }
+    }
+
     /// Takes bytes off what the payload may unfold to.
-    fn pay(&mut self, bytes: usize) -> Option<()> {
+    pub(super) fn pay(&mut self, bytes: usize) -> Option<()> {
         self.left = self.left.checked_sub(bytes)?;
         Some(())
     }
@@ -212,7 +230,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn length(&mut self) -> Option<u64> {
+    pub(super) fn length(&mut self) -> Option<u64> {
         match self.length_or_special()? {
             Length::Of(length) => Some(length),
             Length::Special(_) => None,
@@ -225,7 +243,7 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    fn string(&mut self) -> Option<Cow<'a, [u8]>> {
+    pub(super) fn string(&mut self) -> Option<Cow<'a, [u8]>> {
         let integer = |integer: i64| Some(Cow::Owned(integer.to_string().into_bytes()));
         match self.length_or_special()? {
             Length::Of(length) => {

@@ -1,12 +1,15 @@
 //! Writes payloads of `DUMP`.
 
 use super::crc64::crc64;
+use super::stream;
 use crate::command::CommandError;
 use crate::command::number::parse_integer;
 use sessile::{Key, Kind, Txn};
 
 /// The version of Redis's files that a payload claims, in which all its forms were known: Redis 5 to 6.
 const VERSION: u16 = 9;
+/// That of Redis 7.0, whose streams know more of themselves.
+const VERSION_OF_STREAMS: u16 = 10;
 /// That of Redis 7.4, where fields have deadlines.
 const VERSION_OF_FIELD_DEADLINES: u16 = 12;
 
@@ -25,10 +28,13 @@ pub(super) mod types {
     pub(crate) const ZSET_ZIPLIST: u8 = 12;
     pub(crate) const HASH_ZIPLIST: u8 = 13;
     pub(crate) const LIST_QUICKLIST: u8 = 14;
+    pub(crate) const STREAM: u8 = 15;
     pub(crate) const HASH_LISTPACK: u8 = 16;
     pub(crate) const ZSET_LISTPACK: u8 = 17;
     pub(crate) const LIST_QUICKLIST_2: u8 = 18;
+    pub(crate) const STREAM_2: u8 = 19;
     pub(crate) const SET_LISTPACK: u8 = 20;
+    pub(crate) const STREAM_3: u8 = 21;
     pub(crate) const HASH_METADATA: u8 = 24;
     pub(crate) const HASH_LISTPACK_EX: u8 = 25;
 }
@@ -69,8 +75,15 @@ pub fn dump(txn: &Txn<'_>, key: &Key<'_>) -> Result<Option<Vec<u8>>, CommandErro
                 out.extend_from_slice(&score.to_le_bytes());
             })?;
         }
-        // In Redis's own form they are listpacks in a radix tree; nobody moves streams that way yet.
-        Kind::Stream => return Err("ERR Bad data format".into()),
+        Kind::Stream => {
+            out.push(types::STREAM_2);
+            version = VERSION_OF_STREAMS;
+            if let Some(view) = txn.stream(key)? {
+                stream::put(&mut out, &view);
+            }
+        }
+        // No other server could read it.
+        Kind::Chat => return Err("ERR Bad data format".into()),
         Kind::Hash => {
             if put_hash(&mut out, txn, key)? {
                 version = VERSION_OF_FIELD_DEADLINES;
@@ -111,7 +124,7 @@ pub(crate) fn seal(out: &mut Vec<u8>, version: u16) {
 }
 
 /// Appends a length: the two highest bits say how long it is itself.
-fn put_length(out: &mut Vec<u8>, length: u64) {
+pub(super) fn put_length(out: &mut Vec<u8>, length: u64) {
     match length {
         0..=0x3F => out.push(length as u8),
         0x40..=0x3FFF => out.extend_from_slice(&(length as u16 | 0x4000).to_be_bytes()),

@@ -13,6 +13,9 @@ use std::sync::atomic::Ordering;
 /// Connections accepted in one turn.
 const ACCEPTS_MAX: usize = 1000;
 
+/// How often the log is told at most that accepting fails.
+const COMPLAINT_INTERVAL_MS: u64 = 10_000;
+
 const PROTECTED_MODE: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
 const CLIENTS_MAX: &[u8] = b"-ERR max number of clients reached\r\n";
 
@@ -35,7 +38,6 @@ impl EventLoop {
                 match self.listeners[index].accept(self.worker.live.keepalive_seconds) {
                     Ok((stream, origin)) => {
                         accepted += 1;
-                        self.accept_complained = false;
                         self.admit(stream, origin);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -47,15 +49,22 @@ impl EventLoop {
                     Err(error) => {
                         // Most likely no descriptors are left. The kernel won't mention this listener again for the connections
                         // that wait already: the next tick tries again, which is soon enough and does not spin.
-                        if !self.accept_complained {
-                            tracing::warn!(%error, "accepting a connection failed; trying again every second (raise the limit of open files?)");
-                            self.accept_complained = true;
-                        }
+                        self.complain_of_accepting(&error);
                         self.accept_failed = true;
                         break;
                     }
                 }
             }
+        }
+    }
+
+    /// Says that accepting failed, now and then: at the limit, each client that leaves lets one in, and the next fails again.
+    fn complain_of_accepting(&mut self, error: &io::Error) {
+        let now_ms = self.worker.now_ms;
+        let said = self.accept_complained_ms;
+        if said.is_none_or(|said_ms| now_ms.saturating_sub(said_ms) >= COMPLAINT_INTERVAL_MS) {
+            tracing::warn!(%error, "accepting a connection failed; trying again every second (raise the limit of open files?)");
+            self.accept_complained_ms = Some(now_ms);
         }
     }
 

@@ -5,7 +5,6 @@
 use super::{EventLoop, Slot};
 use crate::blocked::Wait;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl EventLoop {
@@ -34,7 +33,7 @@ impl EventLoop {
         }
         if syncs && !std::mem::replace(&mut slot.in_syncing, true) {
             self.syncing.push(token);
-            self.handle.has_parked.store(true, Ordering::SeqCst);
+            self.handle.parked.register();
             // The sync may have come before we said that we wait for it.
             self.handle.wake();
         }
@@ -69,7 +68,7 @@ impl EventLoop {
 
     /// The log has moved, or failed: ends the waits for that.
     pub(super) fn look_at_syncs(&mut self) {
-        self.handle.has_parked.store(true, Ordering::SeqCst);
+        self.handle.parked.register();
         let (durable, failed) = (self.worker.server.db.durable(), self.worker.server.db.log_failed());
         let (slots, ready) = (&mut self.slots, &mut self.ready);
         self.syncing.retain(|&token| {
@@ -81,7 +80,7 @@ impl EventLoop {
             slot.in_syncing
         });
         if self.syncing.is_empty() && self.parked.is_empty() {
-            self.handle.has_parked.store(false, Ordering::SeqCst);
+            self.handle.parked.withdraw();
         }
     }
 }

@@ -1,0 +1,94 @@
+//! A file system that is really full. Writes are refused in the documented words, reads go on, and writes go on by themselves when
+//! there is space again, with no restart; a restart on the full disk serves what was acknowledged.
+
+use std::time::{Duration, Instant};
+
+use crate::ledger::{self, Pressure, compare_all, ledgers, under_load};
+use crate::mount::{self, Mount};
+use crate::report::Row;
+use crate::support::{Server, ServerOptions, Value, random};
+use crate::{PATIENCE, READER_WAIT_MAX, rounds};
+
+const DISK_MIB: u64 = 192;
+/// What the ballast leaves: less than the reserve that checkpoints are kept.
+const LEFT_BYTES: u64 = 2 << 20;
+/// Documented is a second; ten times that is a defect on any machine.
+const RESUMED_WITHIN: Duration = Duration::from_secs(10);
+
+fn fills_up(
+    case: &'static str,
+    appendfsync: &str,
+    make: impl FnOnce(&std::path::Path) -> Result<Mount, String>,
+) {
+    let seed = random::seed(case);
+    let mut row = Row::begin(case);
+    if let Some(why) = mount::impossible() {
+        return row.skip(why);
+    }
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let disk = match make(home.path()) {
+        Ok(disk) => disk,
+        Err(why) => return row.skip(why),
+    };
+    let mut server = Server::start_in(ServerOptions::new(appendfsync), &disk.path().join("data"));
+    ledger::prepare(&mut server.client());
+    let mut ledgers = ledgers(4, seed, 2000);
+    let mut resumed_after = Duration::ZERO;
+    for _ in 0..rounds() {
+        let (directed, shown) = under_load(server.port(), &mut ledgers, &["MISCONF"], |pressure| {
+            if !Pressure::grows(&pressure.acknowledged, 100, PATIENCE) {
+                return Err("nothing was acknowledged before".to_owned());
+            }
+            disk.fill_but(LEFT_BYTES);
+            if !Pressure::grows(&pressure.refused, 50, PATIENCE) {
+                return Err("no write was refused on a full disk".to_owned());
+            }
+            if !server.client().command("INFO sessile").text().contains("disk_full:1") {
+                return Err("INFO does not say disk_full:1".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(500));
+            disk.make_room();
+            let freed = Instant::now();
+            let before = pressure.refused.load(std::sync::atomic::Ordering::Relaxed);
+            if !Pressure::grows(&pressure.acknowledged, 200, RESUMED_WITHIN) {
+                return Err(format!(
+                    "writes did not resume within {RESUMED_WITHIN:?} of space, {before} were refused"
+                ));
+            }
+            resumed_after = resumed_after.max(freed.elapsed());
+            Ok(())
+        });
+        row.reader_waited(shown.longest.read);
+        let mut outcome = directed.and_then(|()| shown.verdict());
+        if shown.longest.read > READER_WAIT_MAX {
+            outcome = outcome.and(Err(format!("a reader waited {:?}", shown.longest.read)));
+        }
+        row.round(outcome.and_then(|()| compare_all(&mut ledgers, &mut server.client())));
+        // Killed and started while there is no space at all.
+        disk.fill_but(0);
+        server.kill();
+        server.restart();
+        let compared = compare_all(&mut ledgers, &mut server.client());
+        disk.make_room();
+        let resumed = ledger::wait_until(RESUMED_WITHIN, || {
+            server.client().command("SET after-the-restart value") == Value::ok()
+        });
+        row.round(compared.and_then(|()| {
+            resumed
+                .then_some(())
+                .ok_or_else(|| "writes did not resume after a start on a full disk".to_owned())
+        }));
+    }
+    row.note(format!("writes resumed after {:.0} ms at most", resumed_after.as_secs_f64() * 1e3));
+    row.finish();
+}
+
+#[test]
+fn tmpfs_in_everysec() {
+    fills_up("full file system, tmpfs, everysec", "everysec", |home| Mount::tmpfs(home, DISK_MIB));
+}
+
+#[test]
+fn ext4_in_always() {
+    fills_up("full file system, ext4, always", "always", |home| Mount::ext4(home, DISK_MIB));
+}
