@@ -360,7 +360,9 @@ impl Floor {
         let failed = self.db.log_failed();
         let some = !failed && !self.syncing && self.rng.chance(15);
         let acknowledged = self.db.acknowledged();
+        let durable = self.db.durable();
         let Some(client) = self.clients[place].as_mut() else { return };
+        client.connection.note_durable(durable);
         if failed {
             client.connection.settle_failed(acknowledged, LOG_FAILED);
         } else {
