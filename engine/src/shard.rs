@@ -583,11 +583,11 @@ impl Shard {
         entry
     }
 
-    /// Removes what has died by `now_ms`, looking at no more than about `limit` timers. Whether there may be more.
-    pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead<'_>) -> bool {
+    /// Removes what has died by `now_ms`, looking at no more than about `limit` of the timers that fire until `until_ms`. Whether there may be more.
+    pub(crate) fn expire(&mut self, now_ms: u64, until_ms: u64, limit: usize, dead: &mut Dead<'_>) -> bool {
         let mut fired = std::mem::take(&mut self.fired);
         fired.clear();
-        let more = self.wheel.advance(now_ms, limit, &mut fired);
+        let more = self.wheel.advance(until_ms, limit, &mut fired);
         if !more && self.wheel.len() > self.timers_max() {
             self.wheel.sweep(limit, &mut fired);
         }

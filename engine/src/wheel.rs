@@ -103,6 +103,11 @@ pub(crate) struct Fired {
     pub(crate) hash: u64,
 }
 
+/// The end of the tick that a moment is in: advanced to there, a wheel fires all timers for deadlines up to the moment, and perhaps some early.
+pub(crate) fn tick_end_ms(now_ms: u64) -> u64 {
+    now_ms.checked_next_multiple_of(1 << TICK_SHIFT).unwrap_or(now_ms)
+}
+
 fn tick_of(now_ms: u64) -> u64 {
     now_ms >> TICK_SHIFT
 }
