@@ -9,7 +9,6 @@ use crate::limits::{
 };
 use crate::sessions::reaper;
 use crate::shard::Dead;
-use crate::wheel::tick_end_ms;
 use crate::{Error, Options};
 use crate::{evict_keys, idle_pass, observer, storage, tiering};
 use parking_lot::{Condvar, Mutex};
@@ -27,22 +26,22 @@ pub(crate) struct Reclaimed {
     pub(crate) logged: bool,
 }
 
-/// Takes away, or hands on, everything that is due by now, whether that goes on in the background or not.
+/// Takes away what is due by now, whether that goes on in the background or not, and hands all those sessions on whose deadline has come, to the
+/// millisecond.
 pub(crate) fn expire_due(inner: &Inner) {
-    loop {
-        let now_ms = inner.clock.now_ms();
-        // To the millisecond, which takes the timers of the whole tick.
-        if !expire(inner, now_ms, tick_end_ms(now_ms)).pause.is_zero() {
-            return;
-        }
+    while expire(inner, inner.clock.now_ms()).pause.is_zero() {}
+    let (now_ms, mut held) = (inner.clock.now_ms(), Vec::new());
+    for shard in &inner.shards {
+        shard.lock().hand_on(now_ms, &mut held);
     }
+    inner.note_due_sessions(&mut held);
 }
 
 /// One hold of each shard's lock: takes away what is dead. Adds up the memory that is used, now and then.
 pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     let now_ms = inner.clock.now_ms();
     let Reclaimed { pause, logged } = if inner.expiry_on.load(Ordering::Relaxed) {
-        expire(inner, now_ms, now_ms)
+        expire(inner, now_ms)
     } else {
         Reclaimed { pause: EXPIRY_PAUSE_MAX, logged: false }
     };
@@ -50,8 +49,8 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     Reclaimed { pause: if free_garbage(inner) { Duration::ZERO } else { pause }, logged }
 }
 
-/// Looks at the timers that fire until `until_ms`, as many as a hold of each shard's lock may.
-fn expire(inner: &Inner, now_ms: u64, until_ms: u64) -> Reclaimed {
+/// Looks at the timers that have fired by `now_ms`, as many as a hold of each shard's lock may.
+fn expire(inner: &Inner, now_ms: u64) -> Reclaimed {
     let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
     let mut expired = 0;
     let witness = inner.witness();
@@ -60,7 +59,7 @@ fn expire(inner: &Inner, now_ms: u64, until_ms: u64) -> Reclaimed {
     for shard in &inner.shards {
         let mut shard = shard.lock();
         let due = shard.next_due_ms();
-        if due.is_some_and(|due| due <= until_ms) && shard.expire(now_ms, until_ms, timers_max, &mut dead) {
+        if due.is_some_and(|due| due <= now_ms) && shard.expire(now_ms, timers_max, &mut dead) {
             pause = Duration::ZERO;
         }
         if let Some(due) = shard.next_due_ms() {

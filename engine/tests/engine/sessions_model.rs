@@ -884,7 +884,18 @@ impl World {
         let seen = self.observe();
         let now_ms = self.now_ms();
         let mut reasons = Vec::new();
-        let fits = self.history.iter().rposition(|model| match fits(model, &seen, now_ms) {
+        let db = self.db.clone().expect("open");
+        let policies: Vec<_> = CLASSES.iter().map(|class| db.session_policy(class)).collect();
+        let page = db.session_events(self.cursor, usize::MAX).expect("readable");
+        let told: Vec<(EventKind, u64)> = page
+            .events
+            .iter()
+            .map(|one| (one.event.kind, one.event.at_ms))
+            .filter(|(kind, _)| *kind != EventKind::Expired)
+            .collect();
+        let number = self.read.iter().filter(|read| read.kind != EventKind::Expired).count();
+        let there = There { seen: &seen, policies: &policies, told: &told, read: number };
+        let fits = self.history.iter().rposition(|model| match fits(model, &there, now_ms) {
             Ok(()) => true,
             Err(reason) => {
                 reasons.push(reason);
@@ -970,8 +981,30 @@ struct Seen {
     fields: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Whether what each token stands for is what a model says.
-fn fits(model: &Model, seen: &[Option<Seen>], now_ms: u64) -> Result<(), String> {
+/// What is there after a crash.
+#[derive(Clone, Copy)]
+struct There<'a> {
+    seen: &'a [Option<Seen>],
+    policies: &'a [Option<Policy>],
+    /// What was told of behind the cursor, but for deaths.
+    told: &'a [(EventKind, u64)],
+    /// How many of that were read before.
+    read: usize,
+}
+
+/// Whether what is there is what a model says.
+fn fits(model: &Model, there: &There<'_>, now_ms: u64) -> Result<(), String> {
+    let There { seen, policies, told, read } = *there;
+    for (number, policy) in policies.iter().enumerate() {
+        if *policy != model.policies.get(&number).copied() {
+            return Err(format!("the policy of {} is {policy:?}", CLASSES[number]));
+        }
+    }
+    let expected: Option<Vec<_>> =
+        model.events.get(read..).map(|events| events.iter().map(|one| (one.kind, one.at_ms)).collect());
+    if expected.as_deref() != Some(told) {
+        return Err(format!("the events are {told:?}, not {expected:?}"));
+    }
     let mut known = vec![false; seen.len()];
     for (at, one) in model.sessions.iter().enumerate() {
         let must_live = !one.ended && one.deadline_ms.0 > now_ms;
