@@ -26,9 +26,15 @@ pub(crate) struct Reclaimed {
     pub(crate) logged: bool,
 }
 
-/// Takes away, or hands on, everything that is due by now, whether that goes on in the background or not.
+/// Takes away what is due by now, whether that goes on in the background or not, and hands all those sessions on whose deadline has come, to the
+/// millisecond.
 pub(crate) fn expire_due(inner: &Inner) {
     while expire(inner, inner.clock.now_ms()).pause.is_zero() {}
+    let (now_ms, mut held) = (inner.clock.now_ms(), Vec::new());
+    for shard in &inner.shards {
+        shard.lock().hand_on(now_ms, &mut held);
+    }
+    inner.note_due_sessions(&mut held);
 }
 
 /// One hold of each shard's lock: takes away what is dead. Adds up the memory that is used, now and then.
@@ -43,6 +49,7 @@ pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     Reclaimed { pause: if free_garbage(inner) { Duration::ZERO } else { pause }, logged }
 }
 
+/// Looks at the timers that have fired by `now_ms`, as many as a hold of each shard's lock may.
 fn expire(inner: &Inner, now_ms: u64) -> Reclaimed {
     let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
     let mut expired = 0;

@@ -583,6 +583,22 @@ impl Shard {
         entry
     }
 
+    /// Hands those held keys on that have died by `now_ms`, although their timers have not fired: they do so once a tick. To be called when
+    /// [`expire`](Self::expire) has nothing more to do.
+    pub(crate) fn hand_on(&mut self, now_ms: u64, held: &mut Vec<u64>) {
+        let mut near = Vec::new();
+        self.wheel.for_each_next(now_ms, &mut |hash| near.push(hash));
+        for hash in near {
+            let is_due = |entry: &Entry| {
+                entry.deadline_ms <= now_ms && entry.handle.timer() != 0 && is_held(entry.handle.database())
+            };
+            while let Some(place) = self.table.find(hash, is_due) {
+                self.table.get_mut(place).handle.set_timer(0);
+                held.push(hash);
+            }
+        }
+    }
+
     /// Removes what has died by `now_ms`, looking at no more than about `limit` timers. Whether there may be more.
     pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead<'_>) -> bool {
         let mut fired = std::mem::take(&mut self.fired);

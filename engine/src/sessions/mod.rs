@@ -112,6 +112,17 @@ pub enum SessionError {
     Db(#[from] Error),
 }
 
+impl SessionError {
+    /// Whether it is because of something that is not what was put there: it will be so the next time, too.
+    fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            SessionError::Damaged { .. }
+                | SessionError::Db(Error::DamagedValue { .. } | Error::DamagedMemory { .. })
+        )
+    }
+}
+
 /// Makes a session of a class that exists, for a [new token](crate::Db::new_session_token). If its user has as many of the class as the policy
 /// allows, the least recently seen ends, or this one is refused.
 ///

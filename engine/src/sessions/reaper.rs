@@ -110,27 +110,37 @@ fn reap(inner: &Inner) -> Result<bool, SessionError> {
     }
     let now_ms = inner.clock.now_ms();
     let mut ids = Vec::with_capacity(hashes.len());
-    for &hash in &hashes {
-        ids_of(inner, hash, now_ms, &mut ids);
-    }
+    let found = hashes.iter().try_for_each(|&hash| ids_of(inner, hash, now_ms, &mut ids));
     ids.sort_unstable();
     ids.dedup();
-    match take_away(inner, &ids, now_ms) {
-        Ok(()) => {}
-        Err(error @ SessionError::Db(Error::LogFailed(_) | Error::DiskFull(_))) => {
-            due.give_back(hashes);
-            return Err(error);
-        }
-        Err(_) => {
-            // One of them can't be read: each for itself.
-            for id in &ids {
-                if let Err(error) = take_away(inner, std::slice::from_ref(id), now_ms) {
-                    tracing::error!(%error, "a session whose deadline has come can't be taken away");
-                }
-            }
-        }
+    let reaped = found.map_err(SessionError::from).and_then(|()| {
+        let what = "a session whose deadline has come can't be taken away";
+        each_if_not_all(&ids, what, |ids| take_away(inner, ids, now_ms))
+    });
+    if let Err(error) = reaped {
+        due.give_back(hashes);
+        return Err(error);
     }
     Ok(!due.hashes.lock().is_empty())
+}
+
+/// Does something with all of these sessions; if one of them is damaged, with each for itself, and leaves that one out.
+fn each_if_not_all(
+    ids: &[Id],
+    what: &'static str,
+    mut run: impl FnMut(&[Id]) -> Result<(), SessionError>,
+) -> Result<(), SessionError> {
+    match run(ids) {
+        Err(error) if error.is_damage() => {}
+        done => return done,
+    }
+    for id in ids {
+        match run(std::slice::from_ref(id)) {
+            Err(error) if error.is_damage() => tracing::error!(%error, "{what}"),
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 /// Reaps until nobody is due.
@@ -140,7 +150,7 @@ pub(super) fn reap_all(inner: &Inner) -> Result<(), SessionError> {
 }
 
 /// The ids of dead sessions with this hash; keys on disk are read.
-fn ids_of(inner: &Inner, hash: u64, now_ms: u64, ids: &mut Vec<Id>) {
+fn ids_of(inner: &Inner, hash: u64, now_ms: u64, ids: &mut Vec<Id>) -> Result<(), Error> {
     let mut cold = Vec::new();
     let shard = inner.shards[inner.shard_number(hash)].lock();
     let mut add = |key: &[u8]| ids.extend(Id::try_from(key).ok());
@@ -160,10 +170,18 @@ fn ids_of(inner: &Inner, hash: u64, now_ms: u64, ids: &mut Vec<Id>) {
     drop(shard);
     for (location, segment) in cold {
         Scratch::of_thread(|scratch| match segment.file.read(location.offset(), scratch) {
-            Ok(record) => add(layout::parts(record.object).key),
-            Err(error) => tracing::error!(%error, "a session whose deadline has come can't be read"),
-        });
+            Ok(record) => {
+                add(layout::parts(record.object).key);
+                Ok(())
+            }
+            Err(error @ Error::DamagedValue { .. }) => {
+                tracing::error!(%error, "a session whose deadline has come can't be read");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        })?;
     }
+    Ok(())
 }
 
 /// Takes those of these sessions away that are dead at `now_ms`.
@@ -231,24 +249,13 @@ fn sweep(inner: &Inner) -> Result<bool, SessionError> {
         });
         match looked {
             Ok((found, _)) => dead.extend(found),
-            Err(error) => tracing::error!(%error, "sessions can't be looked at"),
+            Err(error) if error.is_damage() => tracing::error!(%error, "sessions can't be looked at"),
+            Err(error) => return Err(error),
         }
     }
     for ids in dead.chunks(SESSIONS_REAPED_TOGETHER) {
-        match sweep_away(inner, ids) {
-            Err(SessionError::Db(error @ (Error::LogFailed(_) | Error::DiskFull(_)))) => {
-                return Err(error.into());
-            }
-            Err(_) => {
-                // One of them can't be read: each for itself.
-                for id in ids {
-                    if let Err(error) = sweep_away(inner, std::slice::from_ref(id)) {
-                        tracing::error!(%error, "a session that has ended with its class can't be swept away");
-                    }
-                }
-            }
-            Ok(()) => {}
-        }
+        let what = "a session that has ended with its class can't be swept away";
+        each_if_not_all(ids, what, |ids| sweep_away(inner, ids))?;
     }
     sweep.cursor = next;
     if next != 0 {

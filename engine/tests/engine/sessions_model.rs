@@ -152,6 +152,8 @@ struct World {
     cursor: Option<u64>,
     crashed: bool,
     bounded: bool,
+    /// Of some directories few bits of each hash are kept, so that keys share them.
+    hash_mask: u64,
     ordinary: u64,
 }
 
@@ -170,6 +172,7 @@ impl World {
         manifest.sync_data().expect("synced");
         sim.sync_dir(dir).expect("synced");
         let bounded = rng.below(2) == 0;
+        let hash_mask = if rng.below(3) == 0 { 0xFF00_0000_0000_0000 } else { u64::MAX };
         let mut world = World {
             rng,
             sim,
@@ -182,6 +185,7 @@ impl World {
             cursor: None,
             crashed: false,
             bounded,
+            hash_mask,
             ordinary: 0,
         };
         world.open();
@@ -201,7 +205,7 @@ impl World {
         let mut pick = |of: &[u64]| of[rng.below(of.len() as u64) as usize];
         let tuning = StorageTuning {
             shards: Some(pick(&[2, 4, 64]) as usize),
-            hash_mask: pick(&[u64::MAX, u64::MAX, 0xFF00_0000_0000_0000]),
+            hash_mask: self.hash_mask,
             segment_target_bytes: pick(&[200, 4_000, 100_000]),
             objects_bytes_min: pick(&[0, 1_000]) as usize as u64,
             compaction_soon_ms: pick(&[0, 60_000]),
@@ -298,7 +302,8 @@ impl World {
             return None;
         }
         // The latest more often than others.
-        let back = self.below(if self.one_in(3) { count } else { count.min(12) });
+        let far = self.one_in(3);
+        let back = self.below(if far { count } else { count.min(12) });
         Some(count - 1 - back)
     }
 
@@ -332,9 +337,8 @@ impl World {
             assert!(matches!(made, Err(SessionError::UnknownClass)));
             return Ok(());
         };
-        let mut room = Vec::new();
         if let (Some(user), true) = (user, policy.per_user > 0) {
-            room = self.model.alive(now_ms).collect();
+            let mut room: Vec<usize> = self.model.alive(now_ms).collect();
             room.retain(|&at| {
                 let one = &self.model.sessions[at];
                 one.user == Some(user) && one.class == class
@@ -686,7 +690,8 @@ impl World {
     fn reap(&mut self) -> Outcome<()> {
         let db = self.db.clone().expect("open");
         match db.reap_sessions() {
-            Ok(()) => Ok(()),
+            Ok(()) if !self.sim.is_down() => Ok(()),
+            Ok(()) => Err(()),
             Err(error) => {
                 assert!(self.sim.is_down(), "{error}");
                 Err(())
@@ -725,8 +730,9 @@ impl World {
                 let apart_ms = listed.seen_ms.abs_diff(own.seen_ms);
                 assert!(apart_ms <= 60_000.max(own.idle_ms / 20), "{} {}", listed.seen_ms, own.seen_ms);
             }
+            let own = own.len() as u64;
             let counted = self.run(Access::Read, |txn| sessions::count(txn, None, Some(user)))?;
-            assert_eq!(counted.expect("counted"), own.len() as u64);
+            assert_eq!(counted.expect("counted"), own);
         }
         self.reap()?;
         for (number, class) in CLASSES.into_iter().enumerate() {
@@ -878,7 +884,18 @@ impl World {
         let seen = self.observe();
         let now_ms = self.now_ms();
         let mut reasons = Vec::new();
-        let fits = self.history.iter().rposition(|model| match fits(model, &seen, now_ms) {
+        let db = self.db.clone().expect("open");
+        let policies: Vec<_> = CLASSES.iter().map(|class| db.session_policy(class)).collect();
+        let page = db.session_events(self.cursor, usize::MAX).expect("readable");
+        let told: Vec<(EventKind, u64)> = page
+            .events
+            .iter()
+            .map(|one| (one.event.kind, one.event.at_ms))
+            .filter(|(kind, _)| *kind != EventKind::Expired)
+            .collect();
+        let number = self.read.iter().filter(|read| read.kind != EventKind::Expired).count();
+        let there = There { seen: &seen, policies: &policies, told: &told, read: number };
+        let fits = self.history.iter().rposition(|model| match fits(model, &there, now_ms) {
             Ok(()) => true,
             Err(reason) => {
                 reasons.push(reason);
@@ -964,8 +981,30 @@ struct Seen {
     fields: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Whether what each token stands for is what a model says.
-fn fits(model: &Model, seen: &[Option<Seen>], now_ms: u64) -> Result<(), String> {
+/// What is there after a crash.
+#[derive(Clone, Copy)]
+struct There<'a> {
+    seen: &'a [Option<Seen>],
+    policies: &'a [Option<Policy>],
+    /// What was told of behind the cursor, but for deaths.
+    told: &'a [(EventKind, u64)],
+    /// How many of that were read before.
+    read: usize,
+}
+
+/// Whether what is there is what a model says.
+fn fits(model: &Model, there: &There<'_>, now_ms: u64) -> Result<(), String> {
+    let There { seen, policies, told, read } = *there;
+    for (number, policy) in policies.iter().enumerate() {
+        if *policy != model.policies.get(&number).copied() {
+            return Err(format!("the policy of {} is {policy:?}", CLASSES[number]));
+        }
+    }
+    let expected: Option<Vec<_>> =
+        model.events.get(read..).map(|events| events.iter().map(|one| (one.kind, one.at_ms)).collect());
+    if expected.as_deref() != Some(told) {
+        return Err(format!("the events are {told:?}, not {expected:?}"));
+    }
     let mut known = vec![false; seen.len()];
     for (at, one) in model.sessions.iter().enumerate() {
         let must_live = !one.ended && one.deadline_ms.0 > now_ms;
