@@ -27,7 +27,7 @@ use crate::txn::{Access, Taken, Txn};
 use crate::watch::Watch;
 use crate::{Error, Eviction, Options};
 use sessile_wal::sync::Mutex;
-use sessile_wal::{DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
+use sessile_wal::{Clock, DirLock, Durability, LockHeld, Lsn, Wal, WalOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -455,6 +455,11 @@ impl Db {
     #[inline]
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.now_ms()
+    }
+
+    /// The clock that the database was opened with: for whoever measures how long something may take beside it.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.storage.clock
     }
 
     /// The engine's time in microseconds since the epoch.

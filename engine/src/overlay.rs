@@ -17,7 +17,7 @@ use crate::Error;
 use crate::databases::DatabaseMap;
 use crate::db::{Db, Inner};
 use crate::key::{DATABASES, Key, is_internal};
-use crate::object::{self, Kind, Object};
+use crate::object::{Kind, Object};
 use crate::record::{self, Name, Operation};
 use crate::shard::Shard;
 use crate::txn::{Access, ChangedKey, Txn};

@@ -202,7 +202,12 @@ fn take_name<'a>(rest: &mut &'a [u8], flags: u8) -> Option<Name<'a>> {
 }
 
 fn take_deadline(rest: &mut &[u8], flags: u8) -> Option<(u64, u16)> {
-    let deadline_ms = if flags & HAS_DEADLINE != 0 { varint::take(rest)? } else { NEVER };
+    // One that never comes is not said, so that an operation has one form.
+    let deadline_ms = if flags & HAS_DEADLINE != 0 {
+        varint::take(rest).filter(|deadline_ms| *deadline_ms != NEVER)?
+    } else {
+        NEVER
+    };
     let grid = if flags & HAS_GRID != 0 { u16::from(take_byte(rest)?) } else { 0 };
     (grid <= crate::expiry::GRID_MAX).then_some((deadline_ms, grid))
 }
@@ -284,5 +289,20 @@ mod tests {
             let mut rest = &bytes[..];
             while take(&mut rest).is_some() {}
         }
+    }
+
+    /// Found by `fuzz/fuzz_targets/operation.rs`: it was read with a grid that nobody can write.
+    #[test]
+    fn a_deadline_that_never_comes_is_not_said() {
+        let mut bytes = vec![DEADLINE | HAS_DEADLINE | HAS_GRID];
+        bytes.extend_from_slice(&7u64.to_le_bytes());
+        let head = bytes.len();
+        varint::put(&mut bytes, NEVER - 1);
+        bytes.push(3);
+        assert!(take(&mut &bytes[..]).is_some());
+        bytes.truncate(head);
+        varint::put(&mut bytes, NEVER);
+        bytes.push(3);
+        assert_eq!(take(&mut &bytes[..]), None);
     }
 }

@@ -43,7 +43,8 @@ impl Db {
     /// Makes this the content of a side file, durably: all of it, or none. Waits for the disk.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::TooLarge`] beyond [`SIDE_FILE_BYTES_MAX`]. The old content is as it was then.
+    /// [`Error::Io`]; [`Error::TooLarge`] beyond [`SIDE_FILE_BYTES_MAX`]. After [`Error::Io`] the next start finds the old
+    /// content or the new one, whole.
     pub fn replace_side_file(&self, name: &'static str, content: &[u8]) -> Result<(), Error> {
         debug_assert!(NAMES.contains(&name));
         let (bytes, limit_bytes) = (content.len(), SIDE_FILE_BYTES_MAX);

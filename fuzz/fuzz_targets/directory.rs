@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sessile::check::{check, repair};
-use sessile::fuzzing::{Input, sealed};
+use sessile::fuzzing::{Input, sealed, unstamped};
 use sessile::{Error, Kind};
 use sessile_fuzz::directory::{
     Content, DIR, Id, Past, content, keys, look, made, names, options, read, stir, write,
@@ -98,6 +98,7 @@ fn damage(fs: &SimFs, input: &mut Input<'_>) -> String {
 
 /// Changes anything, and puts checksums right.
 fn forge(fs: &SimFs, input: &mut Input<'_>) -> Option<String> {
+    write(fs, DIR, "MANIFEST", &unstamped(&read(fs, DIR, "MANIFEST")));
     let names = names(fs, DIR);
     for _ in 0..=input.below(4) {
         let name = &names[input.below(names.len())];

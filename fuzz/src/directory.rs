@@ -158,6 +158,7 @@ pub fn look(db: &Db, id: &Id) -> Result<Option<Content>, Error> {
             });
             assert_eq!(members.len(), all.len());
         }
+        Kind::Chat => all.push(format!("{:?}", txn.chat_totals(&key)?).into_bytes()),
         Kind::Stream => {
             let stream = txn.stream(&key)?.expect("there");
             stream.visit(StreamId::MIN..=StreamId::MAX, false, &mut |entry| {
@@ -215,7 +216,7 @@ pub fn stir(db: &Db, id: &Id, kind: Kind) -> Result<(), Error> {
             db.sorted_set_add(key, &[(7.5, b"stirred")])?;
             db.sorted_set_remove(key, &[b"stirred"])?;
         }
-        Kind::Stream => {}
+        Kind::Stream | Kind::Chat => {}
     }
     Ok(())
 }

@@ -641,10 +641,10 @@ impl Connection {
                 }
                 Err(error) => {
                     worker.figures.errors.add(1);
-                    let text = error.to_string();
-                    worker.server.count_error(text.as_bytes());
-                    tracing::debug!(client = %self.client.card.origin.address, "closing a client: {text}");
-                    self.reply.error(text.as_bytes());
+                    let text = error.text();
+                    worker.server.count_error(&text);
+                    tracing::debug!(client = %self.client.card.origin.address, "closing a client: {error}");
+                    self.reply.error(&text);
                     self.client.closing = true;
                 }
             }

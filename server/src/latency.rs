@@ -10,7 +10,7 @@
 //! ```
 
 use crate::worker::Figure;
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 

@@ -13,10 +13,10 @@ use crate::notify;
 use crate::pubsub::PubSub;
 use crate::push::Signals;
 use crate::tracking::{Broadcasts, Outlet, Tracking};
-use parking_lot::Mutex;
 use sessile::{Lsn, Observer, Occurrence};
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Classes of events that come from here.
 const CLASSES: u32 = notify::EXPIRED | notify::EVICTED | notify::HASH | notify::GENERIC;

@@ -4,8 +4,8 @@
 //! which its loop looks after. Keys die on time all the same: nothing here stands in for them.
 
 use crate::command::{Command, flags};
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// What is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,8 +11,8 @@
 use crate::client::ClientCard;
 use crate::command::matches_name;
 use crate::push::{Push, Signals};
-use parking_lot::{Mutex, RwLock};
 use sessile::Lsn;
+use sessile_wal::sync::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

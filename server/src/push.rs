@@ -18,10 +18,10 @@
 use crate::client::ClientCard;
 use crate::net::{Loops, Message};
 use crate::resp::{Protocol, Reply};
-use parking_lot::Mutex;
 use sessile::Lsn;
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a posted push costs in an inbox beside its bytes.
 const POSTED_OVERHEAD_BYTES: usize = size_of::<Posted>();

@@ -14,8 +14,8 @@ use crate::pubsub::PubSub;
 use crate::slow_log::SlowLog;
 use crate::tracking::Tracking;
 use crate::worker::{Figures, Worker};
-use parking_lot::{Mutex, RwLock};
 use sessile::{Db, Durability};
+use sessile_wal::sync::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -158,6 +158,8 @@ pub struct Server {
     pub pubsub: Arc<PubSub>,
     /// Who tells them of keys that go without a command.
     observer: Arc<KeyObserver>,
+    /// Held while it is switched on or off, by what is wanted at that moment.
+    observing: Mutex<()>,
     /// Who is shown every command.
     pub monitors: Monitors,
     /// What took long.
@@ -231,6 +233,7 @@ impl Server {
             shutdown: Shutdown::default(),
             pubsub,
             observer,
+            observing: Mutex::default(),
             monitors: Monitors::default(),
             latency: LatencyMonitor::default(),
             syncs_seen: AtomicU64::new(0),
@@ -244,8 +247,10 @@ impl Server {
         })
     }
 
-    /// Has the engine tell of keys that expire or are evicted, if anybody wants to know.
+    /// Has the engine tell of keys that expire or are evicted, if anybody wants to know. To be called after whatever may change that.
     pub fn update_observing(&self) {
+        // Of several at a time the last one to look is the last one to switch.
+        let _alone = self.observing.lock();
         self.db.set_observing(self.observer.follow(&self.live.read()));
     }
 

@@ -5,7 +5,7 @@
 //! `ARGUMENT_BYTES_MAX` bytes and a few words.
 
 use crate::redaction::{REDACTED, is_secret};
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use std::collections::VecDeque;
 
 /// Arguments of a command that are kept; of more, the last one kept says how many there were.

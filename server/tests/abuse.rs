@@ -10,6 +10,7 @@
 //! | `SESSILE_ABUSE_SCALE` | sizes in percent of the campaign's (2) |
 //! | `SESSILE_ABUSE_JOBS` | attacks at a time (3) |
 //! | `SESSILE_ABUSE_WAIT_MS` | the longest that a bystander may wait (1500) |
+//! | `SESSILE_ABUSE_MEMORY_MIB` | what an attack may add to the server's memory, over what the data takes (256; the campaign's bound is 128) |
 //! | `SESSILE_ABUSE_TRIES` | how often an attack is made whose bystanders waited too long, the best counts: the machine may have been busy (3) |
 //! | `SESSILE_ABUSE_ONLY` | attacks whose names hold one of these, separated by `\|` |
 //! | `SESSILE_SEED` | of what is random |
@@ -76,7 +77,10 @@ fn nobody_is_kept_waiting_by_abuse_and_memory_stays_bounded() {
     let scale = random::count("SESSILE_ABUSE_SCALE", 2);
     let tries = random::count("SESSILE_ABUSE_TRIES", 3).max(1);
     let jobs = random::count("SESSILE_ABUSE_JOBS", 3).max(1);
-    let bounds = Bounds { wait: Duration::from_millis(random::count("SESSILE_ABUSE_WAIT_MS", 1500)) };
+    let bounds = Bounds {
+        wait: Duration::from_millis(random::count("SESSILE_ABUSE_WAIT_MS", 1500)),
+        growth_kib: random::count("SESSILE_ABUSE_MEMORY_MIB", 256) << 10,
+    };
     raise_the_limit_of_files();
     let attacks = chosen();
     assert!(!attacks.is_empty(), "SESSILE_ABUSE_ONLY names no attack");
@@ -109,4 +113,33 @@ fn nobody_is_kept_waiting_by_abuse_and_memory_stays_bounded() {
     let compared = support::ServerOptions::new("everysec").is_redis();
     assert!(compared || failures.is_empty(), "beyond the bounds: {failures:#?}");
     assert!(compared || broken.is_empty(), "failed outright, see above: {broken:#?}");
+}
+
+/// Every request of the table that is none: what Redis answers, and whether it closes.
+#[test]
+fn malformed_requests_are_answered_as_by_redis() {
+    let test = "malformed_requests_are_answered_as_by_redis";
+    let Some(redis) = support::oracles::program(test, "redis-server") else { return };
+    let original =
+        support::Server::start(support::ServerOptions::new("everysec").of(&redis.to_string_lossy()));
+    let ours = support::Server::start(support::ServerOptions::new("everysec"));
+    if ours.options().is_redis() {
+        return;
+    }
+    let mut different = Vec::new();
+    // Redis takes a zero byte for the end of what it has received, and waits; and up to 2^31 arguments, of which we take a million.
+    let odd = |request: &[u8]| {
+        request.contains(&0)
+            || ["*1048577", "*536870913", "*2147483647"]
+                .iter()
+                .any(|large| request.starts_with(large.as_bytes()))
+    };
+    for request in protocol::table().into_iter().filter(|request| !odd(request)) {
+        let [expected, answered] = [&original, &ours].map(|server| protocol::answer(server.port(), &request));
+        if expected != answered {
+            let show = |bytes: &[u8]| bytes[..bytes.len().min(120)].escape_ascii().to_string();
+            different.push(format!("{}: {} instead of {}", show(&request), show(&answered), show(&expected)));
+        }
+    }
+    assert!(different.is_empty(), "{} of the table: {different:#?}", different.len());
 }

@@ -8,6 +8,7 @@ use sessile_server::notify;
 use sessile_server::resp::Protocol;
 use support::in_process::InProcess;
 use support::resp::Reply;
+use support::{Client, Server, ServerOptions, Value};
 
 /// `CHAT.APPEND`'s reply, in RESP2.
 fn appended(index: u64, turns: u64, tokens: u64, epoch: u64) -> String {
@@ -319,4 +320,55 @@ fn changes_are_told_and_only_changes() {
     assert_eq!(told("CL.THROTTLE t 0 1 60"), allowed);
     assert_eq!(told("CL.THROTTLE t 0 1 60"), [], "what is refused changes nothing");
     assert_eq!(told("CL.THROTTLE t 5 1 60 0"), [], "nor does a question");
+}
+
+#[test]
+fn chats_are_watched_tracked_scripted_and_kept() {
+    let mut server = Server::start(ServerOptions::new("everysec"));
+    let (mut one, mut other) = (server.client(), server.client());
+    one.command("CHAT.APPEND c user text ID a");
+    let queued = |one: &mut Client| {
+        one.command("MULTI");
+        one.command("CHAT.TRIM c MAXTURNS 0");
+        one.command("EXEC")
+    };
+    // An id that is known changes nothing; a turn does.
+    one.command("WATCH c");
+    other.command("CHAT.APPEND c user text ID a");
+    assert_ne!(queued(&mut one), Value::Null);
+    one.command("WATCH c");
+    other.command("CHAT.APPEND c user text");
+    assert_eq!(queued(&mut one), Value::Null);
+    // A script sees replies as in RESP2.
+    let script = "local r = redis.call('CHAT.APPEND', KEYS[1], 'user', 'x') return {r[1], r[2], redis.call('CHAT.LEN', KEYS[1])[6]}";
+    let reply = one.call(&["EVAL", script, "1", "c"]).expect("a reply");
+    assert_eq!(reply, Value::Array(vec![Value::bulk("index"), Value::Integer(2), Value::Integer(1)]));
+    one.command("HELLO 3");
+    one.command("CLIENT TRACKING ON");
+    let before = one.command("CHAT.WINDOW c");
+    other.command("CHAT.COMPACT c UPTO 2 sum");
+    let told = one.receive().expect("an invalidation");
+    assert_eq!(told, Value::Push(vec![Value::bulk("invalidate"), Value::Array(vec![Value::bulk("c")])]));
+    let after = one.command("CHAT.WINDOW c");
+    assert_ne!(after, before);
+    assert!(matches!(one.command("MEMORY USAGE c"), Value::Integer(1..)));
+    one.command("CL.THROTTLE t 1 1 60");
+    let throttle = one.command("GET t");
+    // Kept across a kill.
+    server.kill();
+    server.restart();
+    let mut one = server.client();
+    one.command("HELLO 3");
+    assert_eq!(one.command("CHAT.WINDOW c"), after);
+    assert_eq!(one.command("GET t"), throttle);
+    assert_eq!(
+        one.command("CHAT.APPEND c user text ID a"),
+        figures([("index", 0), ("turns", 1), ("tokens", 1), ("epoch", 2)]),
+        "ids are kept, too"
+    );
+}
+
+/// A map of figures.
+fn figures(figures: [(&str, i64); 4]) -> Value {
+    Value::Map(figures.map(|(name, number)| (Value::bulk(name), Value::Integer(number))).to_vec())
 }

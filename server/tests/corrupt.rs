@@ -174,7 +174,14 @@ fn no_damage_to_a_file_gives_a_wrong_value_or_a_silent_loss() {
                         println!("{}: the drill ends", line(damage));
                         std::panic::resume_unwind(panic)
                     });
-                    done.lock().expect("no panic holds it").push((damage, outcome));
+                    if !outcome.faults.is_empty() {
+                        println!("{}: {:?}: {:?}", line(damage), outcome.end, outcome.faults);
+                    }
+                    let mut done = done.lock().expect("no panic holds it");
+                    done.push((damage, outcome));
+                    if done.len().is_multiple_of(200) {
+                        println!("{} of {} cases", done.len(), cases.len());
+                    }
                 }
             });
         }
@@ -184,11 +191,7 @@ fn no_damage_to_a_file_gives_a_wrong_value_or_a_silent_loss() {
     let mut failed = 0;
     for (damage, outcome) in &done {
         rows.entry((damage.kind, damage.sort)).or_default().add(outcome);
-        if !outcome.faults.is_empty() {
-            failed += 1;
-            println!("{}: {:?}", line(damage), outcome.end);
-            outcome.faults.iter().for_each(|fault| println!("    {fault}"));
-        }
+        failed += u32::from(!outcome.faults.is_empty());
     }
     table(&rows, loaded.world.len());
     assert_eq!(

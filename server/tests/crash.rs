@@ -5,10 +5,13 @@
 //!
 //! `SESSILE_CRASH_ROUNDS` rounds of each case (default 1), `SESSILE_SEED` replays the same choices (not the same instants), and
 //! the name of a test runs one case: `SESSILE_SEED=7 cargo test -p sessile-server --test crash failing_disk -- --nocapture`.
+//! `SESSILE_CRASH_REDIS=1` prints what `redis-server` does under the same disks.
 //! The table at the end has one row for each case. What a machine can't do (mounting without root, tracing where that is
 //! forbidden) is skipped, and the row says so.
 #![expect(clippy::disallowed_methods, reason = "real processes on real disks at real moments")]
 
+#[path = "crash/beside_redis.rs"]
+mod beside_redis;
 #[path = "crash/clock.rs"]
 mod clock;
 #[path = "crash/descriptors.rs"]
@@ -42,8 +45,10 @@ const CASE_NAMES: &[&str] = &[
     "SIGTERM under load",
     "SIGTERM twice under load",
     "a second process",
+    "descriptors taken by clients",
     "no descriptors left",
     "no memory left under load",
+    "too little memory to start",
     "the wall clock jumps by 1 h",
     "read-only at the start",
     "read-only under way, ext4, always",
@@ -52,6 +57,7 @@ const CASE_NAMES: &[&str] = &[
     "EIO from fsync, always",
     "EIO from fsync, everysec",
     "EIO from write, no",
+    "EIO from reads of values on disk",
     "a turn under way as the log fails",
     "ENOSPC from write, always",
     "ENOSPC from write, everysec",

@@ -110,7 +110,7 @@ fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
     };
     let mut from = 0;
     while let Some(open) = text[from..].find('<').map(|at| at + from) {
-        let Some(close) = text[open..].find('>').map(|at| at + open) else { return None };
+        let close = text[open..].find('>').map(|at| at + open)?;
         let name = &text[open + 1..close];
         if is_name(name) {
             return Some((&text[..open], name, &text[close + 1..]));
@@ -204,6 +204,9 @@ fn every_command_that_redis_does_not_have_has_an_example() {
         assert!(names.iter().any(|name| name == example.command), "{}: no such command", example.command);
         let is_shown = exchanges(&example).iter().any(|(request, _)| request.starts_with(example.command));
         assert!(is_shown, "the example of {} does without it", example.command);
+        let is_told =
+            !example.syntax.is_empty() && example.syntax.iter().all(|line| line.starts_with(example.command));
+        assert!(is_told, "how {} is written is not said", example.command);
     }
     for (entry, name) in all.iter().zip(&names) {
         let is_own = entry.command.since.starts_with("sessile") && !entry.is_container();

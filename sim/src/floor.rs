@@ -1,7 +1,7 @@
 //! The server's side of a life: connections in one loop, driven as the event loop drives them, but at random.
 //!
 //! A turn is a client's: some of its bytes are received, what it asks for is executed, the log is pushed, others that wait are looked at, and
-//! replies leave, all or in part. What each reply means is judged elsewhere ([`judge`](crate::judge)). Nothing here syncs, steps or
+//! replies leave, all or in part. What each reply means is judged elsewhere (`judge`). Nothing here syncs, steps or
 //! checkpoints: that is done from outside, while nobody holds the floor, so that a sync that takes its time can give clients their turns
 //! ([`meanwhile`](Floor::meanwhile)).
 
@@ -50,8 +50,8 @@ pub struct Floor {
     syncing: bool,
     /// The log's positions as they were told last.
     log_was: (u64, u64, u64),
-    /// The log did not take what was pushed last.
-    unpushed: bool,
+    /// As `troubled`, whether that is over or not.
+    pub was_troubled: bool,
     /// The last commit before the checkpoint that a client is about to be told of.
     pub(crate) saved: Option<usize>,
 }
@@ -98,7 +98,7 @@ impl Floor {
             sim,
             traces,
             syncing: false,
-            unpushed: false,
+            was_troubled: false,
             log_was: (0, 0, 0),
             saved: None,
         }
@@ -183,9 +183,7 @@ impl Floor {
 
     /// Whether what a client asks for next is one read, and nothing before it waits.
     fn is_plain_read(&self, place: usize) -> bool {
-        self.clients[place]
-            .as_ref()
-            .is_some_and(|client| client.asks_one(&["GET", "HGETALL", "LRANGE", "XRANGE"]))
+        self.clients[place].as_ref().is_some_and(|client| client.asks_one(&crate::judge::READS))
     }
 
     /// Has the connection receive some of what its client has sent.
@@ -293,15 +291,16 @@ impl Floor {
 
     /// Hands the log over, as a loop does once a turn.
     fn push_log(&mut self) {
-        let wrote = std::mem::take(&mut self.worker.wrote) || self.unpushed;
-        let pushed = if wrote { self.db.push_log() } else { Ok(()) };
-        self.unpushed = pushed.is_err();
+        // Also what others have written: a script that takes long pushes by itself, and says nothing of it.
+        self.worker.wrote = false;
+        let pushed = self.db.push_log();
         if self.syncing {
             // Other figures of the log are behind locks that whoever syncs may hold. All that was appended is written now.
             if pushed.is_ok() && self.durability != Durability::Always {
                 self.oracle.log_is_at(self.db.acknowledged().get());
             }
         }
+        self.was_troubled |= self.troubled;
         if let Err(error) = pushed {
             self.trace(|| format!("the log: {error}"));
             assert!(self.troubled || self.is_down(), "the log fails on a sound disk: {error}");
@@ -360,9 +359,7 @@ impl Floor {
         let failed = self.db.log_failed();
         let some = !failed && !self.syncing && self.rng.chance(15);
         let acknowledged = self.db.acknowledged();
-        let durable = self.db.durable();
         let Some(client) = self.clients[place].as_mut() else { return };
-        client.connection.note_durable(durable);
         if failed {
             client.connection.settle_failed(acknowledged, LOG_FAILED);
         } else {

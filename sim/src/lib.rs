@@ -11,7 +11,7 @@
 //!
 //! # The oracle
 //!
-//! It is a plain [model](model) of the commands that clients use, not a second engine: a few hundred lines of maps that know nothing of disks,
+//! It is a plain [model] of the commands that clients use, not a second engine: a few hundred lines of maps that know nothing of disks,
 //! so that what the engine gets wrong in memory is noticed as well as what it loses. Every request that was executed is applied to it in the
 //! order of execution, which one thread makes known, and its reply must be the model's; so no reply is another client's, and no request is
 //! executed twice or in part. States are kept one after the other and share their keys, which costs microseconds.

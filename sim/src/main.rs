@@ -71,7 +71,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
                     "everysec" => Durability::EverySecond,
                     "no" => Durability::No,
                     other => return Err(format!("no durability: {other}").into()),
-                })
+                });
             }
             Long("sound") => all.plan.faults = false,
             other => return Err(other.unexpected()),

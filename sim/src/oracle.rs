@@ -29,6 +29,8 @@ pub struct Oracle {
     dead_at_open: BTreeSet<Id>,
     /// Everything that any key ever held, if that is asked for.
     known: Option<HashSet<u64>>,
+    /// States of earlier lives, if that is asked for.
+    older: Vec<Rc<World>>,
 }
 
 struct Commit {
@@ -51,6 +53,7 @@ impl Oracle {
             latest_ms: 0,
             dead_at_open: BTreeSet::new(),
             known: None,
+            older: Vec::new(),
         }
     }
 
@@ -76,6 +79,13 @@ impl Oracle {
         }
         self.commits.push(Commit { world: Rc::new(world), lsn: u64::MAX, at_ms: now_ms });
         self.last()
+    }
+
+    /// The last state is this one, for nobody can tell them apart.
+    pub fn amend(&mut self, world: World) {
+        if let Some(last) = self.commits.last_mut() {
+            last.world = Rc::new(world);
+        }
     }
 
     /// The log ends here now: so do the commits that were not looked at before.
@@ -180,6 +190,10 @@ impl Oracle {
         };
         let lost = self.last() - found;
         let before = self.commits.iter().flat_map(|commit| commit.world.keys.keys());
+        let mut older = std::mem::take(&mut self.older);
+        if self.known.is_some() {
+            older.extend(self.commits.iter().map(|commit| Rc::clone(&commit.world)));
+        }
         let mut dead_at_open = std::mem::take(&mut self.dead_at_open);
         dead_at_open.extend(before.filter(|id| !seen.keys.contains_key(*id)).cloned());
         *self = Oracle {
@@ -191,11 +205,12 @@ impl Oracle {
             latest_ms: now_ms,
             dead_at_open,
             known: self.known.take(),
+            older,
         };
         Ok(lost)
     }
 
-    /// Remembers from now on everything that any key ever held.
+    /// Remembers from now on everything that any key ever held, and every state.
     pub fn remember(&mut self) {
         self.known = Some(HashSet::new());
     }
@@ -205,7 +220,7 @@ impl Oracle {
         self.known.as_ref().is_none_or(|known| facts(id, item).iter().all(|fact| known.contains(fact)))
     }
 
-    /// Whether these keys, as far as they are given, are as in some state since open.
+    /// Whether these keys, as far as they are given, are as in some state.
     ///
     /// # Errors
     /// How they differ from the last one.
@@ -227,8 +242,12 @@ impl Oracle {
         };
         let last = differs(self.world());
         match last {
-            Some(why) if self.commits.iter().all(|commit| differs(&commit.world).is_some()) => Err(why),
-            _ => Ok(()),
+            // The end of the log that nothing says to be synced may be older than this life.
+            Some(why) => {
+                let mut all = self.commits.iter().map(|commit| &commit.world).chain(&self.older);
+                if all.any(|world| differs(world).is_none()) { Ok(()) } else { Err(why) }
+            }
+            None => Ok(()),
         }
     }
 

@@ -28,6 +28,10 @@ pub struct Profile {
     pub scripts: bool,
     /// Whether somebody listens to what expires.
     pub listener: bool,
+    /// Whether databases are swapped. Then nobody waits: which of several that a swap brings elements to is served first is nobody's promise.
+    pub swaps: bool,
+    /// Whether dictionaries are trained, which takes longer than all the rest.
+    trains: bool,
     /// Whether bits at rest flip.
     pub rots: bool,
     /// How often checkpoints come by themselves.
@@ -45,7 +49,9 @@ impl Profile {
             idle: rng.chance(40),
             scripts: rng.chance(15),
             listener: rng.chance(20),
-            rots: rng.chance(12),
+            swaps: rng.chance(40),
+            trains: rng.chance(6),
+            rots: rng.chance(6),
             log_bytes: if rng.chance(80) { &[1, 2_000, 2_000, 20_000, u64::MAX] } else { &[u64::MAX] },
         }
     }
@@ -75,7 +81,7 @@ impl Profile {
             checkpoint_retry_ms: pick(rng, &[1, 100, 5_000]),
             idle_pass_ms: pick(rng, &[0, 1, 100, 10_000]),
             idle_bytes_min: pick(rng, &[1, 1, 128]),
-            dictionary_samples_min: pick(rng, &[8, 16, usize::MAX, usize::MAX]),
+            dictionary_samples_min: if self.trains { pick(rng, &[8, 16]) } else { usize::MAX },
             dictionary_bytes_max: pick(rng, &[300, 512, 2_000]),
             reserve_bytes: pick(rng, &[0, 0, 20_000, 64 << 20]),
             dictionary_judged_bytes: pick(rng, &[1_000, 10_000, 4 << 20]),

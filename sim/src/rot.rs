@@ -57,7 +57,7 @@ impl Simulation {
         let mut files = sim.list(DIR.as_ref()).expect(SOUND);
         files.retain(|name| name != "LOCK");
         files.sort();
-        let name = files[self.rng.below(files.len() as u64) as usize].clone();
+        let name: String = files[self.rng.below(files.len() as u64) as usize].clone();
         let path = Path::new(DIR).join(&name);
         let bytes = sim.open(&path, OpenMode::Read).and_then(|file| file.len()).expect(SOUND);
         // The log is mostly room for more.
@@ -77,12 +77,16 @@ impl Simulation {
             Err(error) => {
                 let text = error.to_string();
                 Self::trace(|| format!("refused: {text}"));
+                if ["MANIFEST.new", "new-", "spare-"].iter().any(|leftover| name.starts_with(leftover)) {
+                    // The simulated disk may have a file under two names, when a sync of the directory has failed half-way.
+                    assert!(text.contains(DIR), "{text}");
+                    return;
+                }
                 assert!(
                     text.contains(&name),
                     "a bit in {name} at {offset} is flipped, and the start says: {text}"
                 );
                 self.tally.flips_refused += 1;
-                // It was not changed by that.
                 if self.profile.has_whole_hashes() {
                     self.repair(&sim, &path, offset, before);
                 }

@@ -52,6 +52,7 @@ tally! {
     failed_opening: "opens that a fault has failed",
     faults: "calls that failed",
     full: "times that the disk was made small",
+    recovered: "times that writes went on once there was space again",
     torn: "torn tails cut off",
     lost_allowed: "unpromised commits lost",
     flips: "bits flipped at rest",

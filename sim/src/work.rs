@@ -61,7 +61,7 @@ impl Work {
                 }
                 12..=14 => all.push(vec![b"SELECT".to_vec(), text(pick(draw.rng, &[0, 0, 1]))]),
                 15 => all.push(draw.whole()),
-                16..=21 => all.push(draw.wait()),
+                16..=21 if !draw.profile.swaps => all.push(draw.wait()),
                 22..=23 => all.push(args([b"SAVE"])),
                 24..=26 => {
                     let key = draw.any_key();
@@ -285,7 +285,8 @@ impl Draw<'_> {
         match self.rng.below(4) {
             0 => args([b"FLUSHDB"]),
             1 if self.rng.chance(30) => args([b"FLUSHALL"]),
-            _ => args([b"SWAPDB", b"0", b"1"]),
+            _ if self.profile.swaps => args([b"SWAPDB", b"0", b"1"]),
+            _ => args([b"DEL", &self.any_key()]),
         }
     }
 

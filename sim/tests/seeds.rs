@@ -6,6 +6,9 @@ use sessile_sim::simulation::{End, Plan};
 use sessile_sim::tally::Tally;
 use sessile_wal::Durability;
 
+/// What some hundred seeds may not meet.
+const SELDOM: [&str; 4] = ["end of the log", "dictionaries", "writes went on", "single values"];
+
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -27,7 +30,11 @@ fn what_was_promised_is_there() {
     }
     for (what, figure) in tally.rows() {
         println!("{figure:>9}  {what}");
-        assert!(figure > 0 || seeds < 200, "the simulator has met no {what}: it tries less than it says");
+        let seeds_needed = if SELDOM.iter().any(|seldom| what.contains(seldom)) { 5_000 } else { 200 };
+        assert!(
+            figure > 0 || seeds < seeds_needed,
+            "the simulator has met no {what}: it tries less than it says"
+        );
     }
 }
 

@@ -31,6 +31,19 @@ pub enum WalError {
         /// What is wrong there.
         reason: &'static str,
     },
+    /// The log is sound, and another one: where it is known which batch there was, it has another. A copy of the database has gone on to write it,
+    /// or what is known is of such a copy. Nothing on disk was changed.
+    #[error("log file {} has another batch at offset {offset} (LSN {lsn}) than was written there: it is of another copy of the database", path.display())]
+    OtherCopy {
+        /// The file.
+        path: PathBuf,
+        /// Where the batch begins in that file, in bytes.
+        offset: u64,
+        /// The same position as an LSN.
+        lsn: Lsn,
+        /// Where the batch should end that was there.
+        known: Lsn,
+    },
     /// A log file is shorter than its header says.
     #[error("log file {} is truncated: {actual_bytes} bytes instead of {expected_bytes}", path.display())]
     Truncated {

@@ -276,13 +276,9 @@ impl<'a> Opening<'a> {
                 let is_here = known.checksum != 0 && begin < lsn && lsn <= position;
                 is_here && (position != lsn || checksum != Some(known.checksum))
             };
-            if self.known.iter().any(is_other) {
-                return Err(WalError::Corrupt {
-                    path,
-                    offset: begin - file.base,
-                    lsn: Lsn::new(begin),
-                    reason: "the log is not the one that the manifest was written with: another copy of the database has gone on to write it",
-                });
+            if let Some(known) = self.known.iter().find(|known| is_other(known)) {
+                let offset = begin - file.base;
+                return Err(WalError::OtherCopy { path, offset, lsn: Lsn::new(begin), known: known.lsn });
             }
             if header.seal {
                 let next = file.end();

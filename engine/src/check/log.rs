@@ -114,6 +114,7 @@ fn path_of(error: &WalError) -> Option<&Path> {
     match error {
         WalError::Io { path, .. }
         | WalError::Corrupt { path, .. }
+        | WalError::OtherCopy { path, .. }
         | WalError::Truncated { path, .. }
         | WalError::MissingFile { path, .. }
         | WalError::WrongDatabase { path, .. }

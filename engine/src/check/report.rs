@@ -100,6 +100,12 @@ impl FileFinding {
             | Error::DamagedFile { offset, reason, .. }
             | Error::DamagedValue { offset, reason, .. }
             | Error::Log(WalError::Corrupt { offset, reason, .. }) => self.damaged(*offset, *reason),
+            Error::Log(WalError::OtherCopy { offset, .. }) => {
+                self.damaged(
+                    *offset,
+                    "another batch was written here: the log is of another copy of the database",
+                );
+            }
             Error::MissingFile { .. } | Error::Log(WalError::MissingFile { .. }) => {
                 self.damaged(0, "it is missing");
             }

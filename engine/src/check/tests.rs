@@ -58,6 +58,10 @@ fn a_flipped_bit_in_any_file_is_found_in_that_file() {
     let listed: Vec<String> = disk(&fixture.fs).into_keys().collect();
     let mut seen = std::collections::BTreeMap::new();
     for (name, content) in disk(&fixture.fs) {
+        if name == sessile_wal::SYNCED_NOTE_NAME {
+            // One that can't be read says nothing, and nothing is lost by it.
+            continue;
+        }
         let log_base = u64::from_str_radix(name.trim_start_matches("wal-").trim_end_matches(".log"), 16);
         let read_from = match log_base {
             // Behind the checkpoint, and no leftover.
@@ -65,6 +69,8 @@ fn a_flipped_bit_in_any_file_is_found_in_that_file() {
             _ if name.starts_with("note") || name.starts_with("spare") || name.contains("00000009") => {
                 continue;
             }
+            // One that is not whole says nothing.
+            _ if name == "log-synced" => continue,
             _ => 0,
         };
         let used = content_bytes(&content);

@@ -4,7 +4,7 @@ use super::{Input, hasher};
 use crate::Kind;
 use crate::object::{
     Body, Chat, FieldTable, List, MemberTable, Object, SortedSet, Stream, Structured, View, copy_as,
-    from_flat, layout, packed_hash, packed_list, packed_set, packed_sorted_set, sorted_run,
+    from_flat, layout, packed_chat, packed_hash, packed_list, packed_set, packed_sorted_set, sorted_run,
 };
 use std::collections::BTreeSet;
 
@@ -93,7 +93,17 @@ fn read(flat: &[u8], kind: Kind, payload: &[u8]) -> Option<Body> {
             Body::Hash(FieldTable::of(fields.iter(), key_deadline_ms, &hasher))
         }
         Kind::Stream => Body::Stream(Stream::decode(payload)?),
-        Kind::Chat => Body::Chat(Box::new(Chat::of(payload))),
+        Kind::Chat => {
+            let parts = packed_chat::parts(payload);
+            assert_eq!(
+                (parts.turns().count(), packed_chat::len(payload)),
+                (parts.figures.turns as usize, parts.figures.turns as usize)
+            );
+            let chat = Chat::of(payload);
+            assert_eq!(chat.figures(), parts.figures);
+            assert!(parts.turns().all(|turn| chat.at(turn.place) == Some(turn)));
+            Body::Chat(Box::new(chat))
+        }
     })
 }
 
@@ -108,7 +118,8 @@ fn is_distinct(flat: &[u8]) -> bool {
         Kind::Hash => distinct(packed_hash::Fields::of(flat).iter().map(|field| field.name)),
         Kind::Set => distinct(packed_set::iter(payload)),
         Kind::SortedSet => distinct(sorted_run::iter(packed_sorted_set::run(payload)).map(|scored| scored.1)),
-        Kind::String | Kind::List | Kind::Stream | Kind::Chat => true,
+        Kind::Chat => distinct(packed_chat::parts(payload).ids().map(|id| id.1)),
+        Kind::String | Kind::List | Kind::Stream => true,
     }
 }
 
@@ -132,6 +143,7 @@ fn content(flat: &[u8]) -> (Kind, Vec<Vec<u8>>) {
             Stream::decode(payload).expect("checked").encode(&mut again);
             vec![again]
         }
+        // As of a stream.
         Kind::Chat => {
             let mut again = Vec::new();
             Chat::of(payload).encode(&mut again);
@@ -157,8 +169,8 @@ fn same_again(flat: &[u8], original: &[u8]) {
 /// A head that passes, so that the rest is looked at.
 pub(super) fn with_head(bytes: &[u8]) -> Vec<u8> {
     let mut input = Input::new(bytes);
-    let kinds = [Kind::String, Kind::List, Kind::Set, Kind::SortedSet, Kind::Hash, Kind::Stream];
-    let (kind, timed) = (kinds[input.below(6)], input.byte().is_multiple_of(2));
+    let kinds = [Kind::String, Kind::List, Kind::Set, Kind::SortedSet, Kind::Hash, Kind::Stream, Kind::Chat];
+    let (kind, timed) = (kinds[input.below(7)], input.byte().is_multiple_of(2));
     let mut flat = Vec::new();
     layout::put_head(&mut flat, kind, 1, b"key", None);
     if kind == Kind::Hash && timed {

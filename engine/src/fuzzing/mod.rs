@@ -3,6 +3,7 @@
 //!
 //! Built for fuzzing (`--cfg fuzzing`), and for the tests, which give each function its seeds. Never part of a release.
 
+mod chat;
 mod dictionary;
 mod hash;
 mod index_file;
@@ -20,6 +21,7 @@ mod stream;
 mod tests;
 mod wheel;
 
+pub use chat::chat;
 pub use dictionary::dictionary;
 pub use hash::hash;
 pub use index_file::index_file;
@@ -28,7 +30,7 @@ pub use layout::layout;
 pub use list::list;
 pub use manifest::{manifest, sealed_manifest};
 pub use operation::operation;
-pub use seal::sealed;
+pub use seal::{sealed, unstamped};
 pub use segment::segment;
 pub use set::set;
 pub use sorted_set::sorted_set;

@@ -161,12 +161,9 @@ fn check(file: &[u8], dictionary: Option<&Arc<Dictionary>>, sound: &[u64]) {
             "the record at {offset} is sound and was not found"
         );
     }
-    // A place where no record is: never one, as a checksum covers where it is.
-    let mut at = file_header::BYTES as u64;
-    while at < length.min(2000) {
-        let there = segment.read(at, &mut scratch).is_ok();
-        assert!(!there || found.iter().any(|(offset, _)| *offset == at) || sound.is_empty(), "at {at}");
-        at += 1;
+    // A place where no record is: an error, unless somebody who knows the database's id has forged one there, as a fuzzer does in time.
+    for at in file_header::BYTES as u64..length.min(2000) {
+        let _ = segment.read(at, &mut scratch).map(owned);
     }
     assert!(scratch.object.capacity() <= file.len().saturating_mul(GROWTH_MAX));
     let mut scan = segment.scan().over_unreadable();

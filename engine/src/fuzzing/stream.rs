@@ -39,10 +39,10 @@ pub fn stream(bytes: &[u8]) {
         match input.byte() % 10 {
             0..=1 => {
                 let (id, body) = (id(&mut input), body(&mut input));
-                if id > stream.state.last_id && model.len() < ENTRIES_MAX {
-                    model.insert(id, body.clone());
-                }
                 if model.len() < ENTRIES_MAX {
+                    if id > stream.state.last_id {
+                        model.insert(id, body.clone());
+                    }
                     stream.append(id, &body);
                 }
             }

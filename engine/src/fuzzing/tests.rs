@@ -41,7 +41,7 @@ macro_rules! targets {
     )*};
 }
 
-targets!(dictionary hash index_file layout list manifest operation segment set sorted_set stream wheel);
+targets!(chat dictionary hash index_file layout list manifest operation segment set sorted_set stream wheel);
 
 #[test]
 fn a_sealed_manifest_is_read_as_far_as_its_body() {

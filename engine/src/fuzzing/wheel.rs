@@ -33,7 +33,7 @@ pub fn wheel(bytes: &[u8]) {
             3 => {
                 let (first, after, apart) = (input.long(), input.number(), u64::from(input.byte()));
                 (0..200).for_each(|number| {
-                    bench.set(first.wrapping_add(number), after.saturating_add(number * apart))
+                    bench.set(first.wrapping_add(number), after.saturating_add(number * apart));
                 });
             }
             4 => {
@@ -88,7 +88,7 @@ impl Bench {
                         self.armed.remove(&timer.hash);
                     }
                     Some((deadline, slot)) if *slot == timer.slot => {
-                        *slot = self.wheel.arm(timer.hash, *deadline)
+                        *slot = self.wheel.arm(timer.hash, *deadline);
                     }
                     _ => {}
                 }

@@ -204,7 +204,11 @@ impl Fields<'_> {
             for info in &mut infos {
                 *info = SideFileInfo { stamp: self.short().ok_or(SHORT)?, next: self.short().ok_or(SHORT)? };
             }
-            side_files = (is_known != 0).then_some(infos);
+            side_files = match is_known {
+                0 if infos == [SideFileInfo::default(); SIDE_FILES] => None,
+                1 => Some(infos),
+                _ => return Err("what is known of the side files contradicts itself"),
+            };
         }
         it.next_segment = self.short().ok_or(SHORT)?;
         it.next_index = self.long().ok_or(SHORT)?;

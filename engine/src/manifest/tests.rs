@@ -83,22 +83,52 @@ fn comes_back() {
 
 #[test]
 fn one_of_the_version_before_has_no_checkpoint() {
-    let expected = Manifest { checkpoint: Checkpoint::none(), ..some() };
+    let expected = Manifest { checkpoint: Checkpoint::none(), side_files: None, ..some() };
     assert_eq!(decode(&bare()).expect("is sound"), expected);
+}
+
+/// The bytes that a build of version 2 or 3 has written for a manifest.
+fn without_stamps(manifest: &Manifest, version: u8) -> Vec<u8> {
+    let new = encode(manifest);
+    let count = |at: usize| u32::from_le_bytes(new[at..at + 4].try_into().expect("four bytes")) as usize;
+    // Behind the length of the body, five numbers and the map, there are six numbers of the stamps, and behind the counts the lists.
+    let (map, stamps, counts, lists) = (60 + 40, 60 + 56, 60 + 96, 60 + 108);
+    let mut old = new[..if version == 2 { map } else { stamps }].to_vec();
+    old.extend_from_slice(&new[stamps + 24..lists]);
+    let mut at = lists;
+    for (number, bytes) in [(count(counts), 12), (count(counts + 4), 32), (count(counts + 8), 32)] {
+        for _ in 0..number {
+            old.extend_from_slice(&new[at..at + bytes - 4]);
+            at += bytes;
+        }
+    }
+    old[8] = version;
+    let body = (old.len() - 60) as u32;
+    old[56..60].copy_from_slice(&body.to_le_bytes());
+    old.extend_from_slice(&crc32fast::hash(&old).to_le_bytes());
+    old
+}
+
+/// What is left of a manifest in such bytes.
+fn unstamped(mut manifest: Manifest) -> Manifest {
+    manifest.side_files = None;
+    let it = &mut manifest.checkpoint;
+    it.log_checksum = 0;
+    it.dictionaries.iter_mut().for_each(|dictionary| dictionary.stamp = 0);
+    it.segments.iter_mut().for_each(|segment| segment.stamp = 0);
+    it.index_files.iter_mut().for_each(|file| file.stamp = 0);
+    manifest
+}
+
+#[test]
+fn one_of_the_version_before_that_had_no_stamps() {
+    assert_eq!(decode(&without_stamps(&some(), 3)).expect("is sound"), unstamped(some()));
 }
 
 #[test]
 fn one_of_the_version_before_that_had_no_map_of_databases_has_each_its_own() {
-    let mut bytes = encode(&some());
-    bytes[8] = 2;
-    // Behind the length of the body and five numbers, two.
-    bytes.drain(60 + 40..60 + 56);
-    let body = u32::from_le_bytes(bytes[56..60].try_into().expect("four bytes")) - 16;
-    bytes[56..60].copy_from_slice(&body.to_le_bytes());
-    let content = bytes.len() - 4;
-    let checksum = crc32fast::hash(&bytes[..content]);
-    bytes[content..].copy_from_slice(&checksum.to_le_bytes());
-    let mut expected = some();
+    let bytes = without_stamps(&some(), 2);
+    let mut expected = unstamped(some());
     expected.checkpoint.databases = DatabaseMap::IDENTITY;
     expected.checkpoint.databases_at = 0;
     assert_eq!(decode(&bytes).expect("is sound"), expected);
@@ -106,7 +136,7 @@ fn one_of_the_version_before_that_had_no_map_of_databases_has_each_its_own() {
 
 #[test]
 fn any_flipped_bit_or_missing_byte_is_an_error_that_names_the_file() {
-    for bytes in [bare(), encode(&some())] {
+    for bytes in [bare(), without_stamps(&some(), 2), without_stamps(&some(), 3), encode(&some())] {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -164,13 +194,15 @@ fn a_length_beyond_the_limit_is_neither_written_nor_read() {
 proptest! {
     #[test]
     fn any_body_that_its_checksum_vouches_for_is_taken_without_a_panic(
-        body in prop::collection::vec(any::<u8>(), 68..200),
+        body in prop::collection::vec(any::<u8>(), 100..260),
         counts in prop::array::uniform3(0u8..4),
     ) {
         let mut body = body;
         for (index, count) in counts.into_iter().enumerate() {
-            body[56 + index * 4..60 + index * 4].copy_from_slice(&[count, 0, 0, 0]);
+            body[88 + index * 4..92 + index * 4].copy_from_slice(&[count, 0, 0, 0]);
         }
+        // Whether the side file is known.
+        body[60..64].copy_from_slice(&[1, 0, 0, 0]);
         let mut bytes = encode(&some())[..56].to_vec();
         bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&body);

@@ -40,11 +40,15 @@ pub(crate) struct Found<'a> {
     pub(crate) deadline_ms: u64,
 }
 
-/// Whether bytes from outside are a payload (of distinct fields or not: the last one would win nothing, the first one answers).
-pub(crate) fn check(mut payload: &[u8], timed: bool) -> bool {
+/// Whether bytes from outside are a payload (of distinct fields or not: the last one would win nothing, the first one answers). There is no hash
+/// without fields.
+pub(crate) fn check_payload(mut payload: &[u8], timed: bool) -> bool {
     if timed {
         let Some((_, fields)) = payload.split_first_chunk::<KEY_DEADLINE_BYTES>() else { return false };
         payload = fields;
+    }
+    if payload.is_empty() {
+        return false;
     }
     while !payload.is_empty() {
         if take(&mut payload, timed).is_none() {

@@ -295,11 +295,12 @@ impl Txn<'_> {
         if id.is_some_and(|id| !is_id(id)) {
             return Err(ChatError::Id);
         }
-        let Some(view) = self.chat_view(key)? else {
+        let Some(place) = self.place_of(key, Kind::Chat)? else {
             self.put_chat(key, turn, tokens);
             let totals = ChatTotals { turns: 1, tokens: u64::from(tokens), epoch: 0 };
             return Ok(ChatAppended { index: 0, is_new: true, totals });
         };
+        let view = self.shard(key).entry(place).view();
         let before = figures(view);
         if let Some(index) = id.and_then(|id| index_of_id(view, id)) {
             return Ok(ChatAppended { index, is_new: false, totals: ChatTotals::of(before) });
@@ -307,8 +308,12 @@ impl Txn<'_> {
         if !takes_role(view, role) {
             return Err(ChatError::TooManyRoles);
         }
-        self.change(key, &Change::Chat(ChatChange::Append { role, content, tokens, id }));
-        let totals = self.chat_totals(key)?;
+        self.change_at(key, place, &Change::Chat(ChatChange::Append { role, content, tokens, id }));
+        let totals = ChatTotals {
+            turns: before.turns + 1,
+            tokens: before.tokens + u64::from(tokens),
+            epoch: before.epoch,
+        };
         Ok(ChatAppended { index: before.next_index, is_new: true, totals })
     }
 

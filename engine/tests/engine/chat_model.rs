@@ -50,7 +50,7 @@ impl Model {
         }
         let index = self.take_index();
         self.ids.extend(turn.id.map(|id| (index, id.to_vec())));
-        let tokens = turn.tokens.unwrap_or((turn.content.len() as u64 + 3) / 4);
+        let tokens = turn.tokens.unwrap_or(turn.content.len().div_ceil(4) as u64);
         self.turns.push(Turn { index, role: turn.role.to_vec(), content: turn.content.to_vec(), tokens });
         self.done(index, true)
     }
@@ -61,12 +61,11 @@ impl Model {
         let mut tokens: u64 = self.turns.iter().filter(|turn| kept(turn)).map(|turn| turn.tokens).sum();
         let mut positions: Vec<usize> =
             (0..self.turns.len()).filter(|&position| kept(&self.turns[position])).collect();
-        let mut count = 0;
-        for (position, turn) in self.turns.iter().enumerate().rev().filter(|(_, turn)| !kept(turn)) {
+        let others = self.turns.iter().enumerate().rev().filter(|(_, turn)| !kept(turn));
+        for (before, (position, turn)) in others.enumerate() {
             tokens += turn.tokens;
-            count += 1;
             let over = limits.max_tokens.is_some_and(|max| tokens > max)
-                || limits.max_turns.is_some_and(|max| count > max);
+                || limits.max_turns.is_some_and(|max| before as u64 >= max);
             if over {
                 break;
             }
@@ -105,7 +104,7 @@ impl Model {
             index,
             role: summary.role.unwrap_or(b"summary").to_vec(),
             content: summary.content.to_vec(),
-            tokens: summary.tokens.unwrap_or((summary.content.len() as u64 + 3) / 4),
+            tokens: summary.tokens.unwrap_or(summary.content.len().div_ceil(4) as u64),
         };
         for &position in gone[..gone.len() - 1].iter().rev() {
             self.turns.remove(position);

@@ -195,3 +195,35 @@ fn a_chat_is_a_list_of_turns_whatever_is_done_to_it() {
         converse(seed, acts, size);
     });
 }
+
+#[test]
+fn an_id_that_was_pushed_out_is_back_when_that_is_taken_back() {
+    let world = World { sim: SimFs::new(1), clock: SimClock::default() };
+    let db = world.open();
+    let key = db.key(0, b"chat");
+    let ids: Vec<Vec<u8>> = (0..=IDS_REMEMBERED).map(|id| format!("id {id}").into_bytes()).collect();
+    let append = |txn: &mut Txn<'_>, id: &[u8]| {
+        let turn = NewTurn { role: b"user", id: Some(id), ..NewTurn::default() };
+        txn.chat_append(&key, &turn).expect("a chat")
+    };
+    let begin = || db.begin(&[key], Access::Write, db.now_ms()).expect("begins");
+    let mut txn = begin();
+    ids[..1024].iter().for_each(|id| assert!(append(&mut txn, id).is_new));
+    txn.commit();
+    let summary = ChatSummary { upto: 9, ..ChatSummary::default() };
+    let push_out: [&dyn Fn(&mut Txn<'_>); 2] = [&|txn| assert!(append(txn, &ids[1024]).is_new), &|txn| {
+        assert!(txn.chat_compact(&key, &summary).is_ok());
+    }];
+    for push_out in push_out {
+        let mut txn = begin();
+        txn.make_revocable();
+        push_out(&mut txn);
+        assert!(append(&mut txn, &ids[0]).is_new, "the oldest was forgotten");
+        txn.roll_back();
+        let mut txn = begin();
+        for (index, id) in ids[..1024].iter().enumerate() {
+            let done = append(&mut txn, id);
+            assert_eq!((done.is_new, done.index), (false, index as u64));
+        }
+    }
+}

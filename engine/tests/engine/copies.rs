@@ -81,7 +81,7 @@ fn expect_refused(what: &str, damaged: &Files) {
     let clock: Arc<dyn Clock> = Arc::new(SimClock::default());
     let mut told = Vec::new();
     let report = repair(Arc::new(fs), clock, DIR.as_ref(), Path::new("/repaired"), &mut |loss| {
-        told.push(loss.clone())
+        told.push(loss.clone());
     });
     let report = report.unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(!report.is_complete() && !told.is_empty(), "{what}: the repair says that nothing was lost");

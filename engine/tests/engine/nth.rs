@@ -472,7 +472,7 @@ impl Life {
             assert_eq!(db.verify(), Ok(()));
             let side_file = db.read_side_file("functions").unwrap_or_else(|error| panic!("{what}: {error}"));
             assert!(
-                self.side_file.iter().any(|allowed| side_file.as_deref() == *allowed),
+                self.side_file.contains(&side_file.as_deref()),
                 "{what}: the side file holds {side_file:?}, not one of {:?}",
                 self.side_file
             );

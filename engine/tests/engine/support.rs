@@ -73,8 +73,11 @@ pub(crate) fn chat_id(number: u64) -> Vec<u8> {
 /// How many [ids](chat_id) there are.
 pub(crate) const CHAT_IDS: u64 = 6;
 
+/// Ids of turns with the indexes that these got.
+type Known = Vec<(u64, Vec<u8>)>;
+
 /// What of a chat only an append tells: the index of the next turn, and which ids are known. It is done to a copy.
-fn look_at_indexes(db: &Db, id: &Id) -> Result<(u64, Vec<(u64, Vec<u8>)>), Error> {
+fn look_at_indexes(db: &Db, id: &Id) -> Result<(u64, Known), Error> {
     let key = db.key(id.0, &id.1);
     let mut overlay = db.overlay(db.now_ms());
     let mut txn = overlay.begin(&[key], Access::Write)?;
@@ -84,7 +87,7 @@ fn look_at_indexes(db: &Db, id: &Id) -> Result<(u64, Vec<(u64, Vec<u8>)>), Error
     };
     let next = append(None).index;
     // A new one would push out the oldest: those that are known come first.
-    let mut known: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut known = Known::new();
     for id in (0..CHAT_IDS).map(chat_id) {
         let done = append(Some(&id));
         known.extend((!done.is_new).then_some((done.index, id)));

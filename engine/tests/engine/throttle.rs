@@ -159,7 +159,7 @@ fn numbers_out_of_range_are_named_and_change_nothing() {
     ] {
         match db.throttle(b"t", throttle, quantity) {
             Err(Error::Throttle(ThrottleError::OutOfRange { argument: named, .. })) => {
-                assert_eq!(named, argument)
+                assert_eq!(named, argument);
             }
             other => panic!("{argument}: {other:?}"),
         }
@@ -176,6 +176,10 @@ fn numbers_out_of_range_are_named_and_change_nothing() {
         assert!(matches!(refused, Err(Error::Throttle(ThrottleError::NoThrottle))), "{refused:?}");
         assert_eq!(db.get(b"t").expect("a string").expect("there"), value);
     }
+    // A time that is over, of a key that somebody has kept alive, is as good as none.
+    db.set(b"t", b"1000000000", Expiry::Never).expect("set");
+    let throttled = db.throttle(b"t", good, 1).expect("in range");
+    assert_eq!((throttled.limited, throttled.remaining, throttled.reset_after_s), (false, 1, 1));
     // As far out as digits go: refused, with as long a wait as there is.
     db.set(b"t", [b'9'; 38], Expiry::Never).expect("set");
     let throttled = db.throttle(b"t", good, 1).expect("in range");

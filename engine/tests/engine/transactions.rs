@@ -374,3 +374,61 @@ fn a_swap_is_there_after_a_restart() {
     db.clear(Some(7)).expect("cleared");
     assert_eq!((db.len_of(0), db.len_of(7)), (2, 0));
 }
+
+/// A large value is not copied when a transaction on copies begins, but by whoever changes it first; neither sees what the other does.
+#[test]
+fn an_overlay_shares_large_values_and_each_side_changes_its_own() {
+    const MEMBERS: u32 = 20_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let db = Options::new().open(dir.path()).expect("opens");
+    let key = db.key(0, b"large");
+    let members: Vec<Vec<u8>> = (0..MEMBERS).map(|number| format!("member {number}").into_bytes()).collect();
+    let members: Vec<&[u8]> = members.iter().map(Vec::as_slice).collect();
+    let write = |change: &dyn Fn(&mut sessile::Txn<'_>)| {
+        let mut txn = db.begin(&[key], Access::Write, db.now_ms()).expect("begins");
+        change(&mut txn);
+        txn.commit();
+    };
+    let len = || {
+        let txn = db.begin(&[key], Access::Read, db.now_ms()).expect("begins");
+        (txn.set_len(&key).expect("a set"), txn.extent(&key).is_shared)
+    };
+    write(&|txn| _ = txn.set_add(&key, &members));
+    assert_eq!(len(), (MEMBERS as usize, false));
+    assert!(!db.has_overlays());
+
+    // What reads sees what was there, whatever happens.
+    let mut overlay = db.overlay(db.now_ms());
+    drop(overlay.begin(&[key], Access::Read).expect("begins"));
+    assert!(db.has_overlays());
+    assert_eq!(len(), (MEMBERS as usize, true));
+    write(&|txn| _ = txn.set_remove(&key, &members[..10]));
+    assert_eq!(len(), (MEMBERS as usize - 10, false), "whoever changes it has its own from then on");
+    let txn = overlay.begin(&[key], Access::Read).expect("begins");
+    assert_eq!(txn.set_len(&key).expect("a set"), MEMBERS as usize);
+    drop(txn);
+    drop(overlay);
+
+    // What writes is a conflict then, and happens as a whole if nobody else has written.
+    for conflict in [true, false] {
+        let mut overlay = db.overlay(db.now_ms());
+        let mut txn = overlay.begin(&[key], Access::Write).expect("begins");
+        txn.set_remove(&key, &members[10..1000]).expect("a set");
+        txn.commit();
+        assert_eq!(len().0, MEMBERS as usize - 10, "nothing has happened yet");
+        if conflict {
+            write(&|txn| _ = txn.set_add(&key, &[b"another"]));
+            write(&|txn| _ = txn.set_remove(&key, &[b"another"]));
+        }
+        let committed = overlay.commit().expect("commits");
+        assert_eq!(committed == Committed::Conflict, conflict);
+    }
+    assert_eq!(len(), (MEMBERS as usize - 1000, false));
+    assert!(!db.has_overlays());
+    drop(db);
+    // And is in the log.
+    let db = Options::new().open(dir.path()).expect("opens");
+    let key = db.key(0, b"large");
+    let txn = db.begin(&[key], Access::Read, db.now_ms()).expect("begins");
+    assert_eq!(txn.set_len(&key).expect("a set"), MEMBERS as usize - 1000);
+}

@@ -1,6 +1,6 @@
 //! `ACL LOG`: what was denied lately, the same denial counted rather than repeated.
 
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use std::collections::VecDeque;
 
 /// Denials of the same kind within this time are one entry.

@@ -24,7 +24,7 @@ pub use rules::RuleError;
 pub use selector::{KeyPattern, Selector};
 pub use throttle::Throttle;
 
-use parking_lot::RwLock;
+use sessile_wal::sync::RwLock;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! could read its memory. Attempts on many connections take turns, so that they are no faster than on one; who would have to wait longer than
 //! [`WAIT_MS_MAX`] for its turn is refused unheard. The table is bounded; when it is full, the address that has failed longest ago is forgotten.
 
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use std::collections::HashMap;
 
 /// Failures that cost nothing.

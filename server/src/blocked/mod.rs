@@ -22,12 +22,12 @@ use crate::client::ClientCard;
 use crate::command::dispatch::for_each_key;
 use crate::command::{Blocking, Command};
 use crate::resp::{Protocol, Reply};
-use parking_lot::Mutex;
 use sessile::{Access, Db, Key, Lsn};
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Counters by which a writer knows that nobody waits for its key; a power of two.

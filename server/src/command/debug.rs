@@ -8,7 +8,7 @@ use super::{Command, CommandError, CommandResult, KeySpec, Run, ServerCall};
 use crate::client::Client;
 use crate::config::{DebugAccess, Live};
 use crate::resp::Protocol;
-use parking_lot::{Condvar, Mutex};
+use sessile_wal::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// Longest `DEBUG SLEEP`, in seconds: a day.

@@ -326,14 +326,25 @@ pub fn execute(
                 settings: &worker.live.settings,
                 lsn: Lsn::ZERO,
             };
-            if let Some(Errand::Walk(walk)) = brought.take().map(|errand| *errand) {
+            let walks = matches!(entry.command.run, Run::Walk(_));
+            let done = match brought.take().map(|errand| *errand) {
+                Some(Errand::Walk(walk)) => Some(walk),
+                _ => None,
+            };
+            let mut large = None;
+            let mut elsewhere = walks && server.db.has_cold();
+            if done.is_none() && walks && super::scan::may_be_long(args) {
+                // Before the keys are counted, which takes every lock, as it may have to be asked again and again.
+                large = LargeReply::begin(server);
+                if large.is_none() {
+                    return Outcome::Busy;
+                }
+                elsewhere |= super::scan::is_long(&mut call);
+            }
+            if let Some(walk) = done {
                 walk.finish(reply)
-            } else if matches!(entry.command.run, Run::Walk(_)) && super::scan::is_long(&mut call) {
-                let Some(large) = LargeReply::begin(server) else { return Outcome::Busy };
-                let walk = Walk::new(run, &mut call, &worker.live, Some(large));
-                return Outcome::Away(Box::new(Errand::Walk(walk)));
-            } else if matches!(entry.command.run, Run::Walk(_)) && server.db.has_cold() {
-                return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live, None))));
+            } else if elsewhere {
+                return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live, large))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
                 if result.is_ok() {

@@ -430,8 +430,8 @@ fn run_script(
 ) -> Result<CommandResult, Wants> {
     let Run::Server(run) = command.run else { unreachable!("only they have this place") };
     let mut wanted = None;
-    let until_ns = effects.scripts_until_ns();
-    let mut block = Block { txn, until_ns, told: effects.told.get_or_insert_default(), wanted: &mut wanted };
+    let until = effects.scripts_until(call.worker.server.db.clock());
+    let mut block = Block { txn, until, told: effects.told.get_or_insert_default(), wanted: &mut wanted };
     let mut inner = ServerCall::new(args, call.client, call.worker, call.reply);
     inner.block = Some(&mut block);
     let result = run(&mut inner);

@@ -4,6 +4,7 @@ use super::args::{integer_between, is};
 use super::flags::READONLY;
 use super::hash::length_to_read;
 use super::scan::{Gathered, ScanOf, ScanOptions, cursor};
+use super::set_pick::REPEATED_BYTES_MAX;
 use super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
 use crate::notify::HASH;
 use crate::resp::Protocol;
@@ -108,10 +109,11 @@ fn write(reply: &mut crate::resp::Reply, field: &[u8], value: &[u8], values: boo
     }
 }
 
-/// As many as asked for, however few there are: so the reply is bounded here, at the length of the longest string.
+/// As many as asked for, however few there are: so the reply is bounded here.
 fn draw_with_repeats(call: &mut Call<'_, '_>, length: usize, count: usize, values: bool) -> CommandResult {
     head(call, count, values);
-    let reply_bytes_max = call.reply.bytes().len().saturating_add(call.settings.proto_max_bulk_len);
+    let reply_bytes_max =
+        call.reply.bytes().len().saturating_add(call.settings.proto_max_bulk_len.min(REPEATED_BYTES_MAX));
     for _ in 0..count {
         let index = below(call, length);
         if let Some((field, value)) = call.txn.hash_nth(&call.keys[0], index)? {

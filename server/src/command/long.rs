@@ -191,7 +191,7 @@ impl Long {
             // It was run on what was there at one moment: that is when it happened.
             return Some((result, Lsn::ZERO));
         }
-        match conclude_copies(worker, client.card.id, overlay, events) {
+        match conclude_copies(worker, client.card.id, overlay, &events) {
             Ok(Committed::At(lsn)) => {
                 if lsn != Lsn::ZERO {
                     // What goes wrong with the log is said to whoever waits for its acknowledgement.

@@ -69,7 +69,11 @@ pub fn markdown() -> String {
 /// The examples of a command and of its subcommands.
 fn show_examples(text: &mut String, entry: &Entry) {
     for example in examples::of(&shown(entry)) {
-        let _ = write!(text, "\n### {}\n\n```text\n{}\n```\n", example.command, example.text);
+        let _ = write!(text, "\n### {}\n\n", example.command);
+        example.syntax.iter().for_each(|line| {
+            let _ = write!(text, "`{line}`\n\n");
+        });
+        let _ = write!(text, "```text\n{}\n```\n", example.text);
     }
     entry.subcommands.iter().for_each(|entry| show_examples(text, entry));
 }

@@ -59,9 +59,9 @@ pub struct Effects {
     /// What scripts among them leave beside.
     #[cfg(feature = "scripting")]
     pub told: Option<Box<crate::scripting::block::Told>>,
-    /// When the scripts among them have held the keys long enough, on the monotonic clock; 0 before the first.
+    /// When the scripts among them have held the keys long enough; nothing before the first.
     #[cfg(feature = "scripting")]
-    scripts_until_ns: u64,
+    scripts_until: Option<crate::scripting::vm::Until>,
 }
 
 impl Effects {
@@ -87,14 +87,11 @@ impl Effects {
         }
     }
 
-    /// When the scripts of the transaction have held its keys long enough, on the monotonic clock.
+    /// When the scripts of the transaction have held its keys long enough.
     #[cfg(feature = "scripting")]
-    pub fn scripts_until_ns(&mut self) -> u64 {
-        use sessile_wal::{Clock, SystemClock};
-        if self.scripts_until_ns == 0 {
-            self.scripts_until_ns = SystemClock.monotonic_ns() + crate::scripting::block::HELD_NS;
-        }
-        self.scripts_until_ns
+    pub fn scripts_until(&mut self, clock: &Arc<dyn sessile_wal::Clock>) -> crate::scripting::vm::Until {
+        let until = || crate::scripting::vm::Until::after(clock, crate::scripting::block::HELD_NS);
+        self.scripts_until.get_or_insert_with(until).clone()
     }
 
     /// Takes over what a call has to tell.
@@ -138,7 +135,7 @@ pub fn conclude_copies(
     worker: &mut Worker,
     changer: u64,
     mut overlay: Overlay,
-    events: Events,
+    events: &Events,
 ) -> Result<Committed, sessile::Error> {
     let changed: Vec<ChangedKey> = overlay.take_changes();
     let Parts { server, live, random, signals, broadcasts, .. } = Parts::of(worker);

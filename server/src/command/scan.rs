@@ -260,6 +260,18 @@ const KEYS_AT_ONCE: usize = 10_000;
 /// A pattern longer than this takes its time for each key.
 const PATTERN_BYTES_SHORT: usize = 256;
 
+/// Whether a walk that is called like this may look at many keys, or long at each.
+pub(super) fn may_be_long(args: &[&[u8]]) -> bool {
+    match args {
+        [name, _, ..] if is(name, "keys") => true,
+        [_, _, options @ ..] => {
+            let count = ScanOptions::parse(options, ScanOf::Keys).map_or(0, |options| options.count);
+            count > KEYS_AT_ONCE || options.iter().any(|option| option.len() > PATTERN_BYTES_SHORT)
+        }
+        _ => false,
+    }
+}
+
 /// Whether a walk looks at many keys, or long at each.
 pub(super) fn is_long(call: &mut KeyspaceCall<'_>) -> bool {
     let len = call.keyspace.len_of(call.database);
@@ -280,11 +292,19 @@ fn scan(call: &mut KeyspaceCall<'_>) -> CommandResult {
     let start = cursor(call.args[1])?;
     let options = ScanOptions::parse(&call.args[2..], ScanOf::Keys)?;
     let mut keys = Gathered::default();
+    // A shard is locked while its keys are shown.
+    let later = options.pattern.is_some_and(|pattern| pattern.len() > PATTERN_BYTES_SHORT);
+    let mut unmatched = Vec::new();
     let next = step(call, start, options.count, &mut |key, kind| {
-        if is_of_type(&options, kind) && options.wants(key) {
-            keys.push(key);
+        if is_of_type(&options, kind) {
+            if later {
+                unmatched.push(key.to_vec());
+            } else if options.wants(key) {
+                keys.push(key);
+            }
         }
     })?;
+    unmatched.iter().filter(|key| options.wants(key)).for_each(|key| keys.push(key));
     keys.write_scan(next, call.reply);
     Ok(())
 }
@@ -293,12 +313,19 @@ fn keys(call: &mut KeyspaceCall<'_>) -> CommandResult {
     let pattern = call.args[1];
     let mut keys = Gathered::default();
     let mut cursor = 0;
+    // A shard is locked while its keys are shown.
+    let later = pattern.len() > PATTERN_BYTES_SHORT;
+    let mut unmatched = Vec::new();
     loop {
         cursor = step(call, cursor, KEYS_A_STEP, &mut |key, _| {
-            if everything_or_matches(pattern, key) {
+            if later {
+                unmatched.push(key.to_vec());
+            } else if everything_or_matches(pattern, key) {
                 keys.push(key);
             }
         })?;
+        let wanted = |key: &Vec<u8>| everything_or_matches(pattern, key);
+        unmatched.drain(..).filter(wanted).for_each(|key| keys.push(&key));
         if cursor == 0 {
             break;
         }

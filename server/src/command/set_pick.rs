@@ -134,6 +134,9 @@ fn spop_count(call: &mut Call<'_, '_>, count: &[u8]) -> CommandResult {
     Ok(())
 }
 
+/// What elements that are drawn again and again may make of a reply, in bytes.
+pub(super) const REPEATED_BYTES_MAX: usize = 64 << 20;
+
 fn srandmember(call: &mut Call<'_, '_>) -> CommandResult {
     let count = match call.args[2..] {
         [] => None,
@@ -157,8 +160,9 @@ fn srandmember(call: &mut Call<'_, '_>) -> CommandResult {
         drawn.into_iter().for_each(|member| reply.bulk(member));
         return Ok(());
     }
-    // As many as asked for, however few there are: so the reply is bounded here, at the length of the longest string.
-    let reply_bytes_max = reply.bytes().len().saturating_add(call.settings.proto_max_bulk_len);
+    // As many as asked for, however few there are: so the reply is bounded here.
+    let reply_bytes_max =
+        reply.bytes().len().saturating_add(call.settings.proto_max_bulk_len.min(REPEATED_BYTES_MAX));
     reply.array(wanted);
     for _ in 0..wanted {
         if let Some(member) = members.draw(&mut || random.next()) {

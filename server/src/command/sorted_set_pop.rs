@@ -4,6 +4,7 @@ use super::args::{integer_between, is, positive, positive_or, timeout};
 use super::flags::{BLOCKING, FAST, MOVABLEKEYS, NOSCRIPT, READONLY, WRITE};
 use super::keys::{counted_from_1, counted_from_2};
 use super::scan::{Gathered, ScanOf, ScanOptions, cursor};
+use super::set_pick::REPEATED_BYTES_MAX;
 use super::sorted_set::{ROW, notify_removed};
 use super::{Blocking, Call, Command, CommandError, CommandResult, KeySpec, Run, Served, Timeout};
 use crate::resp::{Protocol, Reply};
@@ -324,10 +325,11 @@ fn write(reply: &mut Reply, member: &[u8], score: f64, scores: bool) {
     }
 }
 
-/// As many as asked for, however few there are: so the reply is bounded here, at the length of the longest string.
+/// As many as asked for, however few there are: so the reply is bounded here.
 fn draw_with_repeats(call: &mut Call<'_, '_>, length: usize, count: usize, scores: bool) -> CommandResult {
     head(call.reply, count, scores);
-    let reply_bytes_max = call.reply.bytes().len().saturating_add(call.settings.proto_max_bulk_len);
+    let reply_bytes_max =
+        call.reply.bytes().len().saturating_add(call.settings.proto_max_bulk_len.min(REPEATED_BYTES_MAX));
     for _ in 0..count {
         let index = below(call.random, length);
         let reply = &mut *call.reply;

@@ -123,7 +123,11 @@ impl Kind {
                     format!("argument(s) must be one of the following: {}", choices.join(", ")).into()
                 }),
             Kind::Text => Ok(word.to_owned()),
-            Kind::Words => Ok(words.join(" ")),
+            // A word that holds several is several: nothing says later where it was quoted.
+            Kind::Words => {
+                let words = words.iter().flat_map(|word| word.split_ascii_whitespace());
+                Ok(words.collect::<Vec<_>>().join(" "))
+            }
             Kind::Percentiles => {
                 let words = words.iter().filter(|word| !word.is_empty());
                 let percentiles: Result<Vec<String>, _> = words.map(|word| percentile(word)).collect();

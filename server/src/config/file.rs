@@ -139,7 +139,10 @@ fn render(index: usize, value: &str) -> Vec<String> {
         Kind::SavePoints if !value.is_empty() => {
             words.chunks(2).map(|pair| format!("{} {}", directive.name, pair.join(" "))).collect()
         }
-        kind if kind.takes_words() && !value.is_empty() => vec![format!("{} {value}", directive.name)],
+        kind if kind.takes_words() && !value.is_empty() => {
+            let words: Vec<String> = words.into_iter().map(quote).collect();
+            vec![format!("{} {}", directive.name, words.join(" "))]
+        }
         _ => vec![format!("{} {}", directive.name, quote(value))],
     }
 }

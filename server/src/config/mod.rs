@@ -297,4 +297,21 @@ mod tests {
         assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(edit_distance("timeoot", "timeout"), 1);
     }
+
+    /// Found by `fuzz/fuzz_targets/text.rs`: what was written could not be read again, or was read as something else.
+    #[test]
+    fn rewriting_quotes_the_words_of_a_list_where_they_need_it() {
+        for line in
+            [r#"bind "a'b" c"#, r#"bind "" a"#, r#"bind "a " "b c""#, "bind \"a\\tb\" \"#c\"", r"bind a\b"]
+        {
+            let text = format!("{line}\n{line}\n");
+            let config = parse(&[("main.conf", &text)]).expect("can be read");
+            // Two lines for one directive, of which the second counts: the first is written anew.
+            let changed = format!("bind 127.0.0.1\n{line}\n");
+            let written = rewrite(&changed, &config);
+            let again =
+                parse(&[("main.conf", &written)]).unwrap_or_else(|error| panic!("{written:?}: {error}"));
+            assert_eq!(again.get("bind"), config.get("bind"), "{written:?}");
+        }
+    }
 }

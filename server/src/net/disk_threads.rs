@@ -9,7 +9,7 @@
 use super::script_threads::ScriptThreads;
 use super::{LoopHandle, Message};
 use crate::errand::Errand;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use sessile_wal::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use crate::process;
 use crate::server::Server;
 use crate::worker::Worker;
 use mio::{Events, Interest, Poll, Token};
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use sessile_wal::{Clock, SystemClock};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
@@ -93,7 +93,7 @@ pub struct EventLoop {
     ready: Vec<usize>,
     /// Connections to read from in the next turn although the kernel won't mention them again.
     again: Vec<usize>,
-    /// Connections that have more to execute than their share of a turn: to be read from when all others were.
+    /// Connections that have more to execute than their share of a turn, or whose clients have gone: to be read from when all others were.
     heavy: VecDeque<usize>,
     /// Connections to write to in this turn.
     flush: Vec<usize>,
@@ -229,7 +229,12 @@ impl EventLoop {
                         slot.writable |= event.is_writable();
                         if !slot.queued {
                             slot.queued = true;
-                            self.ready.push(token);
+                            if slot.read_closed {
+                                // Those who go may be many at once, and none of them waits.
+                                self.heavy.push_back(token);
+                            } else {
+                                self.ready.push(token);
+                            }
                         }
                     }
                 }

@@ -18,8 +18,8 @@ pub use stream::Stream;
 
 use crate::client::Origin;
 use crate::errand::Errand;
-use parking_lot::Mutex;
 use sessile_wal::Interest;
+use sessile_wal::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 

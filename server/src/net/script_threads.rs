@@ -8,7 +8,7 @@
 use super::Message;
 use super::disk_threads::Job;
 use crate::errand::Errand;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use sessile_wal::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

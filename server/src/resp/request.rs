@@ -59,6 +59,18 @@ pub enum ProtocolError {
     UnbalancedQuotes,
 }
 
+impl ProtocolError {
+    /// The text for the wire. [`Display`](std::fmt::Display) is for people: it can't show a byte that is no ASCII.
+    pub fn text(&self) -> Vec<u8> {
+        match self {
+            ProtocolError::ExpectedBulk(byte) => {
+                [b"ERR Protocol error: expected '$', got '", &[*byte][..], b"'"].concat()
+            }
+            others => others.to_string().into_bytes(),
+        }
+    }
+}
+
 /// The arguments of one request, the command's name first.
 pub type Arguments<'a> = SmallVec<[&'a [u8]; 8]>;
 

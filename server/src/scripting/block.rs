@@ -7,7 +7,7 @@
 use super::effects::Effects;
 use super::host::{Data, EngineHost, OwnedKey, Want};
 use super::run::{Job, client_of, compiled, invocation, with_vm};
-use super::vm::{Limits, Stop};
+use super::vm::{Limits, Stop, Until};
 use crate::command::{CommandError, CommandResult};
 use crate::notify::Events;
 use crate::resp::Reply;
@@ -47,8 +47,8 @@ impl Told {
 pub struct Block<'t, 'db> {
     /// The transaction; it is revocable.
     pub txn: &'t mut Txn<'db>,
-    /// When the scripts have held its keys long enough, on the monotonic clock.
-    pub until_ns: u64,
+    /// When the scripts have held its keys long enough.
+    pub until: Until,
     /// What they leave.
     pub told: &'t mut Told,
     /// Set when it has to be run again: then nothing that was written counts.
@@ -80,7 +80,7 @@ impl RunScript for Block<'_, '_> {
             want: None,
             effects: std::mem::take(&mut self.told.0),
         };
-        let limits = Limits { until_ns: Some(self.until_ns), hurried: false, ..Limits::default() };
+        let limits = Limits { until: Some(self.until.clone()), hurried: false, ..Limits::default() };
         let start = reply.bytes().len();
         let ran = with_vm(&server, memory_bytes_max, |vm| match compiled(&server, vm, job.code) {
             Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, reply),

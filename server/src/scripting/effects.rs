@@ -85,7 +85,7 @@ impl Effects {
             remember(worker, client, self.read.iter().map(Vec::as_slice));
         }
         let events = std::mem::take(&mut self.events);
-        let committed = conclude_copies(worker, client.card.id, overlay, events)?;
+        let committed = conclude_copies(worker, client.card.id, overlay, &events)?;
         if let Committed::Conflict = committed {
             return Ok(committed);
         }

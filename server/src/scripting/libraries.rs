@@ -11,7 +11,7 @@ use super::run::Pace;
 use super::vm::Vm;
 use crate::server::Server;
 use mlua::Function;
-use parking_lot::{Mutex, RwLock};
+use sessile_wal::sync::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -26,7 +26,7 @@ pub mod store;
 mod syntax;
 pub mod vm;
 
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

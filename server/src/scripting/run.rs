@@ -16,7 +16,7 @@ use super::effects::Effects;
 use super::host::{Data, EngineHost, OwnedKey, Want};
 use super::libraries::StoredFunction;
 use super::store::Script;
-use super::vm::{Invocation, Limits, Stop, Vm};
+use super::vm::{Invocation, Limits, Stop, Until, Vm};
 use crate::acl::User;
 use crate::client::{Client, ClientCard};
 use crate::command::dispatch::refusal;
@@ -239,8 +239,8 @@ pub(super) type Described = (String, Option<Vec<u8>>, u32);
 /// As it is replied, without its code.
 pub(super) fn load_library(server: &Server, body: &[u8]) -> Result<Vec<Described>, String> {
     with_vm(server, server.live().0.script_memory_bytes_max, |vm| {
-        let until_ns = Some(SystemClock.monotonic_ns() + LOADING_NS);
-        vm.begin(Limits { until_ns, ..Limits::default() }, 0);
+        let until = Some(Until::after(server.db.clock(), LOADING_NS));
+        vm.begin(Limits { until, ..Limits::default() }, 0);
         let loaded = vm.load_library(body);
         if vm.end().is_some() {
             return Err("FUNCTION LOAD timeout".to_owned());
@@ -303,11 +303,9 @@ pub fn fast(worker: &mut Worker, job: &Job<'_>, fetched: Option<Fetch>) -> Fast 
     if job.is_large() || !job.code.pace().is_worth_a_try() {
         return Fast::Slow;
     }
-    let limits = || Limits {
-        until_ns: Some(SystemClock.monotonic_ns() + FAST_NS),
-        hurried: true,
-        killed: Arc::default(),
-    };
+    let clock = Arc::clone(worker.server.db.clock());
+    let limits =
+        || Limits { until: Some(Until::after(&clock, FAST_NS)), hurried: true, killed: Arc::default() };
     let outcome = held(worker, job, fetched, FAST_TRIES, limits);
     if let Fast::Finished(_) = outcome {
         job.code.pace().was_fast();
@@ -529,12 +527,13 @@ impl Slow {
             user: &self.user,
             protocol: self.protocol,
         };
-        let begun_ns = SystemClock.monotonic_ns();
+        let clock = self.server.db.clock();
+        let begun_ns = clock.monotonic_ns();
         let finished = slow(&mut worker, &job, &self.running.killed, begun_ns);
         worker.send_signals();
         self.server.give_worker(&worker);
         self.finished = Some(finished);
-        self.spent_ns = SystemClock.monotonic_ns().saturating_sub(begun_ns);
+        self.spent_ns = clock.monotonic_ns().saturating_sub(begun_ns);
     }
 }
 
@@ -552,8 +551,9 @@ fn slow(worker: &mut Worker, job: &Job<'_>, killed: &Arc<AtomicBool>, began_ns: 
         worker.begin_batch();
         tries += 1;
         if tries > COPY_TRIES {
+            let clock = Arc::clone(worker.server.db.clock());
             let limits = || Limits {
-                until_ns: Some(SystemClock.monotonic_ns() + HELD_NS),
+                until: Some(Until::after(&clock, HELD_NS)),
                 hurried: false,
                 killed: Arc::clone(killed),
             };
@@ -609,9 +609,12 @@ fn on_copies_with(
     admission: Admission,
 ) -> Option<Finished> {
     let server = Arc::clone(&worker.server);
-    let until_ns = match worker.live.script_ms_max {
+    let until = match worker.live.script_ms_max {
         0 => None,
-        limit_ms => Some(began_ns.saturating_add(limit_ms.saturating_mul(1_000_000))),
+        limit_ms => Some(Until {
+            clock: Arc::clone(server.db.clock()),
+            at_ns: began_ns.saturating_add(limit_ms.saturating_mul(1_000_000)),
+        }),
     };
     let mut overlay = server.db.overlay(worker.now_ms);
     let seed = worker.random.next();
@@ -628,7 +631,7 @@ fn on_copies_with(
         effects: Effects::default(),
     };
     let mut reply = Reply::new(job.protocol);
-    let limits = Limits { until_ns, hurried: false, killed: Arc::clone(killed) };
+    let limits = Limits { until, hurried: false, killed: Arc::clone(killed) };
     let ran = with_vm(&server, memory_bytes_max, |vm| match compiled(&server, vm, job.code) {
         Ok(function) => vm.run(&invocation(job, function, seed), &mut host, limits, &mut reply),
         Err(text) => {

@@ -7,7 +7,7 @@
 
 use super::script;
 use super::sha1::{self, DIGEST_BYTES};
-use parking_lot::RwLock;
+use sessile_wal::sync::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -15,7 +15,7 @@ use super::syntax;
 use crate::resp::{Protocol, Reply};
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
-use sessile_wal::{Clock, SystemClock};
+use sessile_wal::Clock;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -57,11 +57,37 @@ pub trait Host {
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool>;
 }
 
+/// A moment on the monotonic clock that the database was opened with, which a simulation moves.
+#[derive(Clone)]
+pub struct Until {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// When, in ns.
+    pub at_ns: u64,
+}
+
+impl Until {
+    /// So long from now.
+    pub fn after(clock: &Arc<dyn Clock>, ns: u64) -> Until {
+        Until { at_ns: clock.monotonic_ns().saturating_add(ns), clock: Arc::clone(clock) }
+    }
+
+    fn has_come(&self) -> bool {
+        self.clock.monotonic_ns() >= self.at_ns
+    }
+}
+
+impl std::fmt::Debug for Until {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Until").field("at_ns", &self.at_ns).finish_non_exhaustive()
+    }
+}
+
 /// What a script may use up.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// When its time is up, on the monotonic clock; `None`: never.
-    pub until_ns: Option<u64>,
+    /// When its time is up; `None`: never.
+    pub until: Option<Until>,
     /// It runs where others wait for it: it is not to begin anything long.
     pub hurried: bool,
     /// Set by whoever wants its end.
@@ -107,7 +133,7 @@ impl Shared {
         if limits.killed.load(Ordering::Relaxed) {
             return Err(self.stop(Stop::Killed));
         }
-        if limits.until_ns.is_some_and(|until_ns| SystemClock.monotonic_ns() >= until_ns) {
+        if limits.until.as_ref().is_some_and(Until::has_come) {
             return Err(self.stop(Stop::TimeUp));
         }
         Ok(())

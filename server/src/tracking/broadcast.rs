@@ -4,11 +4,11 @@
 
 use crate::client::ClientCard;
 use crate::resp::{Protocol, Reply};
-use parking_lot::RwLock;
+use sessile_wal::sync::RwLock;
+use sessile_wal::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Changed keys, each with the number of the client that was the first to change it.
 type Changes = BTreeMap<Box<[u8]>, Option<u64>>;

@@ -19,11 +19,11 @@ use crate::client::{Client, ClientCard, Clients};
 use crate::push::{Push, Signals};
 use crate::resp::{Protocol, Reply};
 use broadcast::Prefixes;
-use parking_lot::RwLock;
 use sessile::{ChangedKey, Lsn};
+use sessile_wal::sync::RwLock;
+use sessile_wal::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use table::Table;
 
 /// What a client asked of tracking; bits of [`Tracked`].

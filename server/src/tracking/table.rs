@@ -4,12 +4,12 @@
 //! taken out when it leaves. Who is remembered for a key is kept in order: that one is there already, as it mostly is, is found quickly,
 //! however many there are.
 
-use parking_lot::Mutex;
+use sessile_wal::sync::Mutex;
+use sessile_wal::sync::atomic::{AtomicUsize, Ordering};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Parts of the table; a power of two.
 const PARTS: usize = 64;

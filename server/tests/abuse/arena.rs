@@ -74,6 +74,10 @@ impl Attack {
     }
 }
 
+fn spell(scale: u64) -> Duration {
+    Duration::from_millis((30 * scale).clamp(300, 3000))
+}
+
 /// What came of an attack.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
@@ -110,6 +114,10 @@ impl Arena {
         for (name, value) in attack.directives {
             options = options.with(name, value);
         }
+        if !options.is_redis() {
+            // What goes on for ever is ended after a spell.
+            options = options.with("script-time-limit", &spell(scale).as_millis().to_string());
+        }
         let mut arena = Arena {
             server: Server::start(options),
             before_auth: attack.before_auth,
@@ -123,7 +131,7 @@ impl Arena {
         arena.data_bytes.store(0, Ordering::Relaxed);
         let bystanders = Bystanders::start(arena.server.port(), arena.server.process_id(), arena.before_auth);
         // The baseline holds what the bystanders themselves take.
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(100));
         let before_kib = arena.server.resident_kib();
         bystanders.begin();
         let begun = Instant::now();
@@ -164,7 +172,7 @@ impl Arena {
 
     /// How long what could go on for ever does.
     pub(crate) fn spell(&self) -> Duration {
-        Duration::from_millis((30 * self.scale).clamp(300, 3000))
+        spell(self.scale)
     }
 
     /// Random figures that are the same at each run with this seed.
@@ -347,6 +355,6 @@ impl Arena {
     /// Whether a connection is at its end, or has something to say within a moment: it is never just forgotten.
     pub(crate) fn closes(&self, stream: TcpStream) -> io::Result<Vec<u8>> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        Skim::new(stream).to_end()
+        Skim::new(stream).read_to_end()
     }
 }

@@ -128,6 +128,15 @@ pub(crate) fn table() -> Vec<Vec<u8>> {
     cases
 }
 
+/// What a server says to these bytes, and nothing more, until it closes.
+pub(crate) fn answer(port: u16, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).expect("connect");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set a timeout");
+    // It may be closed before all of it is taken.
+    let _ = stream.write_all(request).and_then(|()| stream.shutdown(Shutdown::Write));
+    super::skim::Skim::new(stream).read_to_end().expect("it closes")
+}
+
 /// Each request on a connection of its own, which says no more after it; each connection must come to its end.
 fn each_is_closed(arena: &Arena, count: u64, request: impl Fn(u64) -> Vec<u8> + Sync) {
     const WORKERS: u64 = 4;

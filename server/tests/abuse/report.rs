@@ -4,9 +4,7 @@ use super::arena::{Attack, Outcome};
 use std::fmt;
 use std::time::Duration;
 
-/// What an attack may add to the memory of the server, over what the data takes.
-const GROWTH_KIB_MAX: u64 = 128 * 1024;
-/// The same for all who have not authenticated together.
+/// What an attack may add to the memory of the server, for all who have not authenticated together.
 const GROWTH_BEFORE_AUTH_KIB_MAX: u64 = 64 * 1024;
 
 /// What an attack is held to.
@@ -14,6 +12,8 @@ const GROWTH_BEFORE_AUTH_KIB_MAX: u64 = 64 * 1024;
 pub(crate) struct Bounds {
     /// The longest that a bystander may wait.
     pub(crate) wait: Duration,
+    /// What an attack may add to the memory of the server, over what the data takes.
+    pub(crate) growth_kib: u64,
 }
 
 /// One attack's line.
@@ -41,7 +41,7 @@ impl Row {
             }
             outcome.growth_kib = growth_kib;
         }
-        let growth_kib_max = if attack.before_auth { GROWTH_BEFORE_AUTH_KIB_MAX } else { GROWTH_KIB_MAX };
+        let growth_kib_max = if attack.before_auth { GROWTH_BEFORE_AUTH_KIB_MAX } else { bounds.growth_kib };
         let of_wait = outcome.wait.length.as_secs_f64() / bounds.wait.as_secs_f64();
         let of_growth = outcome.growth_kib as f64 / growth_kib_max as f64;
         let closeness = of_wait.max(of_growth);
@@ -81,7 +81,7 @@ pub(crate) fn print(rows: &mut [Row], bounds: &Bounds, scale: u64) -> Vec<String
         "\n{} attacks at {scale} % of the campaign's sizes; bounds: {} ms, {} MiB, {} MiB before AUTH",
         rows.len(),
         bounds.wait.as_millis(),
-        GROWTH_KIB_MAX / 1024,
+        bounds.growth_kib / 1024,
         GROWTH_BEFORE_AUTH_KIB_MAX / 1024
     );
     println!(

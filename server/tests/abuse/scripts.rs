@@ -8,8 +8,6 @@ fn eval(arena: &Arena, script: &str) {
     arena.ask_of(&["EVAL", script, "0"]);
 }
 
-const ENDS: &[(&str, &str)] = &[("script-time-limit", "3000")];
-
 pub(crate) const ATTACKS: &[Attack] = &[
     endless("while true do end"),
     endless("local t = {} while true do t[#t + 1] = #t end"),
@@ -69,7 +67,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             }
         });
     })
-    .with(ENDS),
+    .only_sessile(),
     Attack::new("100 endless scripts at once, whose clients go", |arena| {
         let mut request = Vec::new();
         encode(&mut request, &["EVAL", "while true do redis.call('GET', 'k') end", "1", "k"]);
@@ -85,17 +83,17 @@ pub(crate) const ATTACKS: &[Attack] = &[
         drop(held);
         std::thread::sleep(arena.spell());
     })
-    .with(ENDS),
+    .only_sessile(),
     Attack::new("a memory bomb in each of 20 scripts", |arena| {
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
-                    eval(arena, "local t = {} while true do t[#t + 1] = string.rep('x', 100000) end")
+                    eval(arena, "local t = {} while true do t[#t + 1] = string.rep('x', 100000) end");
                 });
             }
         });
     })
-    .with(ENDS),
+    .only_sessile(),
     Attack::new("scripts just below what is moved to a thread, in a pipeline", |arena| {
         let mut request = Vec::new();
         encode(&mut request, &["EVAL", "for i = 1, 20000 do local a = i * i end return 1", "0"]);
@@ -125,7 +123,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         arena.ask_of(&[
             "SCRIPT",
             "LOAD",
-            &format!("{}1{}", "return (".repeat(1), "+1".repeat(arena.scaled(5_000_000) as usize)),
+            &format!("return (1{}", "+1".repeat(arena.scaled(5_000_000) as usize)),
         ]);
     }),
     Attack::new("EVAL of deep nesting", |arena| {
@@ -209,5 +207,5 @@ pub(crate) const ATTACKS: &[Attack] = &[
 
 /// One script, named by itself, which ends by the time limit at latest.
 const fn endless(script: &'static str) -> Attack {
-    Attack::script(script, |arena, script| eval(arena, script)).with(ENDS).only_sessile()
+    Attack::script(script, eval).only_sessile()
 }

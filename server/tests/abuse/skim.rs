@@ -1,4 +1,5 @@
 //! Reads replies without keeping them: a reply of a hundred megabytes costs the drill no more than its time.
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -52,7 +53,7 @@ impl Skim {
     }
 
     /// All that comes until the connection is closed, the beginning of it; a reset counts as closed.
-    pub(crate) fn to_end(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         let mut kept = Vec::new();
         loop {
             let ready = self.buffer.get(self.at..self.end).unwrap_or_default();

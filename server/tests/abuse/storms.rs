@@ -24,11 +24,12 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack::on(
         "a million keys expire in the same millisecond",
         |arena| {
+            keys(arena);
             let now_ms = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64;
-            // Time enough to make them.
-            let at_ms = now_ms + 300 + 60 * arena.scale();
+            // Time enough to say so of all of them.
+            let at_ms = (now_ms + 500 + 40 * arena.scale()).to_string();
             arena.fill(arena.scaled(LARGE), |number, requests| {
-                encode(requests, &["SET", &format!("key:{number:09}"), "value", "PXAT", &at_ms.to_string()]);
+                encode(requests, &["PEXPIREAT", &format!("key:{number:09}"), &at_ms]);
             });
         },
         |arena| {
@@ -78,7 +79,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         |arena| again_and_again(arena, &["SET a b", "FLUSHALL", "FLUSHDB"]),
     ),
     Attack::on("SWAPDB, MOVE, of a million keys", keys, |arena| {
-        again_and_again(arena, &["SWAPDB 0 1", "SWAPDB 1 0"])
+        again_and_again(arena, &["SWAPDB 0 1", "SWAPDB 1 0"]);
     }),
     Attack::on("SAVE, BGSAVE, again and again, a million keys", keys, |arena| {
         again_and_again(arena, &["SET a b", "BGSAVE", "BGREWRITEAOF", "SAVE"]);

@@ -11,7 +11,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Random, Value, encode};
+use crate::READER_WAIT_MAX;
+use crate::support::{Client, Random, Server, ServerOptions, Value, encode};
 
 /// Requests of one pipeline while a ledger is compared.
 const COMPARED_AT_ONCE: usize = 500;
@@ -22,6 +23,8 @@ const WATCHED_VALUE: &str = "is never changed";
 const WATCH_PAUSE: Duration = Duration::from_millis(1);
 /// No reply for so long is none at all, whatever the disk does: the longest stall that a case makes takes a third of it.
 const REPLY_WITHIN: Duration = Duration::from_secs(20);
+/// See [`Pressure::slow_down`].
+const TRACED_PAUSE_US: u64 = 1000;
 /// After an error, so that refusals are not all that a round does.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
@@ -50,6 +53,12 @@ pub(crate) struct Pressure {
     stop: AtomicBool,
     pub(crate) acknowledged: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// A bit for each writer that was refused at least once.
+    refused_writers: AtomicU64,
+    /// Between two writes of one writer, in µs.
+    pause_us: AtomicU64,
+    /// The longest that a thread of this process which only sleeps was late, in µs: how much of the waiting is the machine's.
+    longest_late_us: AtomicU64,
     /// The longest that the bystander, and a writer, waited for a reply, in µs.
     longest_read_us: AtomicU64,
     longest_write_us: AtomicU64,
@@ -60,11 +69,31 @@ pub(crate) struct Pressure {
 pub(crate) struct Longest {
     pub(crate) read: Duration,
     pub(crate) write: Duration,
+    /// How late a thread was that only slept.
+    pub(crate) machine: Duration,
 }
 
 impl Longest {
     pub(crate) fn max(self, other: Longest) -> Longest {
-        Longest { read: self.read.max(other.read), write: self.write.max(other.write) }
+        Longest {
+            read: self.read.max(other.read),
+            write: self.write.max(other.write),
+            machine: self.machine.max(other.machine),
+        }
+    }
+
+    /// What a wait may be: documented in `READER_WAIT_MAX`, and on top of it what the machine makes everybody wait. A read takes some
+    /// wake-ups, each of which may be late.
+    pub(crate) fn allowed(&self) -> Duration {
+        READER_WAIT_MAX + 3 * self.machine
+    }
+
+    /// An error if the bystander waited too long.
+    pub(crate) fn verdict(&self) -> Result<(), String> {
+        if self.read <= self.allowed() {
+            return Ok(());
+        }
+        Err(format!("a reader waited {:?}, and {:?} would be the machine's", self.read, self.machine))
     }
 }
 
@@ -94,11 +123,34 @@ impl Pressure {
         wait_until(at_most, || figure.load(Ordering::Relaxed) >= before + more)
     }
 
+    /// Waits until each of `writers` has been refused.
+    pub(crate) fn refuses_all(&self, writers: u64, at_most: Duration) -> bool {
+        wait_until(at_most, || self.refused_writers.load(Ordering::Relaxed) == (1 << writers) - 1)
+    }
+
+    /// Makes writers pause after each write: a tracer stops the server at every system call, and must keep up.
+    pub(crate) fn slow_down(&self) {
+        self.pause_us.store(TRACED_PAUSE_US, Ordering::Relaxed);
+    }
+
     /// The longest waits of the bystander and of a writer since the last call.
     pub(crate) fn take_longest(&self) -> Longest {
         Longest {
+            machine: Duration::from_micros(self.longest_late_us.swap(0, Ordering::Relaxed)),
             read: Duration::from_micros(self.longest_read_us.swap(0, Ordering::Relaxed)),
             write: Duration::from_micros(self.longest_write_us.swap(0, Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Pressure {
+    /// Sleeps, and looks how late it was.
+    fn watch_machine(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            std::thread::sleep(WATCH_PAUSE);
+            let late = begun.elapsed().saturating_sub(WATCH_PAUSE);
+            self.longest_late_us.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
         }
     }
 }
@@ -143,9 +195,11 @@ pub(crate) fn under_load<R>(
         let pressure = &pressure;
         let guard = StopWhenDropped(&pressure.stop);
         let bystander = scope.spawn(move || watch(port, pressure));
+        scope.spawn(move || pressure.watch_machine());
         let writers: Vec<_> = ledgers
             .iter_mut()
-            .map(|ledger| scope.spawn(move || ledger.write(port, refusals, pressure)))
+            .enumerate()
+            .map(|(number, ledger)| scope.spawn(move || ledger.write(port, refusals, pressure, number)))
             .collect();
         let result = case(pressure);
         drop(guard);
@@ -208,7 +262,7 @@ impl Ledger {
     }
 
     /// Writes until it is told to stop or the server is gone; a reply that nothing allows.
-    fn write(&mut self, port: u16, refusals: &[&str], pressure: &Pressure) -> Option<String> {
+    fn write(&mut self, port: u16, refusals: &[&str], pressure: &Pressure, number: usize) -> Option<String> {
         let mut client = Client::connect(port).ok()?;
         client.stream().set_read_timeout(Some(REPLY_WITHIN)).ok()?;
         while !pressure.stop.load(Ordering::Relaxed) {
@@ -222,9 +276,14 @@ impl Ledger {
             match reply {
                 Ok(Ok(())) => {
                     pressure.acknowledged.fetch_add(1, Ordering::Relaxed);
+                    match pressure.pause_us.load(Ordering::Relaxed) {
+                        0 => {}
+                        pause_us => std::thread::sleep(Duration::from_micros(pause_us)),
+                    }
                 }
                 Ok(Err(error)) => {
                     pressure.refused.fetch_add(1, Ordering::Relaxed);
+                    pressure.refused_writers.fetch_or(1 << number, Ordering::Relaxed);
                     if !refusals.iter().any(|prefix| error.starts_with(prefix)) {
                         return Some(format!("{} was answered {error:?}", self.owner));
                     }
@@ -246,7 +305,7 @@ impl Ledger {
         self.fates.insert(number, Fate::Unknown);
         let value = value(&key, self.value_bytes);
         // A deadline that no drill lives to see, for every other one.
-        let reply = if number % 2 == 0 {
+        let reply = if number.is_multiple_of(2) {
             client.call(&["SET".as_bytes(), key.as_bytes(), &value])?
         } else {
             client.call(&["SET".as_bytes(), key.as_bytes(), &value, b"EX", b"1000000"])?
@@ -373,5 +432,33 @@ fn format_error(reply: &Value) -> String {
     match reply {
         Value::Error(text) => text.clone(),
         other => format!("{other:?}"),
+    }
+}
+
+/// The ledger must find each kind of broken promise, or the drill proves nothing.
+#[test]
+fn a_ledger_notices_what_is_lost_changed_or_risen() {
+    let server = Server::start(ServerOptions::new("no"));
+    let mut client = server.client();
+    let mut ledgers = ledgers(1, 1, 100);
+    prepare(&mut client);
+    let (worked, _) = under_load(server.port(), &mut ledgers, &[], |pressure| {
+        Pressure::grows(&pressure.acknowledged, 300, Duration::from_secs(20))
+    });
+    assert!(worked, "nothing was acknowledged");
+    let ledger = &mut ledgers[0];
+    assert_eq!(ledger.compare(&mut client), Ok(()));
+    let of_fate =
+        |fate| ledger.fates.iter().filter(move |(_, found)| **found == fate).map(|(number, _)| *number);
+    let there: Vec<u64> = of_fate(Fate::There).take(2).collect();
+    let gone = of_fate(Fate::Gone).next().expect("something was deleted");
+    client.call(&["DEL", &ledger.key(there[0])]).expect("a reply");
+    client.call(&["APPEND", &ledger.key(there[1]), "x"]).expect("a reply");
+    let risen = ledger.key(gone);
+    client.call(&["SET".as_bytes(), risen.as_bytes(), &value(&risen, 100)]).expect("a reply");
+    client.call(&["INCR", &ledger.counter()]).expect("a reply");
+    let failure = ledger.compare(&mut client).expect_err("four promises are broken");
+    for story in ["is lost", "wrong bytes", "has risen", "counter is"] {
+        assert!(failure.contains(story), "{story}: {failure}");
     }
 }

@@ -5,7 +5,7 @@ use crate::ledger::{self, Pressure, compare_all, ledgers, under_load};
 use crate::mount::{self, Mount};
 use crate::report::Row;
 use crate::support::{Server, ServerOptions, random};
-use crate::{PATIENCE, READER_WAIT_MAX, rounds};
+use crate::{PATIENCE, rounds};
 
 const DISK_MIB: u64 = 192;
 
@@ -70,10 +70,7 @@ fn under_way() {
             Ok(())
         });
         row.reader_waited(shown.longest.read);
-        let mut outcome = directed.and_then(|()| shown.verdict());
-        if shown.longest.read > READER_WAIT_MAX {
-            outcome = outcome.and(Err(format!("a reader waited {:?}", shown.longest.read)));
-        }
+        let outcome = shown.verdict().and(shown.longest.verdict()).and(directed);
         server.kill();
         let outcome = outcome.and_then(|()| disk.mount_again()).and_then(|()| {
             server.restart();

@@ -52,17 +52,19 @@ fn one_of_many_wins(server: &Server) -> Result<(), String> {
             (port, command.spawn().expect("start a server"))
         })
         .collect();
-    let serves = |port: u16| {
-        Client::connect(port)
-            .and_then(|mut client| client.call(&["PING"]))
-            .is_ok_and(|pong| pong == Value::Simple("PONG".to_owned()))
+    // The port may be somebody else's by now: who answers must be the process that was started for it.
+    let serves = |port: u16, child: &Child| {
+        let info = Client::connect(port).and_then(|mut client| client.call(&["INFO", "server"]));
+        info.is_ok_and(|info| {
+            matches!(&info, Value::Bulk(_)) && info.text().contains(&format!("process_id:{}\r", child.id()))
+        })
     };
     let settled = wait_until(PATIENCE, || {
         let ended = racers.iter_mut().filter_map(|(_, child)| child.try_wait().expect("wait")).count();
-        ended >= RACERS - 1 && racers.iter().any(|(port, _)| serves(*port))
+        ended >= RACERS - 1 && racers.iter().any(|(port, child)| serves(*port, child))
     });
     std::thread::sleep(Duration::from_millis(50));
-    let serving = racers.iter().filter(|(port, _)| serves(*port)).count();
+    let serving = racers.iter().filter(|(port, child)| serves(*port, child)).count();
     for (_, child) in &mut racers {
         child.kill().and_then(|()| child.wait()).expect("kill");
     }

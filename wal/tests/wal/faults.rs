@@ -192,7 +192,7 @@ fn a_next_file_that_can_not_be_made_is_an_error_and_not_a_wait() {
     let fs = SimFs::new(6);
     let (wal, _, _) = open_sim(&fs, Lsn::ZERO).expect("opens");
     fs.fail(FaultPlan { call: 1, fault: Fault::Io, lasts: Lasts::SameKind });
-    assert!(fs.list(&dir()).is_err(), "which makes names the kind that fails");
+    assert!(fs.list(dir()).is_err(), "which makes names the kind that fails");
     let mut appended = Vec::new();
     let refused = loop {
         assert!(appended.len() < 1000);

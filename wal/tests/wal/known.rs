@@ -103,9 +103,56 @@ fn a_log_without_its_last_batches_is_damaged_if_they_are_known_to_have_been_dura
         assert_eq!(files.len(), 1);
         assert!(disk(&fs) == damaged, "a damaged log was changed");
     }
+    // The note beside the log knows it, too.
+    assert!(matches!(open_known(&fs, Lsn::ZERO, Lsn::ZERO), Err(WalError::Corrupt { .. })));
+    fs.remove(&dir().join(sessile_wal::SYNCED_NOTE_NAME)).expect("it was there");
     // What remains is all there was, for someone who knows no more.
     let (_, seen) = open_known(&fs, Lsn::ZERO, records[3].0).expect("opens");
     assert_eq!(seen, records[..4]);
+}
+
+/// Two copies of a log go on, as long, with other records: whoever knows which batch one of them had where it was durable is not given the other.
+#[test]
+fn the_log_of_another_copy_is_told_apart() {
+    let fs = SimFs::new(4);
+    fill(&fs, 5, 100);
+    let go_on = |fs: &SimFs, byte: u8| {
+        // They are not written in the same millisecond: a mark has nothing else of its own.
+        let clock = SimClock::default();
+        clock.advance_ms(byte.into());
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let (wal, _, _) = open(&shared, &clock, options(), Lsn::ZERO).expect("opens");
+        wal.append(&[byte; 200]);
+        wal.flush().expect("syncs");
+        let end = wal.durable_end();
+        wal.append(&[byte; 300]);
+        wal.close().expect("closes");
+        assert!(end.checksum != 0 && end.lsn < wal.durable());
+        end
+    };
+    let (one, other) = (fs.fork(1), fs.fork(2));
+    let (end, other_end) = (go_on(&one, 1), go_on(&other, 2));
+    assert_eq!(end.lsn, other_end.lsn);
+    // Which log is there, and whose note.
+    let copies = [(&one, end), (&other, other_end)];
+    for (log, note_of) in [(0, 0), (1, 1), (0, 1)] {
+        let fs = copies[log].0.fork(3);
+        let note_of_it = copies[note_of].0;
+        let note = dir().join(sessile_wal::SYNCED_NOTE_NAME);
+        let mut bytes = [0; 48];
+        note_of_it.open(&note, OpenMode::Read).and_then(|file| file.read_at(&mut bytes, 0)).expect("reads");
+        fs.open(&note, OpenMode::Create).and_then(|file| file.write_at(&bytes, 0)).expect("writes");
+        for known in [end, other_end] {
+            let shared: Arc<dyn Fs> = Arc::new(fs.fork(4));
+            let options = options().known_durable(known.lsn).known_checksum(known.checksum);
+            let opened = open(&shared, &SimClock::default(), options, Lsn::ZERO);
+            if log == note_of && known == copies[log].1 {
+                opened.expect("it is the one");
+            } else {
+                assert!(matches!(opened, Err(WalError::OtherCopy { .. })), "told apart");
+            }
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::check::directory::Directory;
 use crate::key::{INDEX_DATABASES, KeyHasher, is_cleared_by};
 use crate::object::{Kind, layout};
 use crate::record::{self, Name, Operation};
-use sessile_wal::WalOptions;
+use sessile_wal::{WalError, WalOptions};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -32,8 +32,12 @@ struct Mentioned {
 #[derive(Default)]
 pub(super) struct Tail {
     mentioned: HashMap<u64, Mentioned>,
+    /// Without the manifest nobody knows which key a hash is of.
+    hashes_unknown: bool,
     /// Where databases were cleared: the position, and which.
     clears: Vec<(u64, Option<u8>)>,
+    /// The log is of another copy of the database: nothing of it is of use.
+    is_other: bool,
     /// The latest time in the log, in ms since the epoch.
     pub(super) clock_high_water_ms: u64,
 }
@@ -71,7 +75,7 @@ impl Tail {
         hasher: &KeyHasher,
         losses: &mut Losses<'_>,
     ) -> Result<Tail, Error> {
-        let mut tail = Tail::default();
+        let mut tail = Tail { hashes_unknown: directory.hash_key().is_none(), ..Tail::default() };
         let outcome = read(directory, &mut |lsn, mut record| {
             while let Some(operation) = take(&mut record) {
                 if let Operation::Clear { database } = operation {
@@ -85,7 +89,15 @@ impl Tail {
         });
         match outcome {
             Ok(time_ms) => tail.clock_high_water_ms = time_ms,
-            Err(error) => losses.gap(&error, &directory.path),
+            Err(error) => {
+                losses.gap(&error, &directory.path);
+                // What the manifest says is of this copy; what the note beside the log says may be of another.
+                if let Error::Log(WalError::OtherCopy { known, .. }) = error
+                    && known.get() == directory.checkpoint().log_reached
+                {
+                    tail = Tail { is_other: true, ..Tail::default() };
+                }
+            }
         }
         Ok(tail)
     }
@@ -128,6 +140,9 @@ impl Tail {
         losses: &mut Losses<'_>,
         each: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        if self.is_other {
+            return Ok(());
+        }
         let mut out = Vec::new();
         let outcome = read(directory, &mut |lsn, mut record| {
             out.clear();
@@ -187,6 +202,8 @@ impl Tail {
                     mentioned.present.swap_remove(at);
                     Applied::Copied
                 }
+                // It may have been saved, and nobody knows: then what was deleted is there again.
+                None if self.hashes_unknown && matches!(name, Name::Hash(_)) => Applied::Lost,
                 // It could not be saved, and now it needn't be.
                 None => Applied::Known,
             },

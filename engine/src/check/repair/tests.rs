@@ -199,6 +199,18 @@ fn without_a_manifest_records_and_log_tell_what_they_can() {
     }
 }
 
+/// A session that was ended and comes back must be counted: found by the simulator (`sim/src/rot.rs`).
+#[test]
+fn without_a_manifest_deletions_that_name_their_key_by_its_hash_count_as_lost() {
+    let fixture = fixture();
+    assert!(fixture.fs.flip_bit(&dir().join("MANIFEST"), 70, 0));
+    let (report, _) = repair_all(&fixture.fs);
+    let content = content(&fixture.fs);
+    assert!(content.contains_key(&id_of(REMOVED)) && content.contains_key(&id_of(TAIL_REMOVED)));
+    // Two deletions, two deadlines, a change and a copy.
+    assert_eq!(report.operations_lost, 6);
+}
+
 #[test]
 fn a_damaged_log_is_saved_up_to_the_damage() {
     let fixture = fixture();

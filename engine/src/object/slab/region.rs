@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 /// What objects of one class share.
 pub(super) const SLAB_BYTES: usize = 64 << 10;
 /// Miri is too slow for large ones.
-pub(super) const REGION_BYTES: usize = if cfg!(miri) { 1 << 20 } else { 64 << 20 };
+pub(super) const REGION_BYTES: usize = if cfg!(miri) { 256 << 10 } else { 64 << 20 };
 const SLABS_PER_REGION: usize = REGION_BYTES / SLAB_BYTES;
 
 const _: () = assert!(SLABS_PER_REGION * size_of::<Slab>() <= SLAB_BYTES && REGION_BYTES.is_power_of_two());

@@ -63,7 +63,10 @@ impl Filled {
     fn check(&self) {
         // SAFETY: the object has so many bytes, all of them written.
         let bytes = unsafe { std::slice::from_raw_parts(self.object.as_ptr(), self.bytes) };
-        assert!(bytes.iter().all(|&byte| byte == self.fill), "an object of {} bytes changed", self.bytes);
+        // For Miri, which takes its time for each, the first ones (where a freed object holds a link) and some more.
+        let looked_at = |at: usize| !cfg!(miri) || at < 4 || at.is_multiple_of(64);
+        let mut bytes = bytes.iter().enumerate().filter(|&(at, _)| looked_at(at));
+        assert!(bytes.all(|(_, &byte)| byte == self.fill), "an object of {} bytes changed", self.bytes);
     }
 
     fn free(self, heap: &Heap) {
@@ -86,7 +89,7 @@ fn objects_never_overlap_and_keep_their_contents() {
         let (heap, mut random) = (heap(), Random(seed * 0x9E37_79B9));
         let mut live: Vec<Filled> = Vec::new();
         let mut ranges = BTreeMap::new();
-        for step in 0..if cfg!(miri) { 2_000 } else { 60_000 } {
+        for step in 0..if cfg!(miri) { 600 } else { 60_000 } {
             // It grows, shrinks, and grows again.
             let shrinks = step / 10_000 % 2 == 1;
             if live.is_empty() || random.below(10) < if shrinks { 3 } else { 7 } {
@@ -116,7 +119,9 @@ fn objects_never_overlap_and_keep_their_contents() {
 #[test]
 fn every_class_fills_and_empties_whole_slabs() {
     let heap = heap();
-    for class in (0..CLASSES).step_by(if cfg!(miri) { 20 } else { 1 }) {
+    // Few classes for Miri, of large objects.
+    let (first, every) = if cfg!(miri) { (CLASSES / 2, 20) } else { (0, 1) };
+    for class in (first..CLASSES).step_by(every) {
         let bytes = bytes_of(class);
         let count = 3 * (SLAB_BYTES / bytes);
         let before = heap.slab_bytes();
@@ -132,7 +137,7 @@ fn every_class_fills_and_empties_whole_slabs() {
 fn what_is_freed_in_one_class_serves_another() {
     let heap = heap();
     let mut random = Random(7);
-    let count = if cfg!(miri) { 700 } else { 20_000 };
+    let count = if cfg!(miri) { 400 } else { 20_000 };
     let mut large: Vec<_> = (0..count).map(|n| Filled::new(heap, 352, n as u8)).collect();
     let full = heap.slab_bytes();
     assert!(full < count * 360 + 2 * SLAB_BYTES, "{full} bytes for {count} objects");
@@ -153,7 +158,7 @@ fn what_is_freed_in_one_class_serves_another() {
 fn the_fullest_slab_is_filled_first_and_moving_out_of_sparse_ones_empties_them() {
     let heap = heap();
     let mut random = Random(11);
-    let count = if cfg!(miri) { 1_000 } else { 50_000 };
+    let count = if cfg!(miri) { 700 } else { 50_000 };
     let bytes = 512;
     let mut live: Vec<_> = (0..count).map(|n| Filled::new(heap, bytes, n as u8)).collect();
     while live.len() > count / 10 {
@@ -181,7 +186,7 @@ fn the_fullest_slab_is_filled_first_and_moving_out_of_sparse_ones_empties_them()
 fn a_cache_keeps_few_and_gives_them_back() {
     let (heap, mut cache, mut random) = (heap(), Cache::new(), Random(3));
     let mut live = Vec::new();
-    for step in 0..if cfg!(miri) { 1_000 } else { 100_000 } {
+    for step in 0..if cfg!(miri) { 500 } else { 100_000 } {
         if live.is_empty() || random.below(1000) < 510 - step % 20 {
             let bytes = [20, 100, 352, 380, 384][random.below(5)];
             let class = class_of(bytes).expect("not too large");
@@ -208,7 +213,7 @@ fn a_cache_keeps_few_and_gives_them_back() {
 #[test]
 fn an_arena_without_room_takes_over_what_another_has() {
     let heap = heap();
-    let count = if cfg!(miri) { 1_000 } else { 10_000 };
+    let count: usize = if cfg!(miri) { 300 } else { 10_000 };
     let fill = || (0..count).map(|n| Filled::new(heap, 512, n as u8)).collect::<Vec<_>>();
     let mut mine = fill();
     // Every other one goes, so no slab is empty.
@@ -223,8 +228,7 @@ fn an_arena_without_room_takes_over_what_another_has() {
     });
     let before = heap.slab_bytes();
     // New threads: none of them is in this one's arena until all arenas were given out.
-    let theirs = (0..count / 10)
-        .step_by(100)
+    let theirs = (0..count.div_ceil(1000))
         .flat_map(|_| {
             let thread = std::thread::spawn(move || {
                 (0..100).map(|n| Filled::new(heap, 512, n as u8)).collect::<Vec<_>>()

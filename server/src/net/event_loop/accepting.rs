@@ -6,7 +6,9 @@ use crate::connection::Connection;
 use crate::net::Message;
 use crate::net::stream::Stream;
 use mio::{Interest, Token};
+use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +20,17 @@ const COMPLAINT_INTERVAL_MS: u64 = 10_000;
 
 const PROTECTED_MODE: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
 const CLIENTS_MAX: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// Descriptors that are kept for the files of the data, lest clients take the log its next file and checkpoints their segments (24 at
+/// once, and an index file, the manifest, the directory): at most a quarter of all.
+const DESCRIPTORS_KEPT: u64 = 48;
+
+/// Whether the client's descriptor is one of the last that the process may have. The kernel gives the lowest that is free.
+fn takes_a_kept_descriptor(stream: &Stream) -> bool {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
+    let number = u64::try_from(stream.as_fd().as_raw_fd()).unwrap_or(0);
+    number >= limit - DESCRIPTORS_KEPT.min(limit / 4)
+}
 
 impl EventLoop {
     /// Takes in whoever waits at the listening sockets.
@@ -49,7 +62,9 @@ impl EventLoop {
                     Err(error) => {
                         // Most likely no descriptors are left. The kernel won't mention this listener again for the connections
                         // that wait already: the next tick tries again, which is soon enough and does not spin.
-                        self.complain_of_accepting(&error);
+                        self.complain_of_accepting(&format!(
+                            "accepting a connection failed: {error}; trying again every second (raise the limit of open files?)"
+                        ));
                         self.accept_failed = true;
                         break;
                     }
@@ -58,12 +73,12 @@ impl EventLoop {
         }
     }
 
-    /// Says that accepting failed, now and then: at the limit, each client that leaves lets one in, and the next fails again.
-    fn complain_of_accepting(&mut self, error: &io::Error) {
+    /// Says that clients can't come in, now and then: at the limit, each that leaves lets one in, and the next fails again.
+    fn complain_of_accepting(&mut self, what: &str) {
         let now_ms = self.worker.now_ms;
         let said = self.accept_complained_ms;
         if said.is_none_or(|said_ms| now_ms.saturating_sub(said_ms) >= COMPLAINT_INTERVAL_MS) {
-            tracing::warn!(%error, "accepting a connection failed; trying again every second (raise the limit of open files?)");
+            tracing::warn!("{what}");
             self.accept_complained_ms = Some(now_ms);
         }
     }
@@ -75,6 +90,11 @@ impl EventLoop {
         let refusal = if live.protected_mode && server.acl.lets_anybody_in() && !origin.local {
             Some(PROTECTED_MODE)
         } else if server.clients.count() + server.arriving.load(Ordering::Relaxed) >= live.clients_max {
+            Some(CLIENTS_MAX)
+        } else if takes_a_kept_descriptor(&stream) {
+            self.complain_of_accepting(
+                "descriptors run short: clients are refused, what is left is kept for the data's files (raise the limit of open files)",
+            );
             Some(CLIENTS_MAX)
         } else {
             None
