@@ -19,7 +19,7 @@
 //! [`OUTPUT_BYTES_HIGH`] plus one reply, since it then executes nothing more until the client has taken some. Where an operator has set
 //! `client-output-buffer-limit`, that bounds them instead, and who exceeds it is disconnected, as by Redis.
 
-use crate::blocked::{Ended, Postponed, Wait};
+use crate::blocked::{Postponed, Wait};
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
 use crate::config::OutputLimit;
@@ -251,9 +251,7 @@ impl Connection {
 
     /// Ends its client's wait if its time is up; whether it goes on.
     pub fn look_at_time(&mut self, now_ms: u64) -> bool {
-        self.wait().is_some_and(|wait| {
-            wait.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) && wait.end(Ended::TimedOut)
-        })
+        self.wait().is_some_and(|wait| wait.look_at_time(now_ms))
     }
 
     /// Notes up to where the log is synced; to be told before [`settle`](Self::settle).
@@ -507,6 +505,7 @@ impl Connection {
         server.strangers.change(&mut self.counted_input, 0);
         self.client.stop_listening(server);
         server.clients.leave(self.client.card.id);
+        server.wake_waiters(server.leases.leave(self.client.card.id, server.db.now_ms()));
     }
 
     fn execute_unfinished(&mut self, worker: &mut Worker) {
@@ -616,10 +615,16 @@ impl Connection {
                     let (told, told_lsn) = std::mem::replace(&mut self.client.told_first, (0, Lsn::ZERO));
                     let told_end = begin + told as u64;
                     if told_lsn > worker.server.db.acknowledged() && told_end > begin {
-                        self.parked.push_back(Parked { begin, end: told_end, lsn: told_lsn, durable: false, push: true });
+                        self.parked.push_back(Parked {
+                            begin,
+                            end: told_end,
+                            lsn: told_lsn,
+                            durable: false,
+                            push: true,
+                        });
                     }
                     let end = self.base + self.reply.bytes().len() as u64;
-                    let durable = std::mem::take(&mut self.client.must_be_durable);
+                    let (lsn, durable) = std::mem::take(&mut self.client.must_be_durable).position(lsn);
                     if lsn != Lsn::ZERO && end > told_end {
                         if durable {
                             worker.server.db.request_sync(lsn);

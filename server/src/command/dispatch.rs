@@ -15,12 +15,13 @@ use super::{
     Timeout, flags, permission, session,
 };
 use crate::acl::Context;
-use crate::blocked::{Awaited, Blocked, Request, Wait};
-use crate::client::Client;
+use crate::blocked::{Awaited, Blocked, Place, Request, Wait};
+use crate::client::{Client, ClientCard, Durable};
 use crate::errand::{Checkpoint, Errand, LargeReply, Walk};
 use crate::monitor::Source;
 use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
+use crate::server::Server;
 use crate::transaction::Queue;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Extent, Fetch, Key, Lsn, Txn};
@@ -299,6 +300,7 @@ pub fn execute(
                 }
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
                 Ran::Busy => return Outcome::Busy,
+                Ran::Reaps => return Outcome::Away(Box::new(Errand::Reap(worker.server.db.clone()))),
                 Ran::Long => {
                     let large = match access {
                         Access::Read => match LargeReply::begin(&worker.server) {
@@ -461,6 +463,8 @@ enum Ran {
     Cold(Fetch, Learned),
     /// It would take long: it is to be run elsewhere.
     Long,
+    /// It counts sessions, of which some are to end first.
+    Reaps,
     /// It may have much to reply, and clients have too much to take already.
     Busy,
 }
@@ -475,6 +479,7 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
+    let reaped = matches!(brought.as_deref(), Some(Errand::Reap(_)));
     let changes_copied = access != Access::Read && worker.server.db.has_overlays();
     let mut may_leave = !client.may_not_wait && (changes_copied || cost::may_be_long(command, args));
     let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
@@ -490,6 +495,9 @@ fn run_data(
         _ => (None, Learned::new(may_learn(client, command, args))),
     };
     if let KeySpec::Sessions(find) = command.keys {
+        if !reaped && session::counts_all(command, args) && !worker.server.db.sessions_are_reaped() {
+            return Ran::Reaps;
+        }
         worker.tokens.begin();
         if let Err(error) = session::find(&worker.server.db, &mut worker.tokens, find, args, &mut learned) {
             return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO);
@@ -553,7 +561,10 @@ fn run_over(
     let mut parts = Parts::of(worker);
     let (server, now_ms) = (parts.server, parts.now_ms);
     let db = &server.db;
-    let mut must_be_durable = false;
+    let mut must_be_durable = Durable::default();
+    let card = matches!(command.keys, KeySpec::Sessions(_)).then(|| Arc::clone(&client.card));
+    let may_wait = !client.may_not_wait;
+    let place_deadline_ms = client.place.and_then(|place| place.deadline_ms);
     let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     hash_keys(db, command, args, client.database, &mut keys);
@@ -627,13 +638,27 @@ fn run_over(
         events: Events::default(),
         learned,
         damaged,
-        sessions: Some(session::Access { server, tokens: parts.tokens, must_be_durable: &mut must_be_durable }),
+        sessions: card.as_ref().map(|client| session::Access {
+            server,
+            tokens: parts.tokens,
+            client,
+            must_be_durable: &mut must_be_durable,
+            awaits: None,
+            may_wait,
+            place_deadline_ms,
+        }),
     };
     let result = match command.run {
         Run::Blocking(blocking) if !client.may_not_wait => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
             // Under the locks; see `blocked`.
             Ok(Served::NotYet) => {
+                if let Some((awaited, deadline_ms)) =
+                    call.sessions.as_mut().and_then(|access| access.awaits.take())
+                {
+                    let place = client.place.take();
+                    return Ran::Waits(wait_for_session(server, &client.card, awaited, deadline_ms, place));
+                }
                 let settled = blocking.settle.map(|settle| settle(&call));
                 let settled: Option<SmallVec<[&[u8]; 8]>> =
                     settled.as_ref().map(|args| args.iter().map(|arg| &**arg).collect());
@@ -652,7 +677,7 @@ fn run_over(
         return Ran::Done(result, txn.commit());
     }
     effects.take(&mut call);
-    client.must_be_durable |= must_be_durable;
+    client.must_be_durable.add(must_be_durable);
     note_read(&mut parts, client, command, &keys[..named]);
     // Also when it failed: what it changed before that is in memory and must be in the log.
     Ran::Done(result, effects.conclude(parts, client, txn, &keys).max(deleted))
@@ -689,6 +714,26 @@ fn wait_for_element(
     let deadline_ms = place.map_or_else(|| timeout.deadline_ms(now_ms), |place| place.deadline_ms);
     let request = Request::new(command, blocking, args, client.database, protocol);
     Ok(blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place))
+}
+
+/// Has a client wait for something of sessions. It is registered while their keys are locked, or looks again at what ends without these locks.
+fn wait_for_session(
+    server: &Server,
+    client: &Arc<ClientCard>,
+    awaited: Awaited,
+    deadline_ms: Option<u64>,
+    place: Option<Place>,
+) -> Wait {
+    let session = match awaited {
+        Awaited::Lease { session, .. } => Some(session),
+        _ => None,
+    };
+    let wait = server.blocked.wait(client, awaited, deadline_ms, place);
+    // The lease may have ended between the question and the registration.
+    if session.is_some_and(|session| server.leases.is_called(session, client.id)) {
+        server.wake_waiters([Arc::clone(client)]);
+    }
+    wait
 }
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
@@ -828,6 +873,7 @@ fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
             break;
         };
         text.push(b'\'');
+        let arg = if crate::redaction::may_be_token(arg) { crate::redaction::REDACTED } else { arg };
         text.extend_from_slice(cut(arg, room));
         text.extend_from_slice(b"' ");
     }

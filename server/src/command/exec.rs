@@ -17,8 +17,8 @@ use super::table::Entry;
 use super::timing::Stopwatch;
 use super::transaction::aborted;
 use super::{
-    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args, permission, scan,
-    session,
+    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args,
+    permission, scan, session,
 };
 use crate::acl::Context;
 use crate::errand::Errand;
@@ -213,8 +213,16 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
             }
         }
     }
+    let brought = call.take_brought();
+    if !matches!(brought, Some(Errand::Reap(_)))
+        && plan.commands.iter().any(|(entry, args)| session::counts_all(entry.command, args))
+        && !db.sessions_are_reaped()
+    {
+        call.want(Errand::Reap(db.clone()));
+        return Err(Unfinished::Later);
+    }
     // Keys beyond their arguments that commands have learned of.
-    let (mut fetched, mut learned) = match call.take_brought() {
+    let (mut fetched, mut learned) = match brought {
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
         _ => (None, Learned::new(true)),
     };
@@ -507,7 +515,11 @@ fn run_on_keys(
         sessions: Some(session::Access {
             server,
             tokens,
+            client: &call.client.card,
             must_be_durable: &mut call.client.must_be_durable,
+            awaits: None,
+            may_wait: false,
+            place_deadline_ms: None,
         }),
     };
     let result = run_at_once(command, &mut inner);

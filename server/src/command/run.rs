@@ -169,6 +169,11 @@ pub fn note_read(parts: &mut Parts<'_>, client: &Client, command: &Command, keys
 
 /// What is to be done after a command over the keyspace as a whole, when no transaction is open.
 pub fn after_keyspace(worker: &mut Worker, client: &Client, command: &Command, args: &[&[u8]]) {
+    if command.name == "flushall"
+        && let Err(error) = worker.server.db.flush_sessions()
+    {
+        tracing::error!("FLUSHALL could not end the sessions: {error}");
+    }
     match command.name {
         "flushall" | "flushdb" if worker.server.tracking.is_on() => {
             let bytes_max = worker.live.pushed_bytes_max();

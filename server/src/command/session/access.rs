@@ -61,10 +61,7 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
         }
     }
     let touch = untouched.is_none() && call.txn.may_write();
-    let Some(digest) = call.session_digest(call.args[1])? else {
-        call.reply.null();
-        return Ok(());
-    };
+    let Some(digest) = call.session_digest(call.args[1])? else { return tell(call, None) };
     let written = call.on_sessions(|call| {
         let Some(session) = sessions::get(call.txn, &digest, touch)? else { return Ok(false) };
         let reply = &mut *call.reply;
@@ -102,22 +99,18 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
         }
         Ok(true)
     })?;
-    if !written {
-        call.reply.null();
-    }
-    Ok(())
+    if written { Ok(()) } else { tell(call, None) }
 }
 
 /// `[IFVERSION v] [FENCE n] FIELDS n …`
-fn change<'a>(
-    args: &'a [&'a [u8]],
-    parts: usize,
-) -> Result<(Conditions, &'a [&'a [u8]]), CommandError> {
+fn change<'a>(args: &'a [&'a [u8]], parts: usize) -> Result<(Conditions, &'a [&'a [u8]]), CommandError> {
     let (mut version, mut fence, mut fields) = (None, None, None);
     let mut options = Options::new(args, 2);
     while let Some(word) = options.next() {
         match word.to_ascii_lowercase().as_slice() {
-            b"ifversion" => once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?,
+            b"ifversion" => {
+                once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?
+            }
             b"fence" => once(&mut fence, "FENCE", options.number("FENCE", 0, i64::MAX as u64)?)?,
             b"fields" => once(&mut fields, "FIELDS", options.counted(parts)?)?,
             word => return Err(unknown(word)),
@@ -127,11 +120,14 @@ fn change<'a>(
     Ok((Conditions { version, fence }, fields))
 }
 
-/// Replies the version after a change.
+/// Replies the version after a change, or that there is no such session.
 fn tell(call: &mut Call<'_, '_>, version: Option<u64>) -> CommandResult {
     match version {
         Some(version) => call.reply.integer(super::shown(version)),
-        None => call.reply.null(),
+        None => {
+            call.session_missed(1)?;
+            call.reply.null();
+        }
     }
     Ok(())
 }
@@ -165,6 +161,7 @@ fn touch(call: &mut Call<'_, '_>) -> CommandResult {
             Ok::<u64, SessionError>(alive)
         })?
     };
+    call.session_missed((call.args.len() as u64 - 1).saturating_sub(alive))?;
     call.reply.integer(super::shown(alive));
     Ok(())
 }

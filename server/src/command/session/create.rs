@@ -73,11 +73,13 @@ fn rotate(call: &mut Call<'_, '_>) -> CommandResult {
     options.end()?;
     let new = next_digest(call)?;
     let Some(digest) = call.session_digest(call.args[1])? else {
+        call.session_missed(1)?;
         call.reply.null();
         return Ok(());
     };
     match call.on_sessions(|call| sessions::rotate(call.txn, &digest, grace_s, &new))? {
         None => {
+            call.session_missed(1)?;
             call.reply.null();
             Ok(())
         }

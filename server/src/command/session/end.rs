@@ -51,6 +51,7 @@ fn end(call: &mut Call<'_, '_>) -> CommandResult {
     let db = call.session_db()?;
     let digests: Vec<_> = tokens.iter().filter_map(|token| db.session_digest(token)).collect();
     let ended = call.on_sessions(|call| sessions::end(call.txn, &digests))?;
+    call.session_missed((tokens.len() as u64).saturating_sub(ended))?;
     if !lazy {
         call.must_be_durable()?;
     }

@@ -8,15 +8,20 @@ mod create;
 mod end;
 mod events;
 mod list;
+mod lock;
 mod options;
 mod policy;
 
 use super::reach::Learned;
-use super::{Call, Command, CommandError, FindSessions, KeySpec, Run};
+use super::{Call, Command, CommandError, CommandResult, FindSessions, KeySpec, Run};
+use crate::blocked::Awaited;
+use crate::client::{ClientCard, Durable};
 use crate::resp::Reply;
 use crate::server::Server;
+use crate::strays;
 use sessile::sessions::{self, Handle, NewToken, SessionError, SessionKey, TokenDigest};
-use sessile::{Db, Extended, Key};
+use sessile::{Db, Extended, Key, Lsn};
+use std::sync::Arc;
 
 /// What the rows of all of them have in common.
 const ROW: Command = Command {
@@ -24,7 +29,7 @@ const ROW: Command = Command {
     arity: 0,
     flags: 0,
     keys: KeySpec::Sessions(find_usual),
-    categories: &[],
+    categories: &["session"],
     group: "session",
     since: "sessile 0.1",
     summary: "",
@@ -34,13 +39,14 @@ const ROW: Command = Command {
 };
 
 /// The rows of each of its files.
-pub const FAMILIES: [&[Command]; 6] = [
+pub const FAMILIES: [&[Command]; 7] = [
     policy::COMMANDS,
     create::COMMANDS,
     access::COMMANDS,
     end::COMMANDS,
     list::COMMANDS,
     events::COMMANDS,
+    lock::COMMANDS,
 ];
 
 /// Tokens that were drawn for a command, or for several in a transaction: the same however often it begins anew.
@@ -76,7 +82,12 @@ impl Tokens {
 
     fn take(&mut self) -> Option<&NewToken> {
         self.taken += 1;
-        self.drawn.get(self.taken - 1)
+        self.last()
+    }
+
+    /// The one that was taken last.
+    fn last(&self) -> Option<&NewToken> {
+        self.drawn.get(self.taken.checked_sub(1)?)
     }
 }
 
@@ -92,8 +103,25 @@ pub struct Access<'a> {
     pub server: &'a Server,
     /// See [`Tokens`].
     pub tokens: &'a mut Tokens,
-    /// To be set by one whose reply must wait until its write survives a power cut.
-    pub must_be_durable: &'a mut bool,
+    /// Who has sent the command.
+    pub client: &'a Arc<ClientCard>,
+    /// To be set by one whose reply must wait until what it has written, or tells of, survives a power cut.
+    pub must_be_durable: &'a mut Durable,
+    /// To be set by one that has found nothing: what it waits for, and till when in ms since the epoch (`None`: for ever).
+    pub awaits: Option<(Awaited, Option<u64>)>,
+    /// Whether it may wait: not in a transaction.
+    pub may_wait: bool,
+    /// If it has waited before: till when it is to, ms since the epoch.
+    pub place_deadline_ms: Option<u64>,
+}
+
+/// Whether a command counts sessions by class, so that those whose deadline has come are to end first.
+pub fn counts_all(command: &Command, args: &[&[u8]]) -> bool {
+    match command.name {
+        "session.count" => true,
+        "session.revoke" => args.get(1).is_some_and(|what| super::args::is(what, "class")),
+        _ => false,
+    }
 }
 
 /// Adds what a command on sessions is going to need to what is known of it.
@@ -139,7 +167,8 @@ impl<'a> Call<'a, '_> {
     }
 
     fn session_db(&self) -> Result<&'a Db, CommandError> {
-        let access = self.sessions.as_ref().ok_or(CommandError::from("ERR sessions can't be used from here"))?;
+        let access =
+            self.sessions.as_ref().ok_or(CommandError::from("ERR sessions can't be used from here"))?;
         Ok(&access.server.db)
     }
 
@@ -150,7 +179,33 @@ impl<'a> Call<'a, '_> {
 
     /// Has the reply wait until what was written survives a power cut.
     fn must_be_durable(&mut self) -> Result<(), CommandError> {
-        *self.session_access()?.must_be_durable = true;
+        self.session_access()?.must_be_durable.written = true;
+        Ok(())
+    }
+
+    /// Has the reply wait until the log survives a power cut up to there, and what was written with it.
+    fn must_be_durable_at(&mut self, at: Lsn) -> Result<(), CommandError> {
+        let access = self.session_access()?;
+        access.must_be_durable.add(Durable { written: true, at });
+        if at > access.server.db.durable() {
+            access.server.db.request_sync(at);
+        }
+        Ok(())
+    }
+
+    /// So many tokens were presented that no session has: tells of them if they are many.
+    fn session_missed(&mut self, count: u64) -> CommandResult {
+        if count == 0 || !self.txn.may_write() {
+            return Ok(());
+        }
+        let now_ms = self.txn.now_ms();
+        let access = self.session_access()?;
+        let (server, client) = (access.server, access.client);
+        let host = strays::host(&client.origin.address);
+        if let Some(many) = server.strays.count(host, count, now_ms) {
+            self.on_sessions(|call| sessions::tell_of_unknown(call.txn, many, host.as_bytes()))?;
+            server.strays.told(host, now_ms);
+        }
         Ok(())
     }
 
@@ -198,6 +253,11 @@ fn refusal(error: &SessionError) -> CommandError {
         SessionError::Db(error) => super::dispatch::refusal(error),
         error => format!("ERR {error}"),
     })
+}
+
+/// The error of a name that can't be a class's.
+fn wrong_name() -> CommandError {
+    refusal(&SessionError::ClassName)
 }
 
 /// Writes a name and a time, or the null of one that is not set.
