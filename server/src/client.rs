@@ -5,6 +5,7 @@
 
 use crate::acl::{Acl, User};
 use crate::blocked::Place;
+use crate::command::session::Missed;
 use crate::pubsub::Subscriptions;
 use crate::push::Inbox;
 use crate::server::Server;
@@ -62,6 +63,8 @@ pub struct Client {
     pub settled: Option<Vec<Box<[u8]>>>,
     /// Whether the reply of the command being executed waits until its write survives a power cut, whatever is configured.
     pub must_be_durable: Durable,
+    /// What the command being executed, or the transaction, has presented that no session has.
+    pub missed: Missed,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
     /// How many bytes it was told before the reply of the command being executed, and up to where the log must hold what they tell of.
@@ -122,6 +125,7 @@ impl Client {
             settled: None,
             last_lsn: Lsn::ZERO,
             must_be_durable: Durable::default(),
+            missed: Missed::default(),
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,
@@ -149,6 +153,7 @@ impl Client {
             settled: None,
             last_lsn: Lsn::ZERO,
             must_be_durable: Durable::default(),
+            missed: Missed::default(),
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,

@@ -561,17 +561,20 @@ impl Connection {
                     }
                     self.client.told_bytes = 0;
                     let outcome = match waited.take() {
-                        Some(wait) => match wait.answer(&mut self.reply, worker.server.db.durable()) {
-                            Ok(lsn) => {
-                                self.client.last_lsn = self.client.last_lsn.max(lsn);
-                                Some(Outcome::Done(lsn))
+                        Some(wait) => {
+                            worker.server.wake_waiters(wait.give_up(worker.now_ms));
+                            match wait.answer(&mut self.reply, worker.server.db.durable()) {
+                                Ok(lsn) => {
+                                    self.client.last_lsn = self.client.last_lsn.max(lsn);
+                                    Some(Outcome::Done(lsn))
+                                }
+                                Err(again) => {
+                                    self.client.place = Some(again.place);
+                                    self.client.settled = again.settled;
+                                    None
+                                }
                             }
-                            Err(again) => {
-                                self.client.place = Some(again.place);
-                                self.client.settled = again.settled;
-                                None
-                            }
-                        },
+                        }
                         None => None,
                     };
                     let outcome = outcome.unwrap_or_else(|| {

@@ -13,7 +13,7 @@ use crate::client::ClientCard;
 use sessile::sessions::Handle;
 use sessile_wal::sync::Mutex;
 use sessile_wal::sync::atomic::{AtomicUsize, Ordering};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// How long a place is kept for one who was called and has not come.
@@ -42,11 +42,6 @@ struct Lease {
 }
 
 impl Lease {
-    /// Forgets a holder whose time is up.
-    fn look_at_time(&mut self, now_ms: u64) {
-        self.holder = self.holder.filter(|holder| holder.until_ms > now_ms);
-    }
-
     /// Calls the first who waits, if nobody holds it; who is to be told.
     fn call(&mut self, now_ms: u64) -> Option<Arc<ClientCard>> {
         if self.holder.is_some() {
@@ -60,37 +55,71 @@ impl Lease {
     fn is_idle(&self) -> bool {
         self.holder.is_none() && self.queue.is_empty()
     }
+
+    fn concerns(&self, client: u64) -> bool {
+        self.holder.is_some_and(|holder| holder.client == client)
+            || self.queue.iter().any(|waiting| waiting.client.id == client)
+    }
 }
 
 #[derive(Debug, Default)]
 struct Table {
     sessions: HashMap<Handle, Lease>,
-    /// What each client holds or waits for; with repetitions, and such as it has given up.
-    clients: HashMap<u64, Vec<Handle>>,
+    /// What each client holds or waits for, and no more: a connection that lives for months locks millions of sessions.
+    clients: HashMap<u64, HashSet<Handle>>,
     sweep_at: usize,
 }
 
 impl Table {
+    fn note(&mut self, client: u64, session: Handle) {
+        self.clients.entry(client).or_default().insert(session);
+    }
+
+    /// A client holds a session's lease no longer, or waits for it no longer, or neither. Forgets the session, too, if nobody does any more.
+    fn unnote(&mut self, client: u64, session: Handle) {
+        if self.sessions.get(&session).is_some_and(|lease| lease.concerns(client)) {
+            return;
+        }
+        if let Some(handles) = self.clients.get_mut(&client) {
+            handles.remove(&session);
+            if handles.is_empty() {
+                self.clients.remove(&client);
+            }
+        }
+        if self.sessions.get(&session).is_some_and(Lease::is_idle) {
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// Ends a lease whose time is up.
+    fn look_at_time(&mut self, session: Handle, now_ms: u64) {
+        if let Some(lease) = self.sessions.get_mut(&session)
+            && let Some(holder) = lease.holder.take_if(|holder| holder.until_ms <= now_ms)
+        {
+            self.unnote(holder.client, session);
+        }
+    }
+
+    /// Takes those out of a queue for whom this holds.
+    fn stop_waiting(&mut self, session: Handle, stops: impl Fn(&Waiting) -> bool) {
+        let Some(lease) = self.sessions.get_mut(&session) else { return };
+        let mut gone = Vec::new();
+        lease.queue.retain(|waiting| {
+            let stops = stops(waiting);
+            if stops {
+                gone.push(waiting.client.id);
+            }
+            !stops
+        });
+        gone.into_iter().for_each(|client| self.unnote(client, session));
+    }
+
     fn sweep(&mut self, now_ms: u64) {
         if self.sessions.len() < self.sweep_at.max(SWEEP_AT_LEAST) {
             return;
         }
-        self.sessions.retain(|_, lease| {
-            lease.look_at_time(now_ms);
-            !lease.is_idle()
-        });
-        let sessions = &self.sessions;
-        self.clients.retain(|client, handles| {
-            handles.sort_unstable();
-            handles.dedup();
-            handles.retain(|handle| {
-                sessions.get(handle).is_some_and(|lease| {
-                    lease.holder.is_some_and(|holder| holder.client == *client)
-                        || lease.queue.iter().any(|waiting| waiting.client.id == *client)
-                })
-            });
-            !handles.is_empty()
-        });
+        let sessions: Vec<Handle> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.look_at_time(session, now_ms));
         self.sweep_at = 2 * self.sessions.len();
     }
 }
@@ -118,36 +147,39 @@ pub enum Asked {
 impl Leases {
     /// Whether a client would get the lease of a session now. If not and if it `waits`, it has a place from now on, or keeps the one it has.
     pub fn ask(&self, session: Handle, client: &Arc<ClientCard>, waits: bool, now_ms: u64) -> Asked {
-        let mut table = self.table.lock();
-        let Some(lease) = table.sessions.get_mut(&session) else {
-            return Asked::Free;
-        };
-        lease.look_at_time(now_ms);
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        table.look_at_time(session, now_ms);
         // Places of those who were called and did not come.
         let is_gone = |waiting: &Waiting| {
             waiting.client.id != client.id
                 && waiting.called_ms.is_some_and(|called_ms| called_ms.saturating_add(CALLED_MS_MAX) < now_ms)
         };
-        while lease.holder.is_none() && lease.queue.front().is_some_and(is_gone) {
-            lease.queue.pop_front();
+        if table.sessions.get(&session).is_some_and(|lease| lease.holder.is_none()) {
+            table.stop_waiting(session, is_gone);
         }
-        let until_ms = match lease.holder {
-            Some(holder) => holder.until_ms,
-            None if lease.queue.front().is_none_or(|first| first.client.id == client.id) => {
-                return Asked::Free;
-            }
-            None => now_ms.saturating_add(CALLED_MS_MAX),
+        let asked = match table.sessions.get_mut(&session) {
+            None => Asked::Free,
+            Some(lease) => match lease.holder {
+                Some(holder) => Asked::Taken { until_ms: holder.until_ms },
+                None if lease.queue.front().is_none_or(|first| first.client.id == client.id) => Asked::Free,
+                None => Asked::Taken { until_ms: now_ms.saturating_add(CALLED_MS_MAX) },
+            },
         };
-        if waits {
+        if waits
+            && asked != Asked::Free
+            && let Some(lease) = table.sessions.get_mut(&session)
+        {
             match lease.queue.iter_mut().find(|waiting| waiting.client.id == client.id) {
                 Some(place) => place.called_ms = None,
                 None => {
                     lease.queue.push_back(Waiting { client: Arc::clone(client), called_ms: None });
-                    self.note(&mut table, client.id, session);
+                    table.note(client.id, session);
                 }
             }
         }
-        Asked::Taken { until_ms }
+        self.count_clients(table);
+        asked
     }
 
     /// Grants a lease that was [free](Asked::Free), under the lock that its session was asked under.
@@ -157,43 +189,31 @@ impl Leases {
         let lease = table.sessions.entry(session).or_default();
         lease.queue.retain(|waiting| waiting.client.id != client);
         lease.holder = Some(Holder { client, fence, until_ms });
-        self.note(&mut table, client, session);
-        self.clients.store(table.clients.len(), Ordering::Relaxed);
+        table.note(client, session);
+        self.count_clients(&table);
     }
 
-    fn note(&self, table: &mut Table, client: u64, session: Handle) {
-        let handles = table.clients.entry(client).or_default();
-        if handles.last() != Some(&session) {
-            handles.push(session);
-        }
-        if handles.len() > SWEEP_AT_LEAST {
-            handles.sort_unstable();
-            handles.dedup();
-        }
+    fn count_clients(&self, table: &Table) {
         self.clients.store(table.clients.len(), Ordering::Relaxed);
     }
 
     /// Ends the lease of a session that has this fence, whoever holds it; whether there was one, and who is to be told to try again.
     pub fn release(&self, session: Handle, fence: u64, now_ms: u64) -> (bool, Option<Arc<ClientCard>>) {
         let mut table = self.table.lock();
+        table.look_at_time(session, now_ms);
         let Some(lease) = table.sessions.get_mut(&session) else { return (false, None) };
-        lease.look_at_time(now_ms);
-        if lease.holder.is_none_or(|holder| holder.fence != fence) {
+        let Some(holder) = lease.holder.take_if(|holder| holder.fence == fence) else {
             return (false, None);
-        }
-        lease.holder = None;
+        };
         let next = lease.call(now_ms);
-        if lease.is_idle() {
-            table.sessions.remove(&session);
-        }
+        table.unnote(holder.client, session);
+        self.count_clients(&table);
         (true, next)
     }
 
-    /// A client waits no longer. It was not called, or would not have.
-    pub fn give_up(&self, session: Handle, client: u64) {
-        if let Some(lease) = self.table.lock().sessions.get_mut(&session) {
-            lease.queue.retain(|waiting| waiting.client.id != client);
-        }
+    /// A client waits no longer, for whatever it was; who is to be told to try again, in its stead.
+    pub fn give_up(&self, client: u64, now_ms: u64) -> Vec<Arc<ClientCard>> {
+        self.withdraw(client, now_ms, false)
     }
 
     /// Whether a client that has a place was called meanwhile.
@@ -206,28 +226,29 @@ impl Leases {
 
     /// A client has gone: ends what it holds and waits for; who is to be told to try again.
     pub fn leave(&self, client: u64, now_ms: u64) -> Vec<Arc<ClientCard>> {
+        self.withdraw(client, now_ms, true)
+    }
+
+    fn withdraw(&self, client: u64, now_ms: u64, leaves: bool) -> Vec<Arc<ClientCard>> {
         if self.clients.load(Ordering::Relaxed) == 0 {
             return Vec::new();
         }
         let mut table = self.table.lock();
+        let sessions: Vec<Handle> = table.clients.get(&client).into_iter().flatten().copied().collect();
         let mut told = Vec::new();
-        for session in table.clients.remove(&client).unwrap_or_default() {
+        for session in sessions {
+            table.look_at_time(session, now_ms);
             let Some(lease) = table.sessions.get_mut(&session) else { continue };
-            let was_called =
-                lease.queue.iter().any(|waiting| waiting.client.id == client && waiting.called_ms.is_some());
-            lease.queue.retain(|waiting| waiting.client.id != client);
-            let held = lease.holder.is_some_and(|holder| holder.client == client);
-            if held {
-                lease.holder = None;
-            }
+            let is_own = |waiting: &Waiting| waiting.client.id == client;
+            let was_called = lease.queue.iter().any(|waiting| is_own(waiting) && waiting.called_ms.is_some());
+            lease.queue.retain(|waiting| !is_own(waiting));
+            let held = leaves && lease.holder.take_if(|holder| holder.client == client).is_some();
             if held || was_called {
                 told.extend(lease.call(now_ms));
             }
-            if lease.is_idle() {
-                table.sessions.remove(&session);
-            }
+            table.unnote(client, session);
         }
-        self.clients.store(table.clients.len(), Ordering::Relaxed);
+        self.count_clients(&table);
         told
     }
 

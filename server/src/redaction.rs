@@ -28,6 +28,9 @@ pub fn is_secret(args: &[&[u8]], index: usize) -> bool {
         let takes_one = ["get", "set", "unset", "rotate", "lock", "unlock"];
         let takes_many = ["touch", "end"];
         let any = |names: &[&str]| names.iter().any(|one| name[8..].eq_ignore_ascii_case(one.as_bytes()));
+        if is(index - 1, "except") {
+            return true;
+        }
         // A token that is misplaced is one all the same.
         return any(&takes_many) || (index == 1 && any(&takes_one)) || may_be_token(args[index]);
     }

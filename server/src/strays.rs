@@ -27,7 +27,8 @@ pub struct Strays {
 }
 
 impl Strays {
-    /// Counts so many more from an address; how many are to be told of, if they are many and were not told of in this period.
+    /// Counts so many more from an address; how many are to be told of, if they are many and were not told of in this period. Whoever is answered a
+    /// number is to tell of it: nobody else is going to.
     pub fn count(&self, address: &str, more: u64, now_ms: u64) -> Option<u64> {
         let mut by_address = self.by_address.lock();
         let is_over = |stray: &Stray| stray.since_ms.saturating_add(PERIOD_MS) <= now_ms;
@@ -45,15 +46,13 @@ impl Strays {
             *stray = new();
         }
         stray.count = stray.count.saturating_add(more);
-        (stray.count >= TOLD_FROM && !stray.told).then_some(stray.count)
-    }
-
-    /// It was told of the address: not again in this period.
-    pub fn told(&self, address: &str, now_ms: u64) {
-        if let Some(stray) = self.by_address.lock().get_mut(address) {
-            // The minute between two events begins with the first.
-            *stray = Stray { since_ms: now_ms, count: 0, told: true };
+        if stray.told || stray.count < TOLD_FROM {
+            return None;
         }
+        let many = stray.count;
+        // The minute between two events begins with the first.
+        *stray = Stray { since_ms: now_ms, count: 0, told: true };
+        Some(many)
     }
 }
 
@@ -74,7 +73,6 @@ mod tests {
         }
         assert_eq!(strays.count("10.0.0.2", 1, 100), None, "another one has a count of its own");
         assert_eq!(strays.count("10.0.0.1", 2, 100), Some(101));
-        strays.told("10.0.0.1", 100);
         assert_eq!(strays.count("10.0.0.1", 500, 100 + PERIOD_MS - 1), None);
         assert_eq!(strays.count("10.0.0.1", 99, 100 + PERIOD_MS), None, "a new minute");
         assert_eq!(strays.count("10.0.0.1", 1, 100 + PERIOD_MS), Some(100));

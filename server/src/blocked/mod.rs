@@ -241,6 +241,16 @@ impl Wait {
         self.end(Ended::Served { reply: std::mem::take(reply.bytes_mut()), lsn: Lsn::ZERO })
     }
 
+    /// Before its [answer](Self::answer): who is to look again in its stead, if it is over for good and may have been called meanwhile.
+    pub fn give_up(&self, now_ms: u64) -> Vec<Arc<ClientCard>> {
+        match (&self.waiter.awaited, self.waiter.ended.get()) {
+            (Awaited::Lease { leases, .. }, Some(Ended::TimedOut | Ended::Unblocked)) => {
+                leases.give_up(self.waiter.client.id, now_ms)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Writes what came of a wait that is over; what must be acknowledged before it is sent. `Err`: nothing yet, the command is to be executed
     /// again, in its old place. `durable` is up to where the log is synced.
     ///
@@ -249,11 +259,6 @@ impl Wait {
     pub fn answer(self, reply: &mut Reply, durable: Lsn) -> Result<Lsn, Again> {
         let waiter = &self.waiter;
         let place = Place { ticket: waiter.ticket, deadline_ms: waiter.gives_up_ms() };
-        if let Awaited::Lease { session, leases, .. } = &waiter.awaited
-            && matches!(waiter.ended.get(), Some(Ended::TimedOut | Ended::Unblocked))
-        {
-            leases.give_up(*session, waiter.client.id);
-        }
         match waiter.ended.get() {
             Some(Ended::Served { reply: bytes, lsn }) => {
                 reply.bytes_mut().extend_from_slice(bytes);

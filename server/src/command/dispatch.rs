@@ -349,10 +349,7 @@ pub fn execute(
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live, large))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
-                if result.is_ok() {
-                    after_keyspace(worker, client, entry.command, args);
-                }
-                (result, lsn)
+                (result.and_then(|()| after_keyspace(worker, client, entry.command, args)), lsn)
             }
         }
         Run::Server(run) => {
@@ -387,6 +384,7 @@ pub fn execute(
         stopwatch.stop(worker, client, entry, args, elsewhere_ns);
     }
     client.place = None;
+    client.missed = session::Missed::default();
     client.last_lsn = client.last_lsn.max(lsn);
     if waits.is_none() && client.card.inbox.is_filled() {
         tell_first(client, reply, start);
@@ -506,6 +504,7 @@ fn run_data(
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
         worker.tokens.rewind();
+        client.missed.rewind();
         let known = Known { fetched: fetched.take(), learned: &learned, may_leave };
         match run_over(worker, client, reply, command, access, args, known) {
             Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
@@ -561,7 +560,7 @@ fn run_over(
     let mut parts = Parts::of(worker);
     let (server, now_ms) = (parts.server, parts.now_ms);
     let db = &server.db;
-    let mut must_be_durable = Durable::default();
+    let (mut must_be_durable, mut missed) = (Durable::default(), client.missed);
     let card = matches!(command.keys, KeySpec::Sessions(_)).then(|| Arc::clone(&client.card));
     let may_wait = !client.may_not_wait;
     let place_deadline_ms = client.place.and_then(|place| place.deadline_ms);
@@ -638,11 +637,12 @@ fn run_over(
         events: Events::default(),
         learned,
         damaged,
-        sessions: card.as_ref().map(|client| session::Access {
+        sessions: card.as_ref().map(|card| session::Access {
             server,
             tokens: parts.tokens,
-            client,
+            client: card,
             must_be_durable: &mut must_be_durable,
+            missed: &mut missed,
             awaits: None,
             may_wait,
             place_deadline_ms,
@@ -674,9 +674,11 @@ fn run_over(
         _ => run_at_once(command, &mut call),
     };
     if matches!(result, Err(CommandError::NeedsKeys(_))) {
+        client.missed = missed;
         return Ran::Done(result, txn.commit());
     }
     effects.take(&mut call);
+    client.missed = missed;
     client.must_be_durable.add(must_be_durable);
     note_read(&mut parts, client, command, &keys[..named]);
     // Also when it failed: what it changed before that is in memory and must be in the log.
@@ -868,12 +870,15 @@ fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(b"', with args beginning with: ");
     let begin = text.len();
+    // Nearly one of those whose arguments are secrets.
+    let is_of_sessions = name.get(..7).is_some_and(|family| family.eq_ignore_ascii_case(b"session"));
     for arg in &args[1..] {
         let Some(room) = PREVIEW_BYTES_MAX.checked_sub(text.len() - begin).filter(|room| *room > 0) else {
             break;
         };
         text.push(b'\'');
-        let arg = if crate::redaction::may_be_token(arg) { crate::redaction::REDACTED } else { arg };
+        let is_secret = is_of_sessions || crate::redaction::may_be_token(arg);
+        let arg = if is_secret { crate::redaction::REDACTED } else { arg };
         text.extend_from_slice(cut(arg, room));
         text.extend_from_slice(b"' ");
     }
@@ -883,6 +888,7 @@ fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
 /// The error text for a subcommand that a container doesn't have.
 pub(super) fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
     let mut text = b"ERR unknown subcommand '".to_vec();
+    let name = if crate::redaction::may_be_token(name) { crate::redaction::REDACTED } else { name };
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_ascii_uppercase()).as_bytes());
     text

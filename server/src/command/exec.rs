@@ -252,6 +252,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
     };
     loop {
         call.worker.tokens.rewind();
+        call.client.missed.rewind();
         let (mut keys, ends) = plan.keys(db, before.database);
         keys.extend(learned.keys(db));
         let now_ms = call.worker.now_ms;
@@ -494,7 +495,9 @@ fn run_on_keys(
     (command, args, keys): (&Command, &[&[u8]], &[Key<'_>]),
 ) -> CommandResult {
     let learned;
-    let learned = if may_learn(call.client, command, args) {
+    // Those that sessions are kept under are nobody's to name, nor to be denied.
+    let is_on_sessions = matches!(command.keys, KeySpec::Sessions(_));
+    let learned = if is_on_sessions || may_learn(call.client, command, args) {
         given.learned
     } else {
         learned = Learned::new(false);
@@ -517,6 +520,7 @@ fn run_on_keys(
             tokens,
             client: &call.client.card,
             must_be_durable: &mut call.client.must_be_durable,
+            missed: &mut call.client.missed,
             awaits: None,
             may_wait: false,
             place_deadline_ms: None,
@@ -601,7 +605,8 @@ fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred]) {
         bytes.splice(reply_at..reply_at, reply);
     }
     for (entry, args) in &plan.commands {
-        after_keyspace(call.worker, call.client, entry.command, args);
+        // What fails is in the server's log; its reply is written.
+        let _ = after_keyspace(call.worker, call.client, entry.command, args);
         if !call.worker.server.monitors.is_empty() {
             call.worker.server.monitors.show(
                 entry.command,

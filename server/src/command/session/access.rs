@@ -2,7 +2,7 @@
 
 use super::super::flags::{DENYOOM, FAST, MAY_WRITE, NOSCRIPT, WRITE};
 use super::super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
-use super::options::{Options, once, unknown};
+use super::options::{Options, once};
 use super::{ROW, find_token, find_tokens, put_handle, put_number, put_text, put_time};
 use sessile::sessions::{self, Conditions, SessionError};
 
@@ -57,7 +57,7 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
         match word.to_ascii_lowercase().as_slice() {
             b"notouch" => once(&mut untouched, "NOTOUCH", ())?,
             b"fields" => once(&mut asked, "FIELDS", options.counted(1)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let touch = untouched.is_none() && call.txn.may_write();
@@ -113,7 +113,7 @@ fn change<'a>(args: &'a [&'a [u8]], parts: usize) -> Result<(Conditions, &'a [&'
             }
             b"fence" => once(&mut fence, "FENCE", options.number("FENCE", 0, i64::MAX as u64)?)?,
             b"fields" => once(&mut fields, "FIELDS", options.counted(parts)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let fields = fields.ok_or(CommandError::from("ERR FIELDS is missing"))?;

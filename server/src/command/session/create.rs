@@ -2,7 +2,7 @@
 
 use super::super::flags::{DENYOOM, FAST, NOSCRIPT, WRITE};
 use super::super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
-use super::options::{Options, SECONDS_MAX, once, unknown};
+use super::options::{Options, SECONDS_MAX, once};
 use super::policy::class;
 use super::{ROW, Wanted, find_usual, put_handle, put_number, put_text, put_time};
 use sessile::Db;
@@ -54,7 +54,7 @@ fn create(call: &mut Call<'_, '_>) -> CommandResult {
             b"max" => once(&mut max_s, "MAX", options.number("MAX", 0, SECONDS_MAX)?)?,
             b"meta" => once(&mut meta, "META", options.value("META")?)?,
             b"fields" => once(&mut fields, "FIELDS", options.counted(2)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let fields: Vec<[&[u8]; 2]> = pairs(fields.unwrap_or_default());
@@ -79,12 +79,13 @@ fn rotate(call: &mut Call<'_, '_>) -> CommandResult {
     };
     match call.on_sessions(|call| sessions::rotate(call.txn, &digest, grace_s, &new))? {
         None => {
+            call.must_be_durable(false)?;
             call.session_missed(1)?;
             call.reply.null();
             Ok(())
         }
         Some(made) => {
-            call.must_be_durable()?;
+            call.must_be_durable(true)?;
             tell(call, &made)
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::flags::{BLOCKING, NOSCRIPT, READONLY};
 use super::super::{Blocking, Call, Command, CommandError, Run, Served, Timeout};
-use super::options::{Options, once, unknown};
+use super::options::{Options, once};
 use super::{ROW, put_handle, put_number, put_text};
 use crate::blocked::Awaited;
 use crate::resp::Reply;
@@ -38,7 +38,7 @@ fn asked(args: &[&[u8]]) -> Result<Asked, CommandError> {
             b"after" => once(&mut after, "AFTER", options.number("AFTER", 0, i64::MAX as u64)?)?,
             b"count" => once(&mut count, "COUNT", options.number("COUNT", 1, EVENTS_MAX)?)?,
             b"block" => once(&mut block_ms, "BLOCK", options.number("BLOCK", 0, i64::MAX as u64)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     Ok(Asked { after, count: count.unwrap_or(EVENTS_DEFAULT) as usize, block_ms })

@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 const MILLISECONDS_MAX: u64 = SECONDS_MAX * 1000;
 
+/// How often one who waits sees whether the session lives, ms: nobody is told of all the ways in which it may end.
+const LOOK_MS: u64 = 1000;
+
 const LOCK: Blocking = Blocking { attempt: lock, timeout, expired: Reply::null, settle: None };
 
 /// The rows of this file.
@@ -55,6 +58,19 @@ fn timeout(args: &[&[u8]]) -> Result<Timeout, CommandError> {
 }
 
 fn lock(call: &mut Call<'_, '_>) -> Result<Served, CommandError> {
+    let asked = ask(call);
+    // Whoever begins again, or waits, keeps its place; anybody else has none any more, whatever the answer is.
+    if !matches!(asked, Ok(Served::NotYet) | Err(CommandError::NeedsKeys(_))) {
+        let now_ms = call.txn.now_ms();
+        let access = call.session_access()?;
+        if access.place_deadline_ms.is_some() {
+            access.server.wake_waiters(access.server.leases.give_up(access.client.id, now_ms));
+        }
+    }
+    asked
+}
+
+fn ask(call: &mut Call<'_, '_>) -> Result<Served, CommandError> {
     let (lease_ms, wait_ms) = times(call.args)?;
     let Some(digest) = call.session_digest(call.args[1])? else {
         call.session_missed(1)?;
@@ -67,7 +83,10 @@ fn lock(call: &mut Call<'_, '_>) -> Result<Served, CommandError> {
         Ok(session.map(|session| session.handle()))
     })?;
     let Some(session) = session else {
-        call.session_missed(1)?;
+        // One that has waited had a session.
+        if call.session_access()?.place_deadline_ms.is_none() {
+            call.session_missed(1)?;
+        }
         call.reply.null();
         return Ok(Served::Yes);
     };
@@ -78,13 +97,13 @@ fn lock(call: &mut Call<'_, '_>) -> Result<Served, CommandError> {
     let waits = give_up_ms > now_ms;
     if let Asked::Taken { until_ms } = server.leases.ask(session, client, waits, now_ms) {
         if !waits {
-            server.leases.give_up(session, client.id);
             call.reply.null();
             return Ok(Served::Yes);
         }
         let awaited = Awaited::Lease { session, leases: Arc::clone(&server.leases), give_up_ms };
-        // Once it may be free, who is first in the queue takes it.
-        call.session_access()?.awaits = Some((awaited, Some(until_ms.min(give_up_ms))));
+        // Once it may be free, who is first in the queue takes it. The session may be dead before.
+        let look_ms = until_ms.min(give_up_ms).min(now_ms.saturating_add(LOOK_MS));
+        call.session_access()?.awaits = Some((awaited, Some(look_ms)));
         return Ok(Served::NotYet);
     }
     let fence = call.on_sessions(|call| sessions::fence(call.txn, &digest))?;

@@ -91,6 +91,41 @@ impl Tokens {
     }
 }
 
+/// Tokens that no session has, which one command has presented, or those of one transaction: counted once, and told of once, however often it begins
+/// anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Missed {
+    /// So many are counted with their address.
+    counted: u64,
+    /// So many were seen since it began anew.
+    seen: u64,
+    /// What is to be told, of all that were counted there.
+    many: Option<u64>,
+    told: bool,
+}
+
+impl Missed {
+    /// It begins, or begins again.
+    pub fn rewind(&mut self) {
+        (self.seen, self.told) = (0, false);
+    }
+
+    /// So many more; what is to be told now.
+    fn note(&mut self, count: u64, count_more: impl FnOnce(u64) -> Option<u64>) -> Option<u64> {
+        self.seen += count;
+        if self.seen > self.counted {
+            let more = self.seen - self.counted;
+            self.counted = self.seen;
+            self.many = count_more(more).or(self.many);
+        }
+        self.many.filter(|_| !self.told)
+    }
+
+    fn told(&mut self) {
+        self.told = true;
+    }
+}
+
 /// What a command asks for before it begins.
 pub struct Wanted<'a> {
     tokens: &'a mut Tokens,
@@ -107,6 +142,8 @@ pub struct Access<'a> {
     pub client: &'a Arc<ClientCard>,
     /// To be set by one whose reply must wait until what it has written, or tells of, survives a power cut.
     pub must_be_durable: &'a mut Durable,
+    /// See [`Missed`].
+    pub missed: &'a mut Missed,
     /// To be set by one that has found nothing: what it waits for, and till when in ms since the epoch (`None`: for ever).
     pub awaits: Option<(Awaited, Option<u64>)>,
     /// Whether it may wait: not in a transaction.
@@ -177,9 +214,17 @@ impl<'a> Call<'a, '_> {
         Ok(self.session_db()?.session_digest(token))
     }
 
-    /// Has the reply wait until what was written survives a power cut.
-    fn must_be_durable(&mut self) -> Result<(), CommandError> {
-        self.session_access()?.must_be_durable.written = true;
+    /// Has the reply wait until what was written survives a power cut, and if nothing was, all that was before: somebody who heard no reply may say it
+    /// again, and hear that there is nothing left to do.
+    fn must_be_durable(&mut self, changed: bool) -> CommandResult {
+        if changed {
+            self.session_access()?.must_be_durable.written = true;
+            return Ok(());
+        }
+        let appended = self.session_db()?.appended();
+        if appended > self.session_db()?.durable() {
+            self.must_be_durable_at(appended)?;
+        }
         Ok(())
     }
 
@@ -200,12 +245,12 @@ impl<'a> Call<'a, '_> {
         }
         let now_ms = self.txn.now_ms();
         let access = self.session_access()?;
-        let (server, client) = (access.server, access.client);
-        let host = strays::host(&client.origin.address);
-        if let Some(many) = server.strays.count(host, count, now_ms) {
-            self.on_sessions(|call| sessions::tell_of_unknown(call.txn, many, host.as_bytes()))?;
-            server.strays.told(host, now_ms);
-        }
+        let host = strays::host(&access.client.origin.address);
+        let Some(many) = access.missed.note(count, |more| access.server.strays.count(host, more, now_ms)) else {
+            return Ok(());
+        };
+        self.on_sessions(|call| sessions::tell_of_unknown(call.txn, many, host.as_bytes()))?;
+        self.session_access()?.missed.told();
         Ok(())
     }
 
