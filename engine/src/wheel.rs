@@ -195,6 +195,29 @@ impl Wheel {
         fired.len() >= limit
     }
 
+    /// Calls `each` with the timers that are to fire next, in a wheel that was advanced to `now_ms`: among them are those for deadlines that have come
+    /// since the tick began, or had come when they were armed.
+    pub(crate) fn for_each_next(&self, now_ms: u64, each: &mut dyn FnMut(u64)) {
+        let level = &self.levels[0];
+        for at in level.next..=level.next.max(tick_of(now_ms) + 1) {
+            let mut chunk = level.slots[(at % SLOTS) as usize].0.as_deref();
+            while let Some(this) = chunk {
+                this.timers().iter().for_each(|&hash| each(hash));
+                chunk = this.next.as_deref();
+            }
+        }
+        if let Some((slot, chain)) = &self.sweeping {
+            // Of level 0, some of those may be on their way elsewhere.
+            if u64::from(slot - 1) < SLOTS {
+                let mut chunk = chain.0.as_deref();
+                while let Some(this) = chunk {
+                    this.timers().iter().for_each(|&hash| each(hash));
+                    chunk = this.next.as_deref();
+                }
+            }
+        }
+    }
+
     /// Moves one chunk of the level's open slot to `fired`; whether there was one.
     fn take_open(&mut self, level: usize, fired: &mut Vec<Fired>) -> bool {
         let Some((slot, chain)) = &mut self.levels[level].open else { return false };

@@ -23,6 +23,8 @@ mod engine {
     mod observer;
     mod run;
     mod scan;
+    mod sessions;
+    mod sessions_model;
     mod simulation;
     mod storage;
     mod stories;

@@ -19,7 +19,7 @@
 //! [`OUTPUT_BYTES_HIGH`] plus one reply, since it then executes nothing more until the client has taken some. Where an operator has set
 //! `client-output-buffer-limit`, that bounds them instead, and who exceeds it is disconnected, as by Redis.
 
-use crate::blocked::{Ended, Postponed, Wait};
+use crate::blocked::{Postponed, Wait};
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
 use crate::config::OutputLimit;
@@ -55,6 +55,8 @@ struct Parked {
     begin: u64,
     end: u64,
     lsn: Lsn,
+    /// It waits until the log is synced up to there, whatever else is acknowledged before.
+    durable: bool,
     /// It is no reply but something that the client was told: if the log fails, there is nobody to answer an error to.
     push: bool,
 }
@@ -86,6 +88,8 @@ pub struct Connection {
     /// Offset of `reply`'s first byte.
     base: u64,
     parked: VecDeque<Parked>,
+    /// Up to where the log was synced when it was last looked at.
+    durable: Lsn,
     /// The log's buffer was full: the next request waits for the next turn.
     paused: bool,
     /// Its time in this turn was up before it had executed all that it could.
@@ -117,6 +121,7 @@ impl Connection {
             sent: 0,
             base: 0,
             parked: VecDeque::new(),
+            durable: Lsn::ZERO,
             paused: false,
             cut_short: false,
             errand: Errands::None,
@@ -246,14 +251,19 @@ impl Connection {
 
     /// Ends its client's wait if its time is up; whether it goes on.
     pub fn look_at_time(&mut self, now_ms: u64) -> bool {
-        self.wait().is_some_and(|wait| {
-            wait.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) && wait.end(Ended::TimedOut)
-        })
+        self.wait().is_some_and(|wait| wait.look_at_time(now_ms))
+    }
+
+    /// Notes up to where the log is synced; to be told before [`settle`](Self::settle).
+    pub fn note_durable(&mut self, durable: Lsn) {
+        self.durable = self.durable.max(durable);
     }
 
     /// Releases the replies whose writes are acknowledged.
     pub fn settle(&mut self, acknowledged: Lsn) {
-        while self.parked.front().is_some_and(|parked| parked.lsn <= acknowledged) {
+        let durable = self.durable;
+        let is_safe = |parked: &Parked| parked.lsn <= if parked.durable { durable } else { acknowledged };
+        while self.parked.front().is_some_and(is_safe) {
             self.parked.pop_front();
         }
         if self.parked.is_empty() && self.parked.capacity() > 64 {
@@ -294,7 +304,7 @@ impl Connection {
         push.write(&mut self.reply);
         let end = self.base + self.reply.bytes().len() as u64;
         if lsn > worker.server.db.acknowledged() && end > begin {
-            self.parked.push_back(Parked { begin, end, lsn, push: true });
+            self.parked.push_back(Parked { begin, end, lsn, durable: false, push: true });
         }
         self.client.card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
     }
@@ -495,6 +505,7 @@ impl Connection {
         server.strangers.change(&mut self.counted_input, 0);
         self.client.stop_listening(server);
         server.clients.leave(self.client.card.id);
+        server.wake_waiters(server.leases.leave(self.client.card.id, server.db.now_ms()));
     }
 
     fn execute_unfinished(&mut self, worker: &mut Worker) {
@@ -550,17 +561,20 @@ impl Connection {
                     }
                     self.client.told_bytes = 0;
                     let outcome = match waited.take() {
-                        Some(wait) => match wait.answer(&mut self.reply, worker.server.db.durable()) {
-                            Ok(lsn) => {
-                                self.client.last_lsn = self.client.last_lsn.max(lsn);
-                                Some(Outcome::Done(lsn))
+                        Some(wait) => {
+                            worker.server.wake_waiters(wait.give_up(worker.now_ms));
+                            match wait.answer(&mut self.reply, worker.server.db.durable()) {
+                                Ok(lsn) => {
+                                    self.client.last_lsn = self.client.last_lsn.max(lsn);
+                                    Some(Outcome::Done(lsn))
+                                }
+                                Err(again) => {
+                                    self.client.place = Some(again.place);
+                                    self.client.settled = again.settled;
+                                    None
+                                }
                             }
-                            Err(again) => {
-                                self.client.place = Some(again.place);
-                                self.client.settled = again.settled;
-                                None
-                            }
-                        },
+                        }
                         None => None,
                     };
                     let outcome = outcome.unwrap_or_else(|| {
@@ -604,11 +618,21 @@ impl Connection {
                     let (told, told_lsn) = std::mem::replace(&mut self.client.told_first, (0, Lsn::ZERO));
                     let told_end = begin + told as u64;
                     if told_lsn > worker.server.db.acknowledged() && told_end > begin {
-                        self.parked.push_back(Parked { begin, end: told_end, lsn: told_lsn, push: true });
+                        self.parked.push_back(Parked {
+                            begin,
+                            end: told_end,
+                            lsn: told_lsn,
+                            durable: false,
+                            push: true,
+                        });
                     }
                     let end = self.base + self.reply.bytes().len() as u64;
+                    let (lsn, durable) = std::mem::take(&mut self.client.must_be_durable).position(lsn);
                     if lsn != Lsn::ZERO && end > told_end {
-                        self.parked.push_back(Parked { begin: told_end, end, lsn, push: false });
+                        if durable {
+                            worker.server.db.request_sync(lsn);
+                        }
+                        self.parked.push_back(Parked { begin: told_end, end, lsn, durable, push: false });
                     }
                     // It holds for one command, but for those about the client, or for one transaction.
                     if self.client.card.tracked.has(modes::CACHING)

@@ -12,15 +12,16 @@ use super::timing::Stopwatch;
 use super::transaction::{IMMEDIATE, aborted};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
-    Timeout, flags, permission,
+    Timeout, flags, permission, session,
 };
 use crate::acl::Context;
-use crate::blocked::{Awaited, Blocked, Request, Wait};
-use crate::client::Client;
+use crate::blocked::{Awaited, Blocked, Place, Request, Wait};
+use crate::client::{Client, ClientCard, Durable};
 use crate::errand::{Checkpoint, Errand, LargeReply, Walk};
 use crate::monitor::Source;
 use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
+use crate::server::Server;
 use crate::transaction::Queue;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Extent, Fetch, Key, Lsn, Txn};
@@ -299,6 +300,7 @@ pub fn execute(
                 }
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
                 Ran::Busy => return Outcome::Busy,
+                Ran::Reaps => return Outcome::Away(Box::new(Errand::Reap(worker.server.db.clone()))),
                 Ran::Long => {
                     let large = match access {
                         Access::Read => match LargeReply::begin(&worker.server) {
@@ -347,10 +349,7 @@ pub fn execute(
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live, large))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
-                if result.is_ok() {
-                    after_keyspace(worker, client, entry.command, args);
-                }
-                (result, lsn)
+                (result.and_then(|()| after_keyspace(worker, client, entry.command, args)), lsn)
             }
         }
         Run::Server(run) => {
@@ -385,6 +384,7 @@ pub fn execute(
         stopwatch.stop(worker, client, entry, args, elsewhere_ns);
     }
     client.place = None;
+    client.missed = session::Missed::default();
     client.last_lsn = client.last_lsn.max(lsn);
     if waits.is_none() && client.card.inbox.is_filled() {
         tell_first(client, reply, start);
@@ -461,6 +461,8 @@ enum Ran {
     Cold(Fetch, Learned),
     /// It would take long: it is to be run elsewhere.
     Long,
+    /// It counts sessions, of which some are to end first.
+    Reaps,
     /// It may have much to reply, and clients have too much to take already.
     Busy,
 }
@@ -475,6 +477,7 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
+    let reaped = matches!(brought.as_deref(), Some(Errand::Reap(_)));
     let changes_copied = access != Access::Read && worker.server.db.has_overlays();
     let mut may_leave = !client.may_not_wait && (changes_copied || cost::may_be_long(command, args));
     let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
@@ -489,8 +492,19 @@ fn run_data(
         },
         _ => (None, Learned::new(may_learn(client, command, args))),
     };
+    if let KeySpec::Sessions(find) = command.keys {
+        if !reaped && session::counts_all(command, args) && !worker.server.db.sessions_are_reaped() {
+            return Ran::Reaps;
+        }
+        worker.tokens.begin();
+        if let Err(error) = session::find(&worker.server.db, &mut worker.tokens, find, args, &mut learned) {
+            return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO);
+        }
+    }
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
+        worker.tokens.rewind();
+        client.missed.rewind();
         let known = Known { fetched: fetched.take(), learned: &learned, may_leave };
         match run_over(worker, client, reply, command, access, args, known) {
             Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
@@ -546,6 +560,10 @@ fn run_over(
     let mut parts = Parts::of(worker);
     let (server, now_ms) = (parts.server, parts.now_ms);
     let db = &server.db;
+    let (mut must_be_durable, mut missed) = (Durable::default(), client.missed);
+    let card = matches!(command.keys, KeySpec::Sessions(_)).then(|| Arc::clone(&client.card));
+    let may_wait = !client.may_not_wait;
+    let place_deadline_ms = client.place.and_then(|place| place.deadline_ms);
     let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     hash_keys(db, command, args, client.database, &mut keys);
@@ -619,12 +637,28 @@ fn run_over(
         events: Events::default(),
         learned,
         damaged,
+        sessions: card.as_ref().map(|card| session::Access {
+            server,
+            tokens: parts.tokens,
+            client: card,
+            must_be_durable: &mut must_be_durable,
+            missed: &mut missed,
+            awaits: None,
+            may_wait,
+            place_deadline_ms,
+        }),
     };
     let result = match command.run {
         Run::Blocking(blocking) if !client.may_not_wait => match (blocking.attempt)(&mut call) {
             Ok(Served::Yes) => Ok(()),
             // Under the locks; see `blocked`.
             Ok(Served::NotYet) => {
+                if let Some((awaited, deadline_ms)) =
+                    call.sessions.as_mut().and_then(|access| access.awaits.take())
+                {
+                    let place = client.place.take();
+                    return Ran::Waits(wait_for_session(server, &client.card, awaited, deadline_ms, place));
+                }
                 let settled = blocking.settle.map(|settle| settle(&call));
                 let settled: Option<SmallVec<[&[u8]; 8]>> =
                     settled.as_ref().map(|args| args.iter().map(|arg| &**arg).collect());
@@ -640,9 +674,12 @@ fn run_over(
         _ => run_at_once(command, &mut call),
     };
     if matches!(result, Err(CommandError::NeedsKeys(_))) {
+        client.missed = missed;
         return Ran::Done(result, txn.commit());
     }
     effects.take(&mut call);
+    client.missed = missed;
+    client.must_be_durable.add(must_be_durable);
     note_read(&mut parts, client, command, &keys[..named]);
     // Also when it failed: what it changed before that is in memory and must be in the log.
     Ran::Done(result, effects.conclude(parts, client, txn, &keys).max(deleted))
@@ -681,6 +718,26 @@ fn wait_for_element(
     Ok(blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place))
 }
 
+/// Has a client wait for something of sessions. It is registered while their keys are locked, or looks again at what ends without these locks.
+fn wait_for_session(
+    server: &Server,
+    client: &Arc<ClientCard>,
+    awaited: Awaited,
+    deadline_ms: Option<u64>,
+    place: Option<Place>,
+) -> Wait {
+    let session = match awaited {
+        Awaited::Lease { session, .. } => Some(session),
+        _ => None,
+    };
+    let wait = server.blocked.wait(client, awaited, deadline_ms, place);
+    // The lease may have ended between the question and the registration.
+    if session.is_some_and(|session| server.leases.is_called(session, client.id)) {
+        server.wake_waiters([Arc::clone(client)]);
+    }
+    wait
+}
+
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
 fn replaces_keys(command: &Command, args: &[&[u8]]) -> bool {
     let looks: [&[u8]; 5] = [b"get", b"nx", b"xx", b"keepttl", b"ifeq"];
@@ -717,7 +774,7 @@ pub(crate) fn resolve(args: &[&[u8]]) -> Option<&'static Entry> {
 /// Calls `each` with the database and the argument's index of every key of a command.
 pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn FnMut(u8, usize)) {
     match keys {
-        KeySpec::None | KeySpec::Channels { .. } => {}
+        KeySpec::None | KeySpec::Channels { .. } | KeySpec::Sessions(_) => {}
         KeySpec::Range { first, last, step } => {
             let count = args.len() as i64;
             let last = if last < 0 { count + i64::from(last) } else { i64::from(last) }.min(count - 1);
@@ -813,11 +870,15 @@ fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(b"', with args beginning with: ");
     let begin = text.len();
+    // Nearly one of those whose arguments are secrets.
+    let is_of_sessions = name.get(..7).is_some_and(|family| family.eq_ignore_ascii_case(b"session"));
     for arg in &args[1..] {
         let Some(room) = PREVIEW_BYTES_MAX.checked_sub(text.len() - begin).filter(|room| *room > 0) else {
             break;
         };
         text.push(b'\'');
+        let is_secret = is_of_sessions || crate::redaction::may_be_token(arg);
+        let arg = if is_secret { crate::redaction::REDACTED } else { arg };
         text.extend_from_slice(cut(arg, room));
         text.extend_from_slice(b"' ");
     }
@@ -827,6 +888,7 @@ fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
 /// The error text for a subcommand that a container doesn't have.
 pub(super) fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
     let mut text = b"ERR unknown subcommand '".to_vec();
+    let name = if crate::redaction::may_be_token(name) { crate::redaction::REDACTED } else { name };
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_ascii_uppercase()).as_bytes());
     text

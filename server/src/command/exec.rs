@@ -17,7 +17,8 @@ use super::table::Entry;
 use super::timing::Stopwatch;
 use super::transaction::aborted;
 use super::{
-    Call, Command, CommandError, CommandResult, KeyspaceCall, Lookups, Random, Run, args, permission, scan,
+    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args,
+    permission, scan, session,
 };
 use crate::acl::Context;
 use crate::client::ReplyMode;
@@ -144,7 +145,9 @@ impl<'q> Plan<'q> {
             whole: any(&|command| place_of(command) == Place::Whole),
             walks: any(&|command| matches!(command.run, Run::Walk(_))),
             scripts,
-            reaches: scripts || queue.has(OTHER_KEYS),
+            reaches: scripts
+                || queue.has(OTHER_KEYS)
+                || any(&|command| matches!(command.keys, KeySpec::Sessions(_))),
             clears: any(&|command| matches!(command.name, "flushall" | "flushdb" | "swapdb")),
             swaps: any(&|command| command.name == "swapdb"),
             listens: any(&|command| command.flags & PUBSUB != 0 && command.name.ends_with("subscribe")),
@@ -211,11 +214,27 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
             }
         }
     }
+    let brought = call.take_brought();
+    if !matches!(brought, Some(Errand::Reap(_)))
+        && plan.commands.iter().any(|(entry, args)| session::counts_all(entry.command, args))
+        && !db.sessions_are_reaped()
+    {
+        call.want(Errand::Reap(db.clone()));
+        return Err(Unfinished::Later);
+    }
     // Keys beyond their arguments that commands have learned of.
-    let (mut fetched, mut learned) = match call.take_brought() {
+    let (mut fetched, mut learned) = match brought {
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
         _ => (None, Learned::new(true)),
     };
+    call.worker.tokens.begin();
+    for (entry, args) in &plan.commands {
+        if let KeySpec::Sessions(find) = entry.command.keys
+            && let Err(error) = session::find(db, &mut call.worker.tokens, find, args, &mut learned)
+        {
+            return Err(Unfinished::Failed(CommandError::of(refusal(&error))));
+        }
+    }
     let before = Before {
         reply_bytes: call.reply.bytes().len(),
         protocol: call.reply.protocol(),
@@ -233,6 +252,8 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
         Ok(Some(fetch))
     };
     loop {
+        call.worker.tokens.rewind();
+        call.client.missed.rewind();
         let (mut keys, ends) = plan.keys(db, before.database);
         keys.extend(learned.keys(db));
         let now_ms = call.worker.now_ms;
@@ -475,24 +496,36 @@ fn run_on_keys(
     (command, args, keys): (&Command, &[&[u8]], &[Key<'_>]),
 ) -> CommandResult {
     let learned;
-    let learned = if may_learn(call.client, command, args) {
+    // Those that sessions are kept under are nobody's to name, nor to be denied.
+    let is_on_sessions = matches!(command.keys, KeySpec::Sessions(_));
+    let learned = if is_on_sessions || may_learn(call.client, command, args) {
         given.learned
     } else {
         learned = Learned::new(false);
         &learned
     };
-    let worker = &mut *call.worker;
+    let Parts { server, live, random, tokens, .. } = Parts::of(call.worker);
     let mut inner = Call {
         args,
         keys,
         txn,
         reply: call.reply,
-        random: &mut worker.random,
-        settings: &worker.live.settings,
+        random,
+        settings: &live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
         learned,
         damaged: 0,
+        sessions: Some(session::Access {
+            server,
+            tokens,
+            client: &call.client.card,
+            must_be_durable: &mut call.client.must_be_durable,
+            missed: &mut call.client.missed,
+            awaits: None,
+            may_wait: false,
+            place_deadline_ms: None,
+        }),
     };
     let result = run_at_once(command, &mut inner);
     effects.take(&mut inner);
@@ -584,7 +617,8 @@ fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred], sta
         bytes.splice(start..start, told);
     }
     for (entry, args) in &plan.commands {
-        after_keyspace(call.worker, call.client, entry.command, args);
+        // What fails is in the server's log; its reply is written.
+        let _ = after_keyspace(call.worker, call.client, entry.command, args);
         if !call.worker.server.monitors.is_empty() {
             call.worker.server.monitors.show(
                 entry.command,

@@ -3,7 +3,8 @@
 //! Who opens the transaction has locked the shards of the command's keys and sees to it that their values are in memory. What the commands
 //! leave to be told ([`Effects`]) is told when the transaction ends, under its locks, so that it is heard in the order in which it happened.
 
-use super::{Call, Command, CommandResult, Lookups, Random, Run, Served, flags};
+use super::session::Tokens;
+use super::{Call, Command, CommandError, CommandResult, Lookups, Random, Run, Served, flags};
 use crate::blocked::{Leftover, Service};
 use crate::client::Client;
 use crate::config::Live;
@@ -27,6 +28,8 @@ pub struct Parts<'a> {
     pub figures: &'a Figures,
     /// See [`Worker::now_ms`].
     pub now_ms: u64,
+    /// See [`Worker::tokens`].
+    pub tokens: &'a mut Tokens,
     signals: &'a mut Signals,
     broadcasts: &'a mut Broadcasts,
 }
@@ -35,8 +38,8 @@ impl<'a> Parts<'a> {
     /// The parts of a worker.
     #[inline]
     pub fn of(worker: &'a mut Worker) -> Parts<'a> {
-        let Worker { server, live, random, figures, now_ms, signals, broadcasts, .. } = worker;
-        Parts { server, live, random, figures, now_ms: *now_ms, signals, broadcasts }
+        let Worker { server, live, random, figures, now_ms, tokens, signals, broadcasts, .. } = worker;
+        Parts { server, live, random, figures, now_ms: *now_ms, tokens, signals, broadcasts }
     }
 
     fn outlet(&mut self) -> Outlet<'_> {
@@ -164,7 +167,26 @@ pub fn note_read(parts: &mut Parts<'_>, client: &Client, command: &Command, keys
 }
 
 /// What is to be done after a command over the keyspace as a whole, when no transaction is open.
-pub fn after_keyspace(worker: &mut Worker, client: &Client, command: &Command, args: &[&[u8]]) {
+///
+/// # Errors
+/// It has done a part of what it should.
+pub fn after_keyspace(
+    worker: &mut Worker,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+) -> CommandResult {
+    tell_of_keyspace(worker, client, command, args);
+    if command.name == "flushall" {
+        worker.server.db.flush_sessions().map_err(|error| {
+            tracing::error!("FLUSHALL could not end the sessions: {error}");
+            CommandError::of(format!("ERR the keys are gone, but the sessions could not be ended: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn tell_of_keyspace(worker: &mut Worker, client: &Client, command: &Command, args: &[&[u8]]) {
     match command.name {
         "flushall" | "flushdb" if worker.server.tracking.is_on() => {
             let bytes_max = worker.live.pushed_bytes_max();
