@@ -616,7 +616,13 @@ impl Connection {
                     let (told, told_lsn) = std::mem::replace(&mut self.client.told_first, (0, Lsn::ZERO));
                     let told_end = begin + told as u64;
                     if told_lsn > worker.server.db.acknowledged() && told_end > begin {
-                        self.parked.push_back(Parked { begin, end: told_end, lsn: told_lsn, durable: false, push: true });
+                        self.parked.push_back(Parked {
+                            begin,
+                            end: told_end,
+                            lsn: told_lsn,
+                            durable: false,
+                            push: true,
+                        });
                     }
                     let end = self.base + self.reply.bytes().len() as u64;
                     let durable = std::mem::take(&mut self.client.must_be_durable);

@@ -8,8 +8,8 @@
 
 use super::support::{DIR, for_each_seed, manifest_path, trace};
 use sessile::sessions::{
-    self, Conditions, Event, EventKind, Handle, NewSession, NewToken, OnLimit, Policy, SessionError,
-    SessionKey,
+    self, Conditions, Event, EventKind, Handle, NewSession, OnLimit, Policy, SessionError, SessionKey,
+    TokenDigest,
 };
 use sessile::{Access, Db, Durability, Expiry, Options, StorageTuning, Txn};
 use sessile_wal::sim::{Rng, SimClock, SimFs};
@@ -143,7 +143,7 @@ struct World {
     sim: SimFs,
     clock: SimClock,
     db: Option<Db>,
-    tokens: Vec<NewToken>,
+    tokens: Vec<Drawn>,
     model: Model,
     /// The last is `model`; none is older than what is durable.
     history: Vec<Model>,
@@ -158,6 +158,13 @@ struct World {
 }
 
 type Outcome<R> = Result<R, ()>;
+
+/// A token that the seed has drawn, so that it is the same each time.
+struct Drawn {
+    raw: [u8; 32],
+    text: String,
+    digest: TokenDigest,
+}
 
 impl World {
     fn new(seed: u64) -> World {
@@ -307,12 +314,21 @@ impl World {
         Some(count - 1 - back)
     }
 
-    fn create(&mut self) -> Outcome<()> {
-        let new = self.db.as_ref().expect("open").new_session_token();
-        let Ok(new) = new else {
+    fn draw(&mut self) -> Outcome<Drawn> {
+        let raw: [u8; 32] = std::array::from_fn(|_| self.rng.next_u64() as u8);
+        let text = encoded(&raw);
+        let db = self.db.as_ref().expect("open");
+        if db.session_digest(text.as_bytes()).is_none() && db.new_session_token().is_err() {
+            // There is no digest key yet, and none can be made.
             assert!(self.sim.is_down());
             return Err(());
-        };
+        }
+        let digest = db.session_digest(text.as_bytes()).expect("a token");
+        Ok(Drawn { raw, text, digest })
+    }
+
+    fn create(&mut self) -> Outcome<()> {
+        let new = self.draw()?;
         let class = self.below(CLASSES.len());
         let user = if self.one_in(5) { None } else { Some(self.below(USERS.len())) };
         let idle_s = if self.one_in(3) { Some(self.rng.below(400) + 1) } else { None };
@@ -524,7 +540,7 @@ impl World {
 
     fn rotate(&mut self) -> Outcome<()> {
         let Some(token) = self.any_token() else { return Ok(()) };
-        let Ok(new) = self.db.as_ref().expect("open").new_session_token() else { return Err(()) };
+        let new = self.draw()?;
         let (digest, other) = (self.tokens[token].digest, new.digest);
         let grace_s = [None, Some(0), Some(5), Some(1000)][self.below(4)];
         let now_ms = self.now_ms();
@@ -1099,9 +1115,8 @@ fn search_for_tokens(world: &World) {
     let mut files = 0;
     let mut secrets: HashSet<[u8; 16]> = HashSet::new();
     for token in &world.tokens {
-        let text = token.token.as_str().as_bytes();
-        let raw = decoded(text);
-        for part in [text, &raw[..], &text[16..], &raw[16..]] {
+        let (text, raw) = (token.text.as_bytes(), &token.raw[..]);
+        for part in [text, raw, &text[16..], &raw[16..]] {
             secrets.extend(part.first_chunk::<16>());
         }
     }
@@ -1118,23 +1133,10 @@ fn search_for_tokens(world: &World) {
     assert!(files > 2);
 }
 
-/// The bytes of a token.
-fn decoded(text: &[u8]) -> Vec<u8> {
-    let value = |character: u8| match character {
-        b'A'..=b'Z' => character - b'A',
-        b'a'..=b'z' => character - b'a' + 26,
-        b'0'..=b'9' => character - b'0' + 52,
-        b'-' => 62,
-        _ => 63,
-    };
-    let (mut out, mut held, mut bits) = (Vec::new(), 0u32, 0);
-    for &character in text {
-        held = held << 6 | u32::from(value(character));
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((held >> bits & 0xFF) as u8);
-        }
-    }
-    out
+/// A token in base64url.
+fn encoded(raw: &[u8; 32]) -> String {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bit = |at: usize| raw.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+    let character = |at: usize| (0..6).fold(0, |value, of| value << 1 | usize::from(bit(at * 6 + of)));
+    (0..43).map(|at| char::from(alphabet[character(at)])).collect()
 }

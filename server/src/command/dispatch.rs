@@ -627,7 +627,11 @@ fn run_over(
         events: Events::default(),
         learned,
         damaged,
-        sessions: Some(session::Access { server, tokens: parts.tokens, must_be_durable: &mut must_be_durable }),
+        sessions: Some(session::Access {
+            server,
+            tokens: parts.tokens,
+            must_be_durable: &mut must_be_durable,
+        }),
     };
     let result = match command.run {
         Run::Blocking(blocking) if !client.may_not_wait => match (blocking.attempt)(&mut call) {

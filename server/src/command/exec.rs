@@ -17,8 +17,8 @@ use super::table::Entry;
 use super::timing::Stopwatch;
 use super::transaction::aborted;
 use super::{
-    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args, permission, scan,
-    session,
+    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args,
+    permission, scan, session,
 };
 use crate::acl::Context;
 use crate::errand::Errand;
@@ -504,11 +504,7 @@ fn run_on_keys(
         events: Events::default(),
         learned,
         damaged: 0,
-        sessions: Some(session::Access {
-            server,
-            tokens,
-            must_be_durable: &mut call.client.must_be_durable,
-        }),
+        sessions: Some(session::Access { server, tokens, must_be_durable: &mut call.client.must_be_durable }),
     };
     let result = run_at_once(command, &mut inner);
     effects.take(&mut inner);

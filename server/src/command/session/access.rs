@@ -109,15 +109,14 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 /// `[IFVERSION v] [FENCE n] FIELDS n …`
-fn change<'a>(
-    args: &'a [&'a [u8]],
-    parts: usize,
-) -> Result<(Conditions, &'a [&'a [u8]]), CommandError> {
+fn change<'a>(args: &'a [&'a [u8]], parts: usize) -> Result<(Conditions, &'a [&'a [u8]]), CommandError> {
     let (mut version, mut fence, mut fields) = (None, None, None);
     let mut options = Options::new(args, 2);
     while let Some(word) = options.next() {
         match word.to_ascii_lowercase().as_slice() {
-            b"ifversion" => once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?,
+            b"ifversion" => {
+                once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?
+            }
             b"fence" => once(&mut fence, "FENCE", options.number("FENCE", 0, i64::MAX as u64)?)?,
             b"fields" => once(&mut fields, "FIELDS", options.counted(parts)?)?,
             word => return Err(unknown(word)),

@@ -34,14 +34,8 @@ const ROW: Command = Command {
 };
 
 /// The rows of each of its files.
-pub const FAMILIES: [&[Command]; 6] = [
-    policy::COMMANDS,
-    create::COMMANDS,
-    access::COMMANDS,
-    end::COMMANDS,
-    list::COMMANDS,
-    events::COMMANDS,
-];
+pub const FAMILIES: [&[Command]; 6] =
+    [policy::COMMANDS, create::COMMANDS, access::COMMANDS, end::COMMANDS, list::COMMANDS, events::COMMANDS];
 
 /// Tokens that were drawn for a command, or for several in a transaction: the same however often it begins anew.
 #[derive(Debug, Default)]
@@ -139,7 +133,8 @@ impl<'a> Call<'a, '_> {
     }
 
     fn session_db(&self) -> Result<&'a Db, CommandError> {
-        let access = self.sessions.as_ref().ok_or(CommandError::from("ERR sessions can't be used from here"))?;
+        let access =
+            self.sessions.as_ref().ok_or(CommandError::from("ERR sessions can't be used from here"))?;
         Ok(&access.server.db)
     }
 
