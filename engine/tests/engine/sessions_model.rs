@@ -911,18 +911,27 @@ impl World {
             .collect();
         let number = self.read.iter().filter(|read| read.kind != EventKind::Expired).count();
         let there = There { seen: &seen, policies: &policies, told: &told, read: number };
-        let fits = self.history.iter().rposition(|model| match fits(model, &there, now_ms) {
-            Ok(()) => true,
-            Err(reason) => {
-                reasons.push(reason);
-                false
+        let mut fitting = Vec::new();
+        for (at, model) in self.history.iter().enumerate().rev() {
+            match fits(model, &there, now_ms) {
+                Ok(()) => fitting.push(at),
+                Err(reason) => reasons.push(reason),
             }
-        });
-        let Some(at) = fits else {
+        }
+        let Some(&at) = fitting.first() else {
             panic!("what is there after a crash was never there before; from the latest on: {reasons:#?}")
         };
         trace(|| format!("it is state {at} of {}", self.history.len()));
         self.model = self.history[at].clone();
+        // States that differ only in sessions that are dead by now can't be told apart: such a one has the deadline that it had in one of them.
+        for model in fitting.iter().map(|&at| &self.history[at]) {
+            for (one, other) in self.model.sessions.iter_mut().zip(&model.sessions) {
+                if seen[one.token].is_none() && one.handle == other.handle {
+                    one.deadline_ms.0 = one.deadline_ms.0.min(other.deadline_ms.0);
+                    one.deadline_ms.1 = one.deadline_ms.1.max(other.deadline_ms.1);
+                }
+            }
+        }
         // From here on the deadlines are known.
         for one in &mut self.model.sessions {
             if let Some(seen) = &seen[one.token] {
