@@ -25,6 +25,8 @@ mod engine {
     mod scan;
     mod sessions;
     mod sessions_model;
+    mod sessions_storage;
+    mod sessions_threads;
     mod simulation;
     mod storage;
     mod stories;

@@ -6,21 +6,25 @@ use sessile_wal::sim::{SimClock, SimFs};
 use std::sync::Arc;
 use std::time::Duration;
 
-const START_MS: u64 = 1_800_000_000_000;
+pub(super) const START_MS: u64 = 1_800_000_000_000;
 const HOUR_S: u64 = 3600;
 
 /// A database on a simulated disk and clock, which only the test moves on.
-struct World {
-    clock: Arc<SimClock>,
-    fs: SimFs,
+pub(super) struct World {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) fs: SimFs,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         World { clock: Arc::new(SimClock::new(START_MS)), fs: SimFs::new(7) }
     }
 
-    fn open(&self) -> Db {
+    pub(super) fn open(&self) -> Db {
+        self.options().open(super::support::DIR).expect("opens")
+    }
+
+    pub(super) fn options(&self) -> Options {
         let tuning = StorageTuning { shards: Some(4), ..StorageTuning::default() };
         Options::new()
             .file_system(Arc::new(self.fs.clone()))
@@ -28,28 +32,26 @@ impl World {
             .durability(Durability::No)
             .manual_background()
             .storage_tuning(tuning)
-            .open(super::support::DIR)
-            .expect("opens")
     }
 
-    fn pass(&self, ms: u64) {
+    pub(super) fn pass(&self, ms: u64) {
         self.clock.advance_ms(ms);
     }
 }
 
-fn new<'a>(class: &'a str, user: &'a [u8]) -> NewSession<'a> {
+pub(super) fn new<'a>(class: &'a str, user: &'a [u8]) -> NewSession<'a> {
     NewSession { class, user: Some(user), idle_s: None, max_s: None, meta: b"meta", fields: &[] }
 }
 
-fn policy(idle_s: u64, max_s: u64) -> Policy {
+pub(super) fn policy(idle_s: u64, max_s: u64) -> Policy {
     Policy { idle_s, max_s, ..Policy::default() }
 }
 
-fn lives(db: &Db, token: &sessile::sessions::Token) -> bool {
+pub(super) fn lives(db: &Db, token: &sessile::sessions::Token) -> bool {
     db.with_session(token.as_str().as_bytes(), false, |_| ()).expect("readable").is_some()
 }
 
-fn kinds(db: &Db) -> Vec<EventKind> {
+pub(super) fn kinds(db: &Db) -> Vec<EventKind> {
     db.session_events(None, 1000).expect("readable").events.iter().map(|one| one.event.kind).collect()
 }
 
