@@ -7,6 +7,7 @@ use crate::db::{Garbage, Inner};
 use crate::limits::{
     EXPIRY_PAUSE_MAX, FREED_PER_STEP_MAX, TIMERS_PER_HOLD_MAX, TIMERS_PER_OBSERVED_HOLD_MAX,
 };
+use crate::sessions::reaper;
 use crate::shard::Dead;
 use crate::{Error, Options};
 use crate::{evict_keys, idle_pass, observer, storage, tiering};
@@ -25,46 +26,66 @@ pub(crate) struct Reclaimed {
     pub(crate) logged: bool,
 }
 
+/// Takes away what is due by now, whether that goes on in the background or not, and hands all those sessions on whose deadline has come, to the
+/// millisecond.
+pub(crate) fn expire_due(inner: &Inner) {
+    while expire(inner, inner.clock.now_ms()).pause.is_zero() {}
+    let (now_ms, mut held) = (inner.clock.now_ms(), Vec::new());
+    for shard in &inner.shards {
+        shard.lock().hand_on(now_ms, &mut held);
+    }
+    inner.note_due_sessions(&mut held);
+}
+
 /// One hold of each shard's lock: takes away what is dead. Adds up the memory that is used, now and then.
 pub(crate) fn expiry_step(inner: &Inner) -> Reclaimed {
     let now_ms = inner.clock.now_ms();
-    let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
-    if inner.expiry_on.load(Ordering::Relaxed) {
-        let mut expired = 0;
-        let witness = inner.witness();
-        let timers_max = if witness.is_wanted() { TIMERS_PER_OBSERVED_HOLD_MAX } else { TIMERS_PER_HOLD_MAX };
-        let mut dead = Dead { opened_ms: inner.clock.started_ms(), witness, ..Dead::default() };
-        for shard in &inner.shards {
-            let mut shard = shard.lock();
-            let due = shard.next_due_ms();
-            if due.is_some_and(|due| due <= now_ms) && shard.expire(now_ms, timers_max, &mut dead) {
-                pause = Duration::ZERO;
-            }
-            if let Some(due) = shard.next_due_ms() {
-                pause = pause.min(Duration::from_millis(due.saturating_sub(now_ms).max(1)));
-            }
-            if !dead.record.is_empty() {
-                // Under the lock, as every record. The log is not asked: a full disk must not keep the dead in memory, and each of them
-                // frees more than it adds to the log's buffer.
-                inner.wal.append(&dead.record);
-                dead.record.clear();
-                logged = true;
-            }
-            drop(shard);
-            expired += dead.objects.len() as u64;
-            inner.free(dead.objects.drain(..));
-        }
-        if expired > 0 {
-            inner.expired_keys.fetch_add(expired, Ordering::Relaxed);
-            inner.expiry_lag_ms.store(dead.lag_ms, Ordering::Relaxed);
-            inner.expiry_lag_max_ms.fetch_max(dead.lag_ms, Ordering::Relaxed);
-            // Time must not go back behind this: a dead key would come back.
-            inner.wal.note_time();
-        }
-        dead.witness.end(inner);
-    }
+    let Reclaimed { pause, logged } = if inner.expiry_on.load(Ordering::Relaxed) {
+        expire(inner, now_ms)
+    } else {
+        Reclaimed { pause: EXPIRY_PAUSE_MAX, logged: false }
+    };
     inner.sample_memory(now_ms);
     Reclaimed { pause: if free_garbage(inner) { Duration::ZERO } else { pause }, logged }
+}
+
+/// Looks at the timers that have fired by `now_ms`, as many as a hold of each shard's lock may.
+fn expire(inner: &Inner, now_ms: u64) -> Reclaimed {
+    let (mut pause, mut logged) = (EXPIRY_PAUSE_MAX, false);
+    let mut expired = 0;
+    let witness = inner.witness();
+    let timers_max = if witness.is_wanted() { TIMERS_PER_OBSERVED_HOLD_MAX } else { TIMERS_PER_HOLD_MAX };
+    let mut dead = Dead { opened_ms: inner.clock.started_ms(), witness, ..Dead::default() };
+    for shard in &inner.shards {
+        let mut shard = shard.lock();
+        let due = shard.next_due_ms();
+        if due.is_some_and(|due| due <= now_ms) && shard.expire(now_ms, timers_max, &mut dead) {
+            pause = Duration::ZERO;
+        }
+        if let Some(due) = shard.next_due_ms() {
+            pause = pause.min(Duration::from_millis(due.saturating_sub(now_ms).max(1)));
+        }
+        if !dead.record.is_empty() {
+            // Under the lock, as every record. The log is not asked: a full disk must not keep the dead in memory, and each of them
+            // frees more than it adds to the log's buffer.
+            inner.wal.append(&dead.record);
+            dead.record.clear();
+            logged = true;
+        }
+        drop(shard);
+        inner.note_due_sessions(&mut dead.held);
+        expired += dead.objects.len() as u64;
+        inner.free(dead.objects.drain(..));
+    }
+    if expired > 0 {
+        inner.expired_keys.fetch_add(expired, Ordering::Relaxed);
+        inner.expiry_lag_ms.store(dead.lag_ms, Ordering::Relaxed);
+        inner.expiry_lag_max_ms.fetch_max(dead.lag_ms, Ordering::Relaxed);
+        // Time must not go back behind this: a dead key would come back.
+        inner.wal.note_time();
+    }
+    dead.witness.end(inner);
+    Reclaimed { pause, logged }
 }
 
 /// Frees some of what was too large to be freed in place; whether there is more.
@@ -95,6 +116,7 @@ pub(crate) struct Pauses {
     pub(crate) log: Pause,
     pub(crate) storage: Pause,
     pub(crate) tiering: Pause,
+    pub(crate) sessions: Pause,
     sync: Pause,
 }
 
@@ -190,6 +212,12 @@ impl Threads {
             threads.spawn("sessile-tiering", |inner| {
                 while inner.pauses.tiering.wait(tiering_step(inner).min(TIERING_PAUSE_MAX)) {}
             })?;
+            threads.spawn(
+                "sessile-sessions",
+                |inner| {
+                    while inner.pauses.sessions.wait(reaper::step(inner)) {}
+                },
+            )?;
         }
         if options.background && options.sync_thread {
             threads.spawn("sessile-sync", |inner| {
@@ -213,8 +241,8 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.inner.storage.close();
-        let Pauses { expiry, log, storage, tiering, sync } = &self.inner.pauses;
-        for pause in [expiry, log, storage, tiering, sync] {
+        let Pauses { expiry, log, storage, tiering, sessions, sync } = &self.inner.pauses;
+        for pause in [expiry, log, storage, tiering, sessions, sync] {
             pause.stop();
         }
         self.inner.wal.wake();

@@ -155,7 +155,7 @@ impl Compaction {
             victim.damaged.store(true, Ordering::Relaxed);
             return Ok(true);
         };
-        let key = inner.key(layout::database(record.object), layout::parts(record.object).key);
+        let key = inner.hasher.key(layout::database(record.object), layout::parts(record.object).key);
         let (deadline_ms, grid) = {
             let shard = inner.shards[inner.shard_number(key.hash)].lock();
             let place = shard.find_hash(key.hash, |entry| entry.handle().location() == Some(from));

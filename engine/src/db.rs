@@ -10,7 +10,7 @@ use crate::evict_keys::KeyEviction;
 use crate::fetch::ReadCounts;
 use crate::fetch::{Begun, Fetch};
 use crate::idle_pass::IdlePass;
-use crate::key::{DATABASES, Key, KeyHasher};
+use crate::key::{DATABASES, Key, KeyHasher, is_internal};
 use crate::limits::{FREE_LATER_BYTES, MEMORY_SAMPLE_MS, SHARDS_MAX, SHARDS_MIN};
 use crate::live::LiveCounts;
 use crate::location::Location;
@@ -18,6 +18,7 @@ use crate::object::{Form, Object, slab_bytes};
 use crate::observer::{Observed, Observer, Witness};
 use crate::recovery::{self, Replay, Shards, shard_number};
 use crate::segments::{Segment, Segments};
+use crate::sessions::{Sessions, reaper};
 use crate::stats::{RecoveryReport, Stats, StorageStats};
 use crate::storage::{self, Storage};
 use crate::tiering::{Held, Tiering};
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
     pub(crate) garbage: Mutex<Vec<Garbage>>,
     /// Who is told of keys that expire or are evicted.
     pub(crate) observed: Observed,
+    pub(crate) sessions: Sessions,
     pub(crate) pauses: Pauses,
     closed: AtomicBool,
     directory: PathBuf,
@@ -129,7 +131,29 @@ impl Inner {
     /// Whether a key still means what it did when it was hashed. Only with a shard locked does the answer last.
     #[inline]
     pub(crate) fn is_current(&self, key: &Key<'_>) -> bool {
-        self.databases.map().inner(key.logical) == key.database
+        is_internal(key.database) || self.databases.map().inner(key.logical) == key.database
+    }
+
+    /// Sees to it that a transaction that was begun can read what it has been begun with.
+    #[inline]
+    pub(crate) fn bring<'db>(
+        &self,
+        mut txn: Txn<'db>,
+        keys: &[Key<'_>],
+        fetched: Option<Fetch>,
+    ) -> Result<Begun<'db>, Error> {
+        if keys.iter().any(|key| !self.is_current(key)) {
+            return Err(Error::DatabasesSwapped);
+        }
+        if self.observed.is_on() {
+            txn.bury_dead(keys);
+        }
+        if !txn.wants_bring() {
+            txn.lend_heads(fetched);
+        } else if let Some(fetch) = txn.bring(keys, fetched)? {
+            return Ok(Begun::Cold(fetch));
+        }
+        Ok(Begun::Ready(txn))
     }
 
     /// Frees what a transaction let go of: the small at once, the large in the background.
@@ -279,7 +303,7 @@ impl Db {
         let segments = Segments::new(Arc::new(LiveCounts::new()));
         let files = recovery::open_files(&*fs, directory, &manifest, &segments)?;
         // Before anything is changed: what is refused stays as it is.
-        manifest.side_file = Some(crate::side_file::verify(&*fs, directory, &manifest)?);
+        manifest.side_files = Some(crate::side_file::verify_all(&*fs, directory, &manifest)?);
         let index_entries = files.indexes.iter().map(crate::index_file::IndexFile::entries).sum();
         let index_files = files.indexes.len();
         let mut progress = recovery::Progress::new(Arc::clone(&options.clock), manifest.checkpoint.log_from);
@@ -383,12 +407,14 @@ impl Db {
             memory_sample_due_ms: AtomicU64::new(0),
             garbage: Mutex::default(),
             observed: Observed::default(),
+            sessions: Sessions::new(),
             pauses: Pauses::default(),
             closed: AtomicBool::new(false),
             directory: directory.into(),
             recovery,
             _lock: lock,
         });
+        inner.load_sessions()?;
         inner.count_accesses();
         // So that a limit holds from the first write on.
         inner.count_memory();
@@ -541,22 +567,11 @@ impl Db {
     #[inline]
     fn bring<'db>(
         &self,
-        mut txn: Txn<'db>,
+        txn: Txn<'db>,
         keys: &[Key<'_>],
         fetched: Option<Fetch>,
     ) -> Result<Begun<'db>, Error> {
-        if keys.iter().any(|key| !self.inner.is_current(key)) {
-            return Err(Error::DatabasesSwapped);
-        }
-        if self.inner.observed.is_on() {
-            txn.bury_dead(keys);
-        }
-        if !txn.wants_bring() {
-            txn.lend_heads(fetched);
-        } else if let Some(fetch) = txn.bring(keys, fetched)? {
-            return Ok(Begun::Cold(fetch));
-        }
-        Ok(Begun::Ready(txn))
+        self.inner.bring(txn, keys, fetched)
     }
 
     /// Whether any value is not in memory in readable form, so that [`scan`](Self::scan) and [`random_key`](Self::random_key) may wait for a disk.
@@ -768,8 +783,9 @@ impl Db {
         let log = background::log_step(&self.inner);
         let storage = storage::step(&self.inner);
         let tiering = background::tiering_step(&self.inner);
+        let sessions = reaper::step(&self.inner);
         // What else there is to do does not depend on the log.
-        Ok(expiry.min(log?).min(storage).min(tiering))
+        Ok(expiry.min(log?).min(storage).min(tiering).min(sessions))
     }
 
     /// Figures for humans and metrics.

@@ -146,6 +146,14 @@ pub enum Error {
     /// All keys were removed while a checkpoint was being made: it begins anew.
     #[error("all keys were removed meanwhile")]
     Cleared,
+    /// What concerns all sessions (their classes, counts or events) is not what was put there. Nothing on disk was changed.
+    #[error("{} holds sessions whose {what} can't be read", path.display())]
+    DamagedSessions {
+        /// The directory.
+        path: PathBuf,
+        /// What can't be read.
+        what: &'static str,
+    },
     /// There are as many segments as the index can tell apart. Compaction makes room.
     #[error("{} holds as many segments as it can", path.display())]
     TooManySegments {

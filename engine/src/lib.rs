@@ -22,6 +22,7 @@
 //!   with [`EverySecond`](Durability::EverySecond) (the default) and [`No`](Durability::No). [`Db::flush`] makes all of them durable.
 //! - A key past its deadline is never read, and its memory is back within 100 ms.
 //! - A touch ([`Db::touch`]) costs a few bytes of log at most, whatever the size of the value.
+//! - [Sessions](sessions) with tokens, limits, an index of users and a record of events are native.
 //! - Several keys change together, or not at all, in a [`Db::transaction`].
 //! - The `sessile` server opens the same directories.
 
@@ -65,6 +66,7 @@ mod scan;
 mod segment;
 mod segment_set;
 mod segments;
+pub mod sessions;
 mod shard;
 mod side_file;
 mod stats;

@@ -80,8 +80,10 @@ pub(crate) const EXPIRY_PAUSE_MAX: std::time::Duration = std::time::Duration::fr
 pub(crate) const INDEX_BUFFER_BYTES: usize = 1 << 20;
 /// The longest body of a manifest, in bytes: over two million segments.
 pub(crate) const MANIFEST_BODY_BYTES_MAX: usize = 64 << 20;
-/// Segments that can be open at once; a power of two.
-pub(crate) const SEGMENT_SLOTS: u32 = 1 << 17;
+/// Segments that can be open at once; a power of two. Each is mapped, and Linux maps as many for a process by default.
+pub(crate) const SEGMENT_SLOTS: u32 = 1 << 16;
+/// Segment ids are below this: an entry of an index file has no more bits for them.
+pub(crate) const SEGMENT_IDS_END: u32 = 1 << 31;
 
 /// A segment is full beyond this, in bytes; one longer object has a segment of its own.
 pub(crate) const SEGMENT_TARGET_BYTES: u64 = 32 << 20;
@@ -162,6 +164,14 @@ pub(crate) const IDLE_BYTES_MIN: usize = 128;
 pub(crate) const EVICTIONS_PER_HOLD: usize = 64;
 /// Entries that are drawn to find one that dies soon (Redis: `maxmemory-samples`, 5).
 pub(crate) const EVICTION_SAMPLES: usize = 8;
+/// Sessions whose deadline has come that one transaction takes away.
+pub(crate) const SESSIONS_REAPED_TOGETHER: usize = 16;
+/// Sessions that a step of the sweep looks at.
+pub(crate) const SESSIONS_SWEPT_PER_STEP: usize = 256;
+/// How long events of sessions are kept, in ms, unless set …
+pub(crate) const SESSION_EVENTS_MAX_AGE_MS: u64 = 7 * 24 * 3600 * 1000;
+/// … and how many bytes of them.
+pub(crate) const SESSION_EVENTS_BYTES_MAX: u64 = 64 << 20;
 /// Space that writes leave free on the disk, for checkpoints and compaction; less on a small disk.
 pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
 /// Memory is given back to the system once so much of it has become free, in bytes …

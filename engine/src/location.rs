@@ -1,6 +1,6 @@
 //! Where a record is on disk: the slot of its segment in the table of open segments, and its offset in it.
 //!
-//! A slot is the segment's number while the database is open; index files name segments by their ids. 41 bits, because an index entry has
+//! A slot is the segment's number while the database is open; index files name segments by their ids. 40 bits, because an index entry has
 //! no more for it.
 
 use crate::limits::SEGMENT_SLOTS;
@@ -42,7 +42,7 @@ impl Location {
 
     /// The segment's slot.
     pub(crate) fn slot(self) -> u32 {
-        // 17 bits.
+        // 16 bits.
         (self.0.get() >> OFFSET_BITS) as u32
     }
 

@@ -29,13 +29,17 @@ pub(crate) struct Manifest {
     pub(crate) hash_key: [u8; 16],
     /// When the directory was made, in ms since the epoch.
     pub(crate) created_ms: u64,
-    /// The side file; `None` if nothing is known of it: the manifest is of a version that knew nothing of side files.
-    pub(crate) side_file: Option<SideFileInfo>,
+    /// The side files, in the order of their names' list; `None` if nothing is known of them: the manifest is of a version that knew nothing of side
+    /// files.
+    pub(crate) side_files: Option<[SideFileInfo; SIDE_FILES]>,
     /// What the last checkpoint left.
     pub(crate) checkpoint: Checkpoint,
 }
 
-/// What is known of the side file `functions`, by the stamps of its header; 0 is none.
+/// How many names of side files there are.
+pub(crate) const SIDE_FILES: usize = crate::side_file::NAMES.len();
+
+/// What is known of a side file, by the stamps of its header; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SideFileInfo {
     /// The one that is in force.
@@ -187,8 +191,8 @@ impl Manifest {
             getrandom::fill(part).map_err(|error| Error::Random(error.to_string()))?;
         }
         let [database_id, hash_key] = random;
-        let (side_file, checkpoint) = (Some(SideFileInfo::default()), Checkpoint::none());
-        Ok(Manifest { database_id, hash_key, created_ms: now_ms, side_file, checkpoint })
+        let (side_files, checkpoint) = (Some(<[SideFileInfo; SIDE_FILES]>::default()), Checkpoint::none());
+        Ok(Manifest { database_id, hash_key, created_ms: now_ms, side_files, checkpoint })
     }
 
     /// Reads the directory's manifest; `None` if it has none.

@@ -10,6 +10,7 @@
 
 use crate::databases::Databases;
 use crate::db::Inner;
+use crate::key::is_internal;
 use crate::limits::COLD_KEYS_PER_STEP;
 use crate::location::Location;
 use crate::object::{Deaths, Form, View, layout};
@@ -119,7 +120,7 @@ impl<'a> Witness<'a> {
 
     /// Tells of a key in a database of the index.
     pub(crate) fn tell_key(&mut self, what: Occurrence, database: u8, key: &[u8]) {
-        if let Some(observer) = self.observer {
+        if let Some(observer) = self.observer.filter(|_| !is_internal(database)) {
             self.told = true;
             // Under a lock of a shard, so that it can't change meanwhile.
             let logical = self.databases.map_or(database, |databases| databases.map().logical(database));

@@ -16,7 +16,7 @@
 use crate::Error;
 use crate::databases::DatabaseMap;
 use crate::db::{Db, Inner};
-use crate::key::{DATABASES, Key};
+use crate::key::{DATABASES, Key, is_internal};
 use crate::object::{Kind, Object};
 use crate::record::{self, Name, Operation};
 use crate::shard::Shard;
@@ -50,7 +50,7 @@ impl Outcome {
         self.is_changed |= !record.is_empty();
         if let Some(changed) = changed {
             self.is_changed |= !changed.is_empty();
-            self.changed.append(changed);
+            self.changed.extend(changed.drain(..).filter(|changed| !is_internal(changed.database)));
         }
     }
 }
@@ -195,7 +195,7 @@ impl Overlay {
     /// As [`begin`](Self::begin).
     pub fn copy_in(&mut self, keys: &[Key<'_>]) -> Result<(), Error> {
         let map = self.map();
-        if keys.iter().any(|key| map.inner(key.logical) != key.database) {
+        if keys.iter().any(|key| !is_internal(key.database) && map.inner(key.logical) != key.database) {
             return Err(Error::DatabasesSwapped);
         }
         let is_new = |key: &&Key<'_>| !self.copied.contains_key(&id(key));
@@ -213,7 +213,7 @@ impl Overlay {
         for key in &missing {
             let Slot::Vacant(slot) = self.copied.entry(id(key)) else { continue };
             let mut copied = Copied { watch: None, before: None };
-            if self.cleared & 1 << key.database == 0 {
+            if !is_cleared(self.cleared, key.database) {
                 let shard = txn.shard_of(key);
                 if let Some(place) = shard.live(key, self.now_ms) {
                     let entry = shard.entry(place);
@@ -261,7 +261,7 @@ impl Overlay {
 
     /// Whether a database of the index was emptied.
     fn is_cleared(&self, database: u8) -> bool {
-        self.cleared & 1 << database != 0
+        is_cleared(self.cleared, database)
     }
 
     /// The kind of a key that was copied in: `Some(None)` if it is not there, `None` if it was not copied in. `database` is the index's.
@@ -460,10 +460,16 @@ impl Overlay {
         if map != map_before {
             txn.set_databases(map);
         }
+        txn.note_copies(keys.iter());
         let lsn = txn.commit_then(tell);
         inner.free_cleared(old);
         Ok(Committed::At(lsn))
     }
+}
+
+/// Whether a database of the index is among those that were emptied; an internal one never is.
+fn is_cleared(cleared: u16, database: u8) -> bool {
+    !is_internal(database) && cleared & 1 << database != 0
 }
 
 fn id(key: &Key<'_>) -> Id {

@@ -130,6 +130,34 @@ impl Db {
     }
 }
 
+/// As [`Db::scan`], over a database of the index, dead keys that are held included.
+pub(crate) fn scan_internal(
+    inner: &Inner,
+    database: u8,
+    cursor: u64,
+    count: usize,
+    each: &mut dyn FnMut(&[u8]),
+) -> Result<u64, Error> {
+    let mut cold = Vec::new();
+    // At the beginning of time everything lives.
+    let mut walk = Walk { database, ..Walk::new(inner, 0, cursor, count, 0) };
+    let mut next = 0;
+    for number in walk.first_shard()..inner.shards.len() {
+        let shard = inner.shards[number].lock();
+        if let Some(cursor) = walk.shard(number, &shard, &mut |key, _| each(key), &mut cold) {
+            next = cursor;
+            break;
+        }
+    }
+    for key in cold {
+        match key.read(inner, |key, _| each(key)) {
+            Err(Error::DamagedValue { .. }) => {}
+            read => read?,
+        }
+    }
+    Ok(next)
+}
+
 /// A step of a walk, shard by shard.
 struct Walk<'a> {
     inner: &'a Inner,

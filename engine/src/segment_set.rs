@@ -9,6 +9,7 @@ use crate::compression::Compressor;
 use crate::db::Inner;
 use crate::dictionary::Dictionary;
 use crate::expiry::NEVER;
+use crate::limits::SEGMENT_IDS_END;
 use crate::location::Location;
 use crate::segment::{Record, SegmentFile, SegmentWriter, Stored};
 use crate::segments::Segment;
@@ -137,6 +138,10 @@ impl<T> SegmentSet<T> {
         let slot =
             inner.segments.reserve().ok_or_else(|| Error::TooManySegments { path: storage.dir.clone() })?;
         let id = storage.next_segment_id();
+        if id >= SEGMENT_IDS_END {
+            inner.segments.give_back(slot);
+            return Err(Error::TooManySegments { path: storage.dir.clone() });
+        }
         let writer = SegmentWriter::create(
             &*storage.fs,
             &storage.dir,

@@ -20,7 +20,7 @@ mod evict;
 mod fields;
 
 use crate::expiry::{NEVER, logged_deadline};
-use crate::key::{DATABASES, Key};
+use crate::key::{DATABASES, INDEX_DATABASES, Key, is_cleared_by, is_held, is_internal};
 use crate::limits::TIMERS_PER_HOLD_MAX;
 use crate::live::LiveCounts;
 use crate::location::Location;
@@ -190,6 +190,8 @@ pub(crate) struct Dead<'a> {
     /// Deletions of those that the log takes to be alive, because it holds their deadline rounded up: a record to be appended before the
     /// lock is given back, or a crash would bring them to life again.
     pub(crate) record: Vec<u8>,
+    /// Hashes of held keys ([`is_held`]) that are dead: they stay, and whoever takes such keys away is told of them.
+    pub(crate) held: Vec<u64>,
     /// Who tells of them.
     pub(crate) witness: Witness<'a>,
 }
@@ -198,7 +200,7 @@ pub(crate) struct Dead<'a> {
 pub(crate) struct Shard {
     table: Table<Entry>,
     wheel: Wheel,
-    counts: [Counts; DATABASES as usize],
+    counts: [Counts; INDEX_DATABASES as usize],
     weight: Weight,
     live: Arc<LiveCounts>,
     /// Hashes of removed entries that the index files still hold.
@@ -221,7 +223,7 @@ impl Shard {
         Shard {
             table: Table::new(skip),
             wheel: Wheel::new(now_ms),
-            counts: [Counts::default(); DATABASES as usize],
+            counts: [Counts::default(); INDEX_DATABASES as usize],
             weight: Weight::default(),
             live,
             tombstones: Vec::new(),
@@ -581,6 +583,22 @@ impl Shard {
         entry
     }
 
+    /// Hands those held keys on that have died by `now_ms`, although their timers have not fired: they do so once a tick. To be called when
+    /// [`expire`](Self::expire) has nothing more to do.
+    pub(crate) fn hand_on(&mut self, now_ms: u64, held: &mut Vec<u64>) {
+        let mut near = Vec::new();
+        self.wheel.for_each_next(now_ms, &mut |hash| near.push(hash));
+        for hash in near {
+            let is_due = |entry: &Entry| {
+                entry.deadline_ms <= now_ms && entry.handle.timer() != 0 && is_held(entry.handle.database())
+            };
+            while let Some(place) = self.table.find(hash, is_due) {
+                self.table.get_mut(place).handle.set_timer(0);
+                held.push(hash);
+            }
+        }
+    }
+
     /// Removes what has died by `now_ms`, looking at no more than about `limit` timers. Whether there may be more.
     pub(crate) fn expire(&mut self, now_ms: u64, limit: usize, dead: &mut Dead<'_>) -> bool {
         let mut fired = std::mem::take(&mut self.fired);
@@ -610,6 +628,11 @@ impl Shard {
 
     fn expire_entry(&mut self, place: Place, now_ms: u64, dead: &mut Dead<'_>) {
         let Entry { deadline_ms, hash, ref handle } = *self.table.get(place);
+        if is_held(handle.database()) {
+            self.table.get_mut(place).handle.set_timer(0);
+            dead.held.push(hash);
+            return;
+        }
         if dead.witness.is_wanted() && !dead.witness.tell_dead(self.table.get(place), now_ms) {
             // It is on disk: it goes when its key was read. None of those has a twin, whose timers are looked at again and again.
             if let Some(location) = handle.location() {
@@ -634,6 +657,10 @@ impl Shard {
             }
         }
         let unarmed = |entry: &Entry| {
+            // Those were handed on, and are not armed again.
+            if entry.deadline_ms <= now_ms && is_held(entry.handle.database()) {
+                return false;
+            }
             let first_ms = entry.deaths().map_or(NEVER, |deaths| deaths.first_ms);
             entry.handle.timer() == 0 && entry.deadline_ms.min(first_ms) != NEVER
         };
@@ -671,10 +698,12 @@ impl Shard {
         }
     }
 
-    /// How many keys of all databases live at `now_ms`. Looks at each.
+    /// How many keys of all numbered databases live at `now_ms`. Looks at each.
     pub(crate) fn live_keys(&self, now_ms: u64) -> u64 {
         let mut live = 0;
-        self.table.for_each(&mut |entry| live += u64::from(entry.deadline_ms > now_ms));
+        self.table.for_each(&mut |entry| {
+            live += u64::from(entry.deadline_ms > now_ms && !is_internal(entry.handle.database()));
+        });
         live
     }
 
@@ -688,7 +717,7 @@ impl Shard {
         2 * self.table.len() + 4 * TIMERS_PER_HOLD_MAX
     }
 
-    /// Takes all keys out, or those of one database. What was taken out, to be freed after the lock.
+    /// Takes all keys of numbered databases out, or those of one. What was taken out, to be freed after the lock.
     pub(crate) fn clear(
         &mut self,
         database: Option<u8>,
@@ -698,9 +727,10 @@ impl Shard {
         self.note_cleared(database, now_ms);
         let mut fresh = Shard { cleared: true, ..Shard::new(skip, now_ms, Arc::clone(&self.live)) };
         let others =
-            |database: u8| (0..DATABASES).any(|other| other != database && self.counts(other).keys > 0);
+            |database: u8| (0..INDEX_DATABASES).any(|other| other != database && self.counts(other).keys > 0);
         let Some(database) = database.filter(|&database| others(database)) else {
             fresh.watched = std::mem::take(&mut self.watched);
+            self.move_internal(&mut fresh);
             return (Some(Cleared(std::mem::replace(self, fresh))), Vec::new());
         };
         let mut hashes = Vec::new();
@@ -717,13 +747,42 @@ impl Shard {
         (None, taken)
     }
 
+    /// Moves the keys of internal databases into another shard of the same hashes. Costs as much as there are keys.
+    fn move_internal(&mut self, to: &mut Shard) {
+        if (DATABASES..INDEX_DATABASES).all(|database| self.counts(database).keys == 0) {
+            return;
+        }
+        let mut hashes = Vec::new();
+        self.table.for_each(&mut |entry| {
+            if is_internal(entry.handle.database()) {
+                hashes.push(entry.hash);
+            }
+        });
+        for hash in hashes {
+            let Some(place) = self.table.find(hash, |entry| is_internal(entry.handle.database())) else {
+                continue;
+            };
+            // Taken before it is given back: the segment must not seem to be without live records for a moment.
+            if let Some(location) = self.table.get(place).handle.location() {
+                self.live.take(location, 1);
+            }
+            let Entry { hash, deadline_ms, mut handle } = self.take_out(place);
+            handle.set_timer(0);
+            let database = handle.database();
+            let place = to.add(hash, database, handle);
+            to.table.mark(place);
+            to.table.get_mut(place).deadline_ms = deadline_ms;
+            to.follow(place, NEVER);
+            to.arm_fields(place);
+        }
+    }
+
     /// Tells those who watch a key of the database that lives and is about to be taken out.
     fn note_cleared(&mut self, database: Option<u8>, now_ms: u64) {
         let Shard { watched, table, .. } = self;
         watched.note_if(database, |hash| {
             let alive = |entry: &Entry| {
-                entry.deadline_ms > now_ms
-                    && database.is_none_or(|database| entry.handle.database() == database)
+                entry.deadline_ms > now_ms && is_cleared_by(database, entry.handle.database())
             };
             table.find(hash, alive).is_some()
         });

@@ -8,7 +8,7 @@
 use crate::Error;
 use crate::db::Db;
 use crate::file_header::{self, Fields};
-use crate::manifest::{Manifest, SideFileInfo};
+use crate::manifest::{Manifest, SIDE_FILES, SideFileInfo};
 use sessile_wal::{Fs, OpenMode};
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const CHECKSUM_AT: usize = 48;
 pub const SIDE_FILE_BYTES_MAX: usize = 256 << 20;
 
 /// The names that such files have.
-pub(crate) const NAMES: [&str; 1] = ["functions"];
+pub(crate) const NAMES: [&str; 2] = ["functions", crate::sessions::DIGEST_KEY_FILE];
 
 /// The name under which a file is written before it takes its place.
 fn temporary(name: &str) -> String {
@@ -58,7 +58,7 @@ impl Db {
         let mut manifest = storage.manifest.lock().clone();
         // An attempt that failed may have replaced it all the same: the manifest is to know the one that is there.
         let stamp = stamp_of(fs, dir, name)?;
-        manifest.side_file = Some(SideFileInfo { stamp, next: file_header::stamp(&header) });
+        *known_of(&mut manifest, name) = SideFileInfo { stamp, next: file_header::stamp(&header) };
         manifest.write(fs, dir)?;
         *storage.manifest.lock() = manifest.clone();
         let (path, new_path) = (dir.join(name), dir.join(temporary(name)));
@@ -71,7 +71,7 @@ impl Db {
         file.sync_data().map_err(Error::io("sync", &new_path))?;
         fs.rename(&new_path, &path).map_err(Error::io("rename", &new_path))?;
         fs.sync_dir(dir).map_err(Error::io("sync", dir))?;
-        manifest.side_file = Some(SideFileInfo { stamp: file_header::stamp(&header), next: 0 });
+        *known_of(&mut manifest, name) = SideFileInfo { stamp: file_header::stamp(&header), next: 0 };
         manifest.write(fs, dir)?;
         *storage.manifest.lock() = manifest;
         Ok(())
@@ -88,15 +88,49 @@ fn stamp_of(fs: &dyn Fs, dir: &Path, name: &str) -> Result<u32, Error> {
     file_header::read_stamp(&*file, &path)
 }
 
-/// Reads the side file to its last byte, and sees whether it is the one that the manifest knows; what is known of it then.
+/// Where among what a manifest knows a side file is.
+fn number_of(name: &str) -> usize {
+    NAMES
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or_else(|| unreachable!("callers name one of the names"))
+}
+
+/// What a manifest knows of a side file, to be changed.
+pub(crate) fn known_of<'a>(manifest: &'a mut Manifest, name: &str) -> &'a mut SideFileInfo {
+    &mut manifest.side_files.get_or_insert_default()[number_of(name)]
+}
+
+/// Reads all side files, and sees whether they are those that the manifest knows; what is known of them then.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) fn verify_all(
+    fs: &dyn Fs,
+    dir: &Path,
+    manifest: &Manifest,
+) -> Result<[SideFileInfo; SIDE_FILES], Error> {
+    let mut all = [SideFileInfo::default(); SIDE_FILES];
+    for (info, name) in all.iter_mut().zip(NAMES) {
+        *info = verify(fs, dir, name, manifest)?;
+    }
+    Ok(all)
+}
+
+/// Reads a side file to its last byte, and sees whether it is the one that the manifest knows; what is known of it then.
 ///
 /// # Errors
 /// [`Error::DamagedFile`], [`Error::MissingFile`], [`Error::Io`].
-pub(crate) fn verify(fs: &dyn Fs, dir: &Path, manifest: &Manifest) -> Result<SideFileInfo, Error> {
-    let [name] = NAMES;
+pub(crate) fn verify(
+    fs: &dyn Fs,
+    dir: &Path,
+    name: &str,
+    manifest: &Manifest,
+) -> Result<SideFileInfo, Error> {
     let there = read(fs, dir, name, &manifest.database_id)?.is_some();
     let stamp = if there { stamp_of(fs, dir, name)? } else { 0 };
-    let Some(known) = manifest.side_file else { return Ok(SideFileInfo { stamp, next: 0 }) };
+    let Some(known) = manifest.side_files else { return Ok(SideFileInfo { stamp, next: 0 }) };
+    let known = known[number_of(name)];
     if stamp == known.stamp || stamp != 0 && stamp == known.next {
         return Ok(SideFileInfo { stamp, next: 0 });
     }

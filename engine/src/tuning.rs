@@ -36,6 +36,8 @@ pub struct StorageTuning {
     pub reserve_bytes: u64,
     pub dictionary_judged_bytes: u64,
     pub dictionary_worse_promille: u64,
+    /// Instead of a random one, for a directory that has none yet.
+    pub session_digest_key: Option<[u8; crate::sessions::DIGEST_KEY_BYTES]>,
 }
 
 impl Default for StorageTuning {
@@ -63,6 +65,7 @@ impl Default for StorageTuning {
             reserve_bytes: crate::limits::RESERVE_BYTES,
             dictionary_judged_bytes: crate::limits::DICTIONARY_JUDGED_BYTES,
             dictionary_worse_promille: crate::limits::DICTIONARY_WORSE_PROMILLE,
+            session_digest_key: None,
         }
     }
 }

@@ -17,6 +17,7 @@ mod install;
 pub(crate) mod list;
 mod observe;
 mod revoke;
+mod session;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod stream;
@@ -27,7 +28,7 @@ mod whole;
 use crate::change::{self, Change, TimedChange};
 use crate::db::Inner;
 use crate::expiry::{NEVER, Touch, grid_for, grid_within, logged_deadline, ms};
-use crate::key::Key;
+use crate::key::{Key, is_internal};
 use crate::object::{self, Kind, Object, Policy, View};
 use crate::overlay::Private;
 use crate::record::{self, Operation, put_object};
@@ -119,6 +120,8 @@ pub struct Txn<'db> {
     journal: Option<Box<Journal>>,
     /// Of a transaction on copies: where its record goes instead of the log, and what was copied.
     private: Option<Private<'db>>,
+    /// What it has done to what concerns all sessions.
+    concerns: session::Concerns,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -246,7 +249,9 @@ impl<'db> Txn<'db> {
 
     /// The keys that were changed since they are noted, each perhaps several times, in order.
     pub fn take_changes(&mut self) -> Vec<ChangedKey> {
-        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+        let mut changes = self.changed.as_mut().map(std::mem::take).unwrap_or_default();
+        changes.retain(|changed| !is_internal(changed.database));
+        changes
     }
 
     /// Has the keys noted that come into being from here on.
@@ -262,6 +267,10 @@ impl<'db> Txn<'db> {
     /// The one place that every change of a key passes, whether of its value or its deadline.
     #[inline]
     fn note_changed(&mut self, key: &Key<'_>) {
+        // Of internal keys nobody is told, but a transaction on copies has to know that it has changed one.
+        if is_internal(key.database) && self.private.is_none() {
+            return;
+        }
         if let Some(changed) = &mut self.changed {
             changed.push(ChangedKey { database: key.logical, key: key.bytes.into() });
         }
@@ -348,7 +357,7 @@ impl<'db> Txn<'db> {
     }
 
     /// Makes the key hold `object`, and logs it whole.
-    fn put(&mut self, key: &Key<'_>, object: Object, deadline_ms: u64, grid: u16) {
+    pub(crate) fn put(&mut self, key: &Key<'_>, object: Object, deadline_ms: u64, grid: u16) {
         let limit = match &object {
             Object::Packed(packed) => View::Packed(packed.bytes()).policy(),
             Object::Structured(structured) => structured.policy(),
@@ -380,7 +389,7 @@ impl<'db> Txn<'db> {
         }
         self.check_operation(before);
         self.note_changed(key);
-        if self.created.is_some() && !self.exists(key) {
+        if self.created.is_some() && !is_internal(key.database) && !self.exists(key) {
             let created = ChangedKey { database: key.logical, key: key.bytes.into() };
             self.created.get_or_insert_default().push(created);
         }
@@ -601,6 +610,7 @@ impl<'db> Txn<'db> {
         if let Some(private) = self.private {
             private.outcome.lock().take(&self.record, self.changed.as_mut());
         }
+        let news = self.settle_sessions();
         if !self.visitors.is_empty() {
             self.see_off();
         }
@@ -619,6 +629,9 @@ impl<'db> Txn<'db> {
             && !rare.cleared.is_empty()
         {
             self.inner.free_cleared(rare.cleared);
+        }
+        if news {
+            self.inner.sessions.tell_of_events();
         }
         if self.told {
             self.inner.observed.done();

@@ -13,7 +13,7 @@
 use crate::Error;
 use crate::db::{Db, Inner};
 use crate::expiry::NEVER;
-use crate::key::Key;
+use crate::key::{Key, is_cleared_by};
 use crate::object::{Form, layout};
 use crate::shard::{Entry, Shard};
 use std::collections::HashMap;
@@ -46,11 +46,11 @@ impl Watched {
         }
     }
 
-    /// Those watched keys of a database, or of all, have changed of which `is` holds.
+    /// Those watched keys of a database, or of all numbered ones, have changed of which `is` holds.
     pub(crate) fn note_if(&mut self, database: Option<u8>, is: impl Fn(u64) -> bool) {
         let all = self.0.iter_mut().flat_map(|map| map.iter_mut());
         for (&hash, counted) in all {
-            if database.is_none_or(|database| counted.database == database) && is(hash) {
+            if is_cleared_by(database, counted.database) && is(hash) {
                 counted.changes += 1;
             }
         }

@@ -23,6 +23,10 @@ mod engine {
     mod observer;
     mod run;
     mod scan;
+    mod sessions;
+    mod sessions_model;
+    mod sessions_storage;
+    mod sessions_threads;
     mod simulation;
     mod storage;
     mod stories;

@@ -60,6 +60,8 @@ pub struct Client {
     pub place: Option<Place>,
     /// The arguments that the command has then, if they are not what the client sent.
     pub settled: Option<Vec<Box<[u8]>>>,
+    /// Whether the reply of the command being executed waits until its write survives a power cut, whatever is configured.
+    pub must_be_durable: bool,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
     /// How many bytes it was told before the reply of the command being executed, and up to where the log must hold what they tell of.
@@ -97,6 +99,7 @@ impl Client {
             place: None,
             settled: None,
             last_lsn: Lsn::ZERO,
+            must_be_durable: false,
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,
@@ -123,6 +126,7 @@ impl Client {
             place: None,
             settled: None,
             last_lsn: Lsn::ZERO,
+            must_be_durable: false,
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,

@@ -55,6 +55,8 @@ struct Parked {
     begin: u64,
     end: u64,
     lsn: Lsn,
+    /// It waits until the log is synced up to there, whatever else is acknowledged before.
+    durable: bool,
     /// It is no reply but something that the client was told: if the log fails, there is nobody to answer an error to.
     push: bool,
 }
@@ -86,6 +88,8 @@ pub struct Connection {
     /// Offset of `reply`'s first byte.
     base: u64,
     parked: VecDeque<Parked>,
+    /// Up to where the log was synced when it was last looked at.
+    durable: Lsn,
     /// The log's buffer was full: the next request waits for the next turn.
     paused: bool,
     /// Its time in this turn was up before it had executed all that it could.
@@ -117,6 +121,7 @@ impl Connection {
             sent: 0,
             base: 0,
             parked: VecDeque::new(),
+            durable: Lsn::ZERO,
             paused: false,
             cut_short: false,
             errand: Errands::None,
@@ -251,9 +256,16 @@ impl Connection {
         })
     }
 
+    /// Notes up to where the log is synced; to be told before [`settle`](Self::settle).
+    pub fn note_durable(&mut self, durable: Lsn) {
+        self.durable = self.durable.max(durable);
+    }
+
     /// Releases the replies whose writes are acknowledged.
     pub fn settle(&mut self, acknowledged: Lsn) {
-        while self.parked.front().is_some_and(|parked| parked.lsn <= acknowledged) {
+        let durable = self.durable;
+        let is_safe = |parked: &Parked| parked.lsn <= if parked.durable { durable } else { acknowledged };
+        while self.parked.front().is_some_and(is_safe) {
             self.parked.pop_front();
         }
         if self.parked.is_empty() && self.parked.capacity() > 64 {
@@ -294,7 +306,7 @@ impl Connection {
         push.write(&mut self.reply);
         let end = self.base + self.reply.bytes().len() as u64;
         if lsn > worker.server.db.acknowledged() && end > begin {
-            self.parked.push_back(Parked { begin, end, lsn, push: true });
+            self.parked.push_back(Parked { begin, end, lsn, durable: false, push: true });
         }
         self.client.card.reply_bytes.store(self.reply.bytes().len() - self.sent, Ordering::Relaxed);
     }
@@ -604,11 +616,21 @@ impl Connection {
                     let (told, told_lsn) = std::mem::replace(&mut self.client.told_first, (0, Lsn::ZERO));
                     let told_end = begin + told as u64;
                     if told_lsn > worker.server.db.acknowledged() && told_end > begin {
-                        self.parked.push_back(Parked { begin, end: told_end, lsn: told_lsn, push: true });
+                        self.parked.push_back(Parked {
+                            begin,
+                            end: told_end,
+                            lsn: told_lsn,
+                            durable: false,
+                            push: true,
+                        });
                     }
                     let end = self.base + self.reply.bytes().len() as u64;
+                    let durable = std::mem::take(&mut self.client.must_be_durable);
                     if lsn != Lsn::ZERO && end > told_end {
-                        self.parked.push_back(Parked { begin: told_end, end, lsn, push: false });
+                        if durable {
+                            worker.server.db.request_sync(lsn);
+                        }
+                        self.parked.push_back(Parked { begin: told_end, end, lsn, durable, push: false });
                     }
                     // It holds for one command, but for those about the client, or for one transaction.
                     if self.client.card.tracked.has(modes::CACHING)

@@ -4,6 +4,7 @@
 //! their own loop writes (plain stores); whoever asks for `INFO` adds the loops up.
 
 use crate::command::Random;
+use crate::command::session::Tokens;
 use crate::command::table::table;
 use crate::config::Live;
 use crate::latency::Histogram;
@@ -139,6 +140,8 @@ pub struct Worker {
     pub now_ms: u64,
     /// Whether something was appended to the log since it was last pushed.
     pub wrote: bool,
+    /// For sessions to be made.
+    pub tokens: Tokens,
     /// Clients that were told something in this turn.
     pub signals: Signals,
     /// Keys changed in this turn that are to be broadcast to those who track them.
@@ -173,6 +176,7 @@ impl Worker {
             figures,
             now_ms,
             wrote: false,
+            tokens: Tokens::default(),
             signals: Signals::default(),
             broadcasts: Broadcasts::default(),
             slice_until_ns: u64::MAX,

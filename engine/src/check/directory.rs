@@ -175,24 +175,25 @@ impl Directory {
         Ok(file)
     }
 
-    /// The side file's content; nothing if there is none, nor was.
+    /// A side file's content; nothing if there is none, nor was.
     pub(super) fn side_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         if let Ok(manifest) = &self.manifest {
-            side_file::verify(&*self.fs, &self.path, manifest)?;
+            side_file::verify(&*self.fs, &self.path, name, manifest)?;
         }
         side_file::read(&*self.fs, &self.path, name, &self.database_id)
     }
 
-    /// A finding of the side file; none if there is none, and none is missed.
-    pub(super) fn side_finding(&self) -> Option<FileFinding> {
-        let [name] = side_file::NAMES;
-        let mut finding = self.finding(FileKind::Side, name);
-        match self.side_file(name) {
-            Ok(None) => return None,
-            Ok(Some(_)) => finding.items = 1,
-            Err(error) => finding.damaged_by(&error),
-        }
-        Some(finding)
+    /// Findings of the side files that are there, or are missed.
+    pub(super) fn side_findings(&self) -> impl Iterator<Item = FileFinding> {
+        side_file::NAMES.iter().filter_map(|name| {
+            let mut finding = self.finding(FileKind::Side, name);
+            match self.side_file(name) {
+                Ok(None) => return None,
+                Ok(Some(_)) => finding.items = 1,
+                Err(error) => finding.damaged_by(&error),
+            }
+            Some(finding)
+        })
     }
 
     /// Files that nothing refers to: what interrupted work has left, and what isn't ours.

@@ -7,7 +7,7 @@ use crate::dictionary::Dictionary;
 use crate::expiry::NEVER;
 use crate::index_file::{self, IndexEntry, IndexKind, IndexWriter};
 use crate::key::KeyHasher;
-use crate::manifest::{Checkpoint, DictionaryInfo, IndexFileInfo, Manifest, SegmentInfo, SideFileInfo};
+use crate::manifest::{Checkpoint, DictionaryInfo, IndexFileInfo, Manifest, SegmentInfo};
 use crate::object::layout;
 use crate::record::{Name, Operation};
 use crate::segment::{self, Record, SegmentWriter, samples};
@@ -213,7 +213,7 @@ pub(super) fn fixture() -> Fixture {
         database_id: DATABASE_ID,
         hash_key: HASH_KEY,
         created_ms: CHECKPOINT_MS - 5000,
-        side_file: Some(SideFileInfo::default()),
+        side_files: Some(Default::default()),
         checkpoint: Checkpoint {
             number: 2,
             log_from,

@@ -58,7 +58,7 @@ pub fn check(fs: Arc<dyn Fs>, dir: &Path, each: &mut dyn FnMut(&FileFinding)) ->
     let records = segments::check(&directory, &dictionaries, hasher.as_ref(), &mut tally)?;
     index::check(&directory, &records, &mut tally);
     log::check(&directory, &mut tally)?;
-    if let Some(finding) = directory.side_finding() {
+    for finding in directory.side_findings() {
         tally.finding(finding);
     }
     for leftover in directory.leftovers() {

@@ -5,7 +5,7 @@ use super::report::{FileFinding, FileKind, Tally};
 use crate::Error;
 use crate::compression::Compressor;
 use crate::dictionary::Dictionary;
-use crate::key::{DATABASES, KeyHasher};
+use crate::key::{INDEX_DATABASES, KeyHasher};
 use crate::limits::CHECK_THREADS_MAX;
 use crate::manifest::SegmentInfo;
 use crate::object::layout;
@@ -130,7 +130,7 @@ fn check_segment(
                         // `record` has checked it.
                         let (database, key) =
                             (layout::database(record.object), layout::parts(record.object).key);
-                        if database >= DATABASES {
+                        if database >= INDEX_DATABASES {
                             finding.damaged(offset, "the record's database isn't there");
                         } else if let Some(hasher) = hasher {
                             records.push(packed(offset, hasher.key(database, key).hash));

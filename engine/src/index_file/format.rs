@@ -2,6 +2,8 @@
 
 use crate::Error;
 use crate::file_header::{self, Fields};
+use crate::key::INDEX_DATABASES;
+use crate::limits::SEGMENT_IDS_END;
 use sessile_wal::File;
 use std::path::Path;
 
@@ -20,6 +22,8 @@ pub(crate) const REMOVED_BYTES: usize = 8;
 
 /// Both counts of the end block.
 const END: u32 = u32::MAX;
+/// Where the database's fifth bit is, above the segment's id; the other four are behind the offset.
+const INTERNAL_BIT: u32 = 31;
 /// Positions in a segment are multiples of this, and below `OFFSET_END`.
 const OFFSET_UNIT: u64 = 4;
 const OFFSET_BITS: u32 = 24;
@@ -29,6 +33,7 @@ const OFFSET_END: u64 = OFFSET_UNIT << OFFSET_BITS;
 const _: () = {
     assert!(OFFSET_END == 64 << 20);
     assert!(32 + OFFSET_BITS + 4 + 4 == u64::BITS);
+    assert!(INDEX_DATABASES <= 32 && SEGMENT_IDS_END == 1 << INTERNAL_BIT);
 };
 
 /// Name of the index file of that number.
@@ -78,7 +83,7 @@ pub(crate) struct IndexEntry {
     pub(crate) hash: u64,
     /// When the key dies, in ms since the epoch; `u64::MAX` for never.
     pub(crate) deadline_ms: u64,
-    /// The segment that holds its record.
+    /// The segment that holds its record, below 2^31.
     pub(crate) segment: u32,
     /// Where in the segment the record begins, in bytes: a multiple of 4 below 64 MiB.
     pub(crate) offset: u64,
@@ -92,8 +97,9 @@ impl IndexEntry {
     #[inline]
     pub(crate) fn encode(&self) -> [u8; ENTRY_BYTES] {
         debug_assert!(self.offset.is_multiple_of(OFFSET_UNIT) && self.offset < OFFSET_END);
-        debug_assert!(self.database < 16 && self.grid < 16);
+        debug_assert!(self.segment < SEGMENT_IDS_END && self.database < INDEX_DATABASES && self.grid < 16);
         let place = u64::from(self.segment)
+            | u64::from(self.database >> 4 & 1) << INTERNAL_BIT
             | ((self.offset / OFFSET_UNIT) & ((1 << OFFSET_BITS) - 1)) << 32
             | u64::from(self.database & 0xF) << (32 + OFFSET_BITS)
             | u64::from(self.grid & 0xF) << (36 + OFFSET_BITS);
@@ -111,9 +117,9 @@ impl IndexEntry {
         IndexEntry {
             hash: number_at(bytes, 0),
             deadline_ms: number_at(bytes, 8),
-            segment: place as u32,
+            segment: place as u32 & (SEGMENT_IDS_END - 1),
             offset: (place >> 32 & ((1 << OFFSET_BITS) - 1)) * OFFSET_UNIT,
-            database: (place >> (32 + OFFSET_BITS) & 0xF) as u8,
+            database: ((place >> (32 + OFFSET_BITS) & 0xF) | (place >> INTERNAL_BIT & 1) << 4) as u8,
             grid: (place >> (36 + OFFSET_BITS)) as u16,
         }
     }

@@ -30,9 +30,9 @@ fn entry(hash: u64) -> IndexEntry {
     IndexEntry {
         hash,
         deadline_ms: if mixed & 1 == 0 { u64::MAX } else { mixed >> 20 },
-        segment: mixed as u32,
+        segment: mixed as u32 & 0x7FFF_FFFF,
         offset: mixed % (64 << 20) / 4 * 4,
-        database: (mixed >> 7 & 15) as u8,
+        database: (mixed >> 7 & 31) as u8 % 20,
         grid: (mixed >> 11 & 15) as u16,
     }
 }
@@ -407,4 +407,19 @@ fn how_long_five_million_entries_take() {
         finished.entries,
         begun.elapsed() - opened
     );
+}
+
+#[test]
+fn an_entry_of_an_internal_database_has_its_fifth_bit_above_the_segment() {
+    let entry = IndexEntry {
+        hash: 1,
+        deadline_ms: 2,
+        segment: 0x7FFF_FFFE,
+        offset: 0x31_3233 * 4,
+        database: 0x13,
+        grid: 0xB,
+    };
+    let bytes = entry.encode();
+    assert_eq!(bytes[16..], [0xFE, 0xFF, 0xFF, 0xFF, 0x33, 0x32, 0x31, 0xB3]);
+    assert_eq!(IndexEntry::decode(&bytes), entry);
 }

@@ -1,6 +1,6 @@
 //! The bytes of a manifest. It encodes and decodes; it never does I/O, and no bytes make it panic or allocate more than their length.
 
-use super::{Checkpoint, DictionaryInfo, IndexFileInfo, Manifest, SegmentInfo, SideFileInfo};
+use super::{Checkpoint, DictionaryInfo, IndexFileInfo, Manifest, SIDE_FILES, SegmentInfo, SideFileInfo};
 use crate::Error;
 use crate::databases::DatabaseMap;
 use crate::index_file::IndexKind;
@@ -27,8 +27,8 @@ const BODY_AT: usize = HEADER_BYTES + 4;
 const BODY_BYTES_MIN: usize = 7 * 8 + STAMPS_BYTES + (4 + 8 + 4) + 3 * 4;
 /// What the map of databases takes of that …
 const MAP_BYTES: usize = 2 * 8;
-/// … and the log's checksum, whether the side file is known, and its stamps.
-const STAMPS_BYTES: usize = 4 * 4;
+/// … and the log's checksum, whether side files are known, and the stamps of each.
+const STAMPS_BYTES: usize = (2 + 2 * SIDE_FILES) * 4;
 /// The last field of each file that is listed.
 const STAMP_BYTES: usize = 4;
 const DICTIONARY_BYTES: usize = 4 + 4 + STAMP_BYTES;
@@ -66,9 +66,9 @@ impl Manifest {
         {
             put(&number.to_le_bytes());
         }
-        let side_file = self.side_file.unwrap_or_default();
-        for number in [it.log_checksum, u32::from(self.side_file.is_some()), side_file.stamp, side_file.next]
-        {
+        let side_files = self.side_files.unwrap_or_default();
+        let stamps = side_files.iter().flat_map(|file| [file.stamp, file.next]);
+        for number in [it.log_checksum, u32::from(self.side_files.is_some())].into_iter().chain(stamps) {
             put(&number.to_le_bytes());
         }
         put(&it.next_segment.to_le_bytes());
@@ -145,7 +145,7 @@ impl Manifest {
         let (database_id, hash_key, created_ms) =
             (|| Some((fields.array()?, fields.array()?, fields.long()?)))()
                 .ok_or_else(|| damaged(content.len(), "the length is not a manifest's"))?;
-        let (side_file, checkpoint) = if length == BARE_BYTES {
+        let (side_files, checkpoint) = if length == BARE_BYTES {
             (None, Checkpoint::none())
         } else {
             let mut body = Fields { rest: content.get(BODY_AT..).unwrap_or_default() };
@@ -155,7 +155,7 @@ impl Manifest {
             }
             read
         };
-        Ok(Manifest { database_id, hash_key, created_ms, side_file, checkpoint })
+        Ok(Manifest { database_id, hash_key, created_ms, side_files, checkpoint })
     }
 }
 
@@ -179,7 +179,10 @@ impl Fields<'_> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn body(&mut self, version: u32) -> Result<(Option<SideFileInfo>, Checkpoint), &'static str> {
+    fn body(
+        &mut self,
+        version: u32,
+    ) -> Result<(Option<[SideFileInfo; SIDE_FILES]>, Checkpoint), &'static str> {
         const SHORT: &str = "the body ends too early";
         let mut it = Checkpoint::none();
         for number in
@@ -193,15 +196,18 @@ impl Fields<'_> {
             it.databases_at = self.long().ok_or(SHORT)?;
         }
         let stamped = version > VERSION_UNSTAMPED;
-        let mut side_file = None;
+        let mut side_files = None;
         if stamped {
             it.log_checksum = self.short().ok_or(SHORT)?;
             let is_known = self.short().ok_or(SHORT)?;
-            let info = SideFileInfo { stamp: self.short().ok_or(SHORT)?, next: self.short().ok_or(SHORT)? };
-            side_file = match is_known {
-                0 if info == SideFileInfo::default() => None,
-                1 => Some(info),
-                _ => return Err("what is known of the side file contradicts itself"),
+            let mut infos = [SideFileInfo::default(); SIDE_FILES];
+            for info in &mut infos {
+                *info = SideFileInfo { stamp: self.short().ok_or(SHORT)?, next: self.short().ok_or(SHORT)? };
+            }
+            side_files = match is_known {
+                0 if infos == [SideFileInfo::default(); SIDE_FILES] => None,
+                1 => Some(infos),
+                _ => return Err("what is known of the side files contradicts itself"),
             };
         }
         it.next_segment = self.short().ok_or(SHORT)?;
@@ -227,7 +233,7 @@ impl Fields<'_> {
             .map(|_| self.index_file(stamped))
             .collect::<Option<_>>()
             .ok_or("an index file is of no kind")?;
-        Ok((side_file, it))
+        Ok((side_files, it))
     }
 
     /// 0 where there is none.

@@ -9,7 +9,7 @@ fn some() -> Manifest {
         database_id: *b"0123456789abcdef",
         hash_key: *b"ghijklmnopqrstuv",
         created_ms: 1_795_000_000_000,
-        side_file: Some(SideFileInfo { stamp: 55, next: 44 }),
+        side_files: Some([SideFileInfo { stamp: 55, next: 44 }, SideFileInfo { stamp: 0, next: 33 }]),
         checkpoint: Checkpoint {
             number: 3,
             log_from: 70_000,
@@ -83,7 +83,7 @@ fn comes_back() {
 
 #[test]
 fn one_of_the_version_before_has_no_checkpoint() {
-    let expected = Manifest { checkpoint: Checkpoint::none(), side_file: None, ..some() };
+    let expected = Manifest { checkpoint: Checkpoint::none(), side_files: None, ..some() };
     assert_eq!(decode(&bare()).expect("is sound"), expected);
 }
 
@@ -91,10 +91,10 @@ fn one_of_the_version_before_has_no_checkpoint() {
 fn without_stamps(manifest: &Manifest, version: u8) -> Vec<u8> {
     let new = encode(manifest);
     let count = |at: usize| u32::from_le_bytes(new[at..at + 4].try_into().expect("four bytes")) as usize;
-    // Behind the length of the body, five numbers and the map, there are four numbers of the stamps, and behind the counts the lists.
-    let (map, stamps, counts, lists) = (60 + 40, 60 + 56, 60 + 88, 60 + 100);
+    // Behind the length of the body, five numbers and the map, there are six numbers of the stamps, and behind the counts the lists.
+    let (map, stamps, counts, lists) = (60 + 40, 60 + 56, 60 + 96, 60 + 108);
     let mut old = new[..if version == 2 { map } else { stamps }].to_vec();
-    old.extend_from_slice(&new[stamps + 16..lists]);
+    old.extend_from_slice(&new[stamps + 24..lists]);
     let mut at = lists;
     for (number, bytes) in [(count(counts), 12), (count(counts + 4), 32), (count(counts + 8), 32)] {
         for _ in 0..number {
@@ -111,7 +111,7 @@ fn without_stamps(manifest: &Manifest, version: u8) -> Vec<u8> {
 
 /// What is left of a manifest in such bytes.
 fn unstamped(mut manifest: Manifest) -> Manifest {
-    manifest.side_file = None;
+    manifest.side_files = None;
     let it = &mut manifest.checkpoint;
     it.log_checksum = 0;
     it.dictionaries.iter_mut().for_each(|dictionary| dictionary.stamp = 0);

@@ -3,8 +3,8 @@
 //! ```text
 //! 63      54 53    50 49 48 47                                    3  2 1  0
 //! ┌ timer ──┬ grid ──┬D ┬I ┬ address of the object ─────────────────┬A┬form┐   D: object not on disk as it is   form 0: flat
-//!                          ┬ database ┬ slot (17) ┬ offset/4 (24) ──┤        I: entry not in the index files as it is   1: structured
-//!                          47       44 43       27 26               3        A: accessed lately                 2: idle (flat, compressed)
+//!                          ┬ database ┬ slot (16) ┬ offset/4 (24) ──┤        I: entry not in the index files as it is   1: structured
+//!                          47       43 42       27 26               3        A: accessed lately                 2: idle (flat, compressed)
 //!                                                                                                              3: cold (on disk only)
 //! ```
 //!
@@ -13,6 +13,7 @@
 #![allow(unsafe_code)] // See above for what it pays.
 
 use super::{Object, Packed, Structured};
+use crate::key::INDEX_DATABASES;
 use crate::location::{LOCATION_BITS, Location};
 use crate::prefetch;
 use std::mem::ManuallyDrop;
@@ -31,8 +32,8 @@ const ADDRESS_MASK: usize = ((1 << 48) - 1) & !0b111;
 const ACCESSED: usize = 0b100;
 const FORM_MASK: usize = 0b11;
 const LOCATION_SHIFT: u32 = 3;
-const DATABASE_SHIFT: u32 = 44;
-const DATABASE_MASK: usize = 0xF;
+const DATABASE_SHIFT: u32 = 43;
+const DATABASE_MASK: usize = 0x1F;
 /// What stays when an entry gets another object.
 const ENTRY_MASK: usize =
     TIMER_MASK << TIMER_SHIFT | GRID_MASK << GRID_SHIFT | DIRTY | INDEX_DIRTY | ACCESSED;
@@ -40,6 +41,7 @@ const ENTRY_MASK: usize =
 const _: () = assert!(usize::BITS == 64, "the index packs addresses and fields into 64-bit words");
 const _: () = assert!(align_of::<Structured>() >= 8);
 const _: () = assert!(LOCATION_SHIFT + LOCATION_BITS == DATABASE_SHIFT);
+const _: () = assert!(INDEX_DATABASES as usize <= DATABASE_MASK + 1);
 
 /// See the module's page.
 pub(crate) struct Handle(NonNull<u8>);
@@ -83,7 +85,7 @@ impl Handle {
             }
             Object::Idle(packed) => (packed.into_raw(), 2),
             Object::Cold { location, database } => {
-                // 41 bits and 4 bits, so it fits the 45 bits of an address.
+                // 40 bits and 5 bits, so it fits the 45 bits of an address.
                 let word = (location.bits() as usize) << LOCATION_SHIFT
                     | (usize::from(database) & DATABASE_MASK) << DATABASE_SHIFT;
                 match NonNull::new(without_provenance_mut::<u8>(word)) {
@@ -165,7 +167,7 @@ impl Handle {
         match self.form() {
             Form::Flat | Form::Idle => super::layout::database(self.flat_bytes()),
             Form::Structured => self.structured().database(),
-            // Four bits.
+            // Five bits.
             Form::Cold => (self.word() >> DATABASE_SHIFT & DATABASE_MASK) as u8,
         }
     }
@@ -416,16 +418,16 @@ mod tests {
     #[test]
     fn holds_a_location_and_database_instead_of_an_object() {
         let location = Location::new(crate::limits::SEGMENT_SLOTS - 1, crate::location::OFFSET_END - 4);
-        let mut handle = Handle::new(Object::Packed(Packed::concat(&[&[0, 15, 0]])));
+        let mut handle = Handle::new(Object::Packed(Packed::concat(&[&[0, 19, 0]])));
         handle.set_timer(1);
         handle.set_index_dirty(true);
         let database = handle.database();
         drop(handle.replace(Object::Cold { location, database }));
-        assert_eq!((handle.form(), handle.location(), handle.database()), (Form::Cold, Some(location), 15));
+        assert_eq!((handle.form(), handle.location(), handle.database()), (Form::Cold, Some(location), 19));
         assert!(handle.view().is_none() && handle.share().is_none() && handle.memory_bytes() == 0);
         let elsewhere = Location::new(0, 64);
         handle.set_location(Some(elsewhere));
-        assert_eq!((handle.location(), handle.database(), handle.timer()), (Some(elsewhere), 15, 1));
+        assert_eq!((handle.location(), handle.database(), handle.timer()), (Some(elsewhere), 19, 1));
         assert!(handle.is_index_dirty());
         assert!(matches!(handle.into_object(), Object::Cold { location, .. } if location == elsewhere));
     }

@@ -8,7 +8,7 @@
 //! [`check`] is for bytes from outside and never panics; everything else is for bytes that were checked once or made here.
 
 use super::{Kind, Stream, packed_chat, packed_hash, packed_list, packed_set, packed_sorted_set};
-use crate::key::DATABASES;
+use crate::key::INDEX_DATABASES;
 use crate::varint;
 
 const POLICY: u8 = 0x10;
@@ -111,7 +111,7 @@ pub(crate) fn may_begin_with(bytes: &[u8]) -> bool {
     bytes.first_chunk::<2>().is_some_and(|&[tag, database]| {
         let kind = kind_of(tag);
         let flags = if kind == Some(Kind::Hash) { POLICY | FIELD_DEADLINES } else { POLICY };
-        tag & !(KIND_MASK | flags) == 0 && kind.is_some() && database < DATABASES
+        tag & !(KIND_MASK | flags) == 0 && kind.is_some() && database < INDEX_DATABASES
     })
 }
 
@@ -174,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_put_comes_back(
-            database in 0..DATABASES, key: Vec<u8>, policy: Option<(u64, u64)>, payload: Vec<u8>,
+            database in 0..INDEX_DATABASES, key: Vec<u8>, policy: Option<(u64, u64)>, payload: Vec<u8>,
         ) {
             let policy = policy.map(|(idle_ms, absolute_ms)| Policy { idle_ms, absolute_ms });
             let mut bytes = Vec::new();

@@ -5,7 +5,7 @@
 //! one, so that readers and writers of the disk may hold the old one without a lock.
 //!
 //! ```text
-//! ┌ location (41 bits), references (23 bits) ┬ length u32 ┬ bytes … ┐
+//! ┌ location (40 bits), references (24 bits) ┬ length u32 ┬ bytes … ┐
 //! ```
 //!
 //! The location says which record on disk holds the same bytes, so that a clean object can leave memory without being written again. It

@@ -8,7 +8,7 @@ use crate::change;
 use crate::databases::Databases;
 use crate::expiry::logged_deadline;
 use crate::index_file::Cuts;
-use crate::key::{DATABASES, Key, KeyHasher};
+use crate::key::{INDEX_DATABASES, Key, KeyHasher, is_cleared_by};
 use crate::location::{Location, RECORD_ALIGNMENT};
 use crate::object::{self, Kind, Object, layout};
 use crate::record::{self, Name, Operation};
@@ -171,7 +171,7 @@ impl<'a> Replay<'a> {
     }
 
     fn key<'k>(&self, database: u8, key: &'k [u8]) -> Result<Key<'k>, String> {
-        if database >= DATABASES {
+        if database >= INDEX_DATABASES {
             return Err("its database isn't there".into());
         }
         Ok(self.hasher.key(database, key))
@@ -384,14 +384,12 @@ impl<'a> Replay<'a> {
         }
         let mut hashes = Vec::new();
         shard.table().for_each(&mut |entry| {
-            if database.is_none_or(|database| entry.handle().database() == database) {
+            if is_cleared_by(database, entry.handle().database()) {
                 hashes.push(crate::table::Hashed::hash(entry));
             }
         });
         for hash in hashes.into_iter().filter(|&hash| !self.is_collected(hash, lsn)) {
-            let of_it = |entry: &crate::shard::Entry| {
-                database.is_none_or(|database| entry.handle().database() == database)
-            };
+            let of_it = |entry: &crate::shard::Entry| is_cleared_by(database, entry.handle().database());
             while let Some(place) = shard.find_hash(hash, of_it) {
                 shard.remove(place);
             }

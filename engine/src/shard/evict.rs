@@ -2,6 +2,7 @@
 
 use super::{Entry, Shard, Weight};
 use crate::expiry::NEVER;
+use crate::key::is_internal;
 use crate::object::{Form, Object, Packed, layout};
 use crate::observer::Witness;
 use crate::record::{Name, Operation};
@@ -87,13 +88,16 @@ impl Shard {
         for entry in visit.entries() {
             if entry.handle.is_accessed() {
                 entry.handle.set_accessed(false);
-            } else if !volatile || entry.deadline_ms != NEVER {
+            } else if (!volatile || entry.deadline_ms != NEVER) && !is_internal(entry.handle.database()) {
                 unread.push(entry.hash);
             }
         }
         for hash in unread.into_iter().take(limit) {
             // Of entries that share a hash, whichever: they were drawn by lot anyway.
-            if let Some(place) = self.table.find(hash, |entry| !volatile || entry.deadline_ms != NEVER) {
+            let may_go = |entry: &Entry| {
+                (!volatile || entry.deadline_ms != NEVER) && !is_internal(entry.handle.database())
+            };
+            if let Some(place) = self.table.find(hash, may_go) {
                 victims.push(self.delete(place, record, witness));
             }
         }
@@ -114,13 +118,16 @@ impl Shard {
         for sample in 0..samples as u64 {
             let drawn = self.table.near(random.wrapping_add(sample.wrapping_mul(0x9E37_79B9)));
             if let Some(entry) = drawn.filter(|entry| !volatile || entry.deadline_ms != NEVER)
+                && !is_internal(entry.handle.database())
                 && first.is_none_or(|(deadline_ms, _)| entry.deadline_ms < deadline_ms)
             {
                 first = Some((entry.deadline_ms, entry.hash()));
             }
         }
         if let Some((deadline_ms, hash)) = first
-            && let Some(place) = self.table.find(hash, |entry| entry.deadline_ms == deadline_ms)
+            && let Some(place) = self
+                .table
+                .find(hash, |entry| entry.deadline_ms == deadline_ms && !is_internal(entry.handle.database()))
         {
             victims.push(self.delete(place, record, witness));
         }

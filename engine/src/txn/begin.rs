@@ -91,6 +91,7 @@ impl<'db> Txn<'db> {
             created: None,
             journal: None,
             private: None,
+            concerns: super::session::Concerns::default(),
         }
     }
 }

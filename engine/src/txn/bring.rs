@@ -6,7 +6,7 @@
 use super::Txn;
 use crate::Error;
 use crate::fetch::{Fetch, Source};
-use crate::key::Key;
+use crate::key::{Key, is_held};
 use crate::location::Location;
 use crate::object::{self, Form, Object, Packed, layout};
 use crate::record::{Name, Operation};
@@ -101,7 +101,8 @@ impl Txn<'_> {
                 break;
             };
             let entry = shard.entry(place);
-            let dead = entry.deadline_ms() <= now_ms;
+            // One that is held is brought in like a living one: it stays beside whatever is made of the key that was asked for.
+            let dead = entry.deadline_ms() <= now_ms && !is_held(entry.handle().database());
             if dead && self.access == Access::Read {
                 break;
             }

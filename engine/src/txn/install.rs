@@ -1,7 +1,7 @@
 //! What an [overlay](crate::overlay) does with the shards: looks at the originals, and in the end puts copies in their place.
 
 use super::Txn;
-use crate::key::Key;
+use crate::key::{Key, is_held};
 use crate::object::Object;
 use crate::shard::{Cleared, Shard};
 
@@ -43,7 +43,8 @@ impl Txn<'_> {
         let old = match (copy, shard.find(key)) {
             (None, None) => None,
             (None, Some(place)) if before.is_some() => Some(shard.remove(place)),
-            // It was dead already.
+            // It was dead already; a held one waits for whoever tells of its death.
+            (None, Some(_)) if is_held(key.database) => None,
             (None, Some(place)) => Some(shard.bury(place, now_ms, &mut self.record)),
             (Some((object, deadline_ms, grid, changed)), place) => match place {
                 Some(place) if !changed || shard.entry(place).handle().is_same(&object) => {

@@ -3,7 +3,7 @@
 //! They are taken away first, so that whoever is told of expired keys hears of one before anything that the transaction makes of it.
 
 use super::Txn;
-use crate::key::Key;
+use crate::key::{Key, is_held};
 use crate::object::{Packed, layout};
 use crate::observer::Occurrence;
 use crate::table::Place;
@@ -19,8 +19,8 @@ impl Txn<'_> {
         for key in keys {
             let position = self.position(key);
             let shard = &mut self.shards[position].1;
-            let Some(place) = shard.find(key).filter(|&place| shard.entry(place).deadline_ms() <= now_ms)
-            else {
+            let dead = |&place: &Place| shard.entry(place).deadline_ms() <= now_ms && !is_held(key.database);
+            let Some(place) = shard.find(key).filter(dead) else {
                 continue;
             };
             witness.tell_key(Occurrence::Expired, key.database, key.bytes);

@@ -136,3 +136,29 @@ fn a_full_disk_takes_writes_again_when_keys_have_expired() {
     let waited_ms = machine.set_within(&db, 60_000);
     println!("full after {count} keys; written again after {waited_ms} ms");
 }
+
+/// Compaction looked keys up by the number that clients call their database by, and took what had been swapped for dead: it was never moved, and
+/// its segments stayed.
+#[test]
+fn what_was_swapped_is_compacted_too() {
+    let machine = Machine::new(None);
+    let db = machine.options().open(DIR).expect("opens");
+    let mut values = Rng::new(1);
+    for number in 0..4_000u64 {
+        let value: Vec<u8> = (0..1_000).map(|_| values.next_u64() as u8).collect();
+        db.set(&number.to_le_bytes(), value, Expiry::Never).expect("set");
+    }
+    db.checkpoint().expect("made");
+    db.swap_databases(0, 5).expect("swapped");
+    let swapped = db.database(5);
+    for number in (0..4_000u64).filter(|number| number % 8 != 0) {
+        assert!(swapped.delete(&number.to_le_bytes()).expect("deleted"));
+    }
+    db.checkpoint().expect("made");
+    machine.run(&db, 20_000);
+    db.checkpoint().expect("made");
+    db.checkpoint().expect("made");
+    let storage = db.stats().storage;
+    assert_eq!(swapped.len(), 500);
+    assert!(storage.segment_bytes < 1_000_000, "{} bytes of segments for 500 KB", storage.segment_bytes);
+}

@@ -82,6 +82,7 @@ impl Profile {
             reserve_bytes: pick(rng, &[0, 0, 20_000, 64 << 20]),
             dictionary_judged_bytes: pick(rng, &[1_000, 10_000, 4 << 20]),
             dictionary_worse_promille: pick(rng, &[0, 900, 1_250]),
+            session_digest_key: Some([7; 32]),
         };
         let eviction = if self.evicts_keys { policy(rng) } else { Eviction::None };
         let memory = if self.evicts_keys {

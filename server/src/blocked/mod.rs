@@ -366,7 +366,9 @@ impl Blocked {
         let own = all.len();
         while let Some(&(database, key)) = all.get(place) {
             place += 1;
-            let Some(queue) = registry.keys[usize::from(database)].get(key) else { continue };
+            // None waits for a key that sessions are kept under.
+            let Some(waiters) = registry.keys.get(usize::from(database)) else { continue };
+            let Some(queue) = waiters.get(key) else { continue };
             for waiter in queue.values().take(COMPANY_WAITERS_MAX) {
                 let Awaited::Element(request) = &waiter.awaited else { continue };
                 for &(database, index) in &request.keys {

@@ -286,6 +286,7 @@ impl<'a> Service<'a> {
             events: Events::default(),
             learned: &NOTHING,
             damaged: 0,
+            sessions: None,
         };
         let result = (request.blocking.attempt)(&mut call);
         call.note_creations();

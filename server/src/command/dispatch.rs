@@ -12,7 +12,7 @@ use super::timing::Stopwatch;
 use super::transaction::{IMMEDIATE, aborted};
 use super::{
     Blocking, Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Run, Served,
-    Timeout, flags, permission,
+    Timeout, flags, permission, session,
 };
 use crate::acl::Context;
 use crate::blocked::{Awaited, Blocked, Request, Wait};
@@ -489,8 +489,15 @@ fn run_data(
         },
         _ => (None, Learned::new(may_learn(client, command, args))),
     };
+    if let KeySpec::Sessions(find) = command.keys {
+        worker.tokens.begin();
+        if let Err(error) = session::find(&worker.server.db, &mut worker.tokens, find, args, &mut learned) {
+            return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO);
+        }
+    }
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
+        worker.tokens.rewind();
         let known = Known { fetched: fetched.take(), learned: &learned, may_leave };
         match run_over(worker, client, reply, command, access, args, known) {
             Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
@@ -546,6 +553,7 @@ fn run_over(
     let mut parts = Parts::of(worker);
     let (server, now_ms) = (parts.server, parts.now_ms);
     let db = &server.db;
+    let mut must_be_durable = false;
     let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     hash_keys(db, command, args, client.database, &mut keys);
@@ -619,6 +627,11 @@ fn run_over(
         events: Events::default(),
         learned,
         damaged,
+        sessions: Some(session::Access {
+            server,
+            tokens: parts.tokens,
+            must_be_durable: &mut must_be_durable,
+        }),
     };
     let result = match command.run {
         Run::Blocking(blocking) if !client.may_not_wait => match (blocking.attempt)(&mut call) {
@@ -643,6 +656,7 @@ fn run_over(
         return Ran::Done(result, txn.commit());
     }
     effects.take(&mut call);
+    client.must_be_durable |= must_be_durable;
     note_read(&mut parts, client, command, &keys[..named]);
     // Also when it failed: what it changed before that is in memory and must be in the log.
     Ran::Done(result, effects.conclude(parts, client, txn, &keys).max(deleted))
@@ -717,7 +731,7 @@ pub(crate) fn resolve(args: &[&[u8]]) -> Option<&'static Entry> {
 /// Calls `each` with the database and the argument's index of every key of a command.
 pub fn for_each_key(keys: KeySpec, args: &[&[u8]], database: u8, each: &mut dyn FnMut(u8, usize)) {
     match keys {
-        KeySpec::None | KeySpec::Channels { .. } => {}
+        KeySpec::None | KeySpec::Channels { .. } | KeySpec::Sessions(_) => {}
         KeySpec::Range { first, last, step } => {
             let count = args.len() as i64;
             let last = if last < 0 { count + i64::from(last) } else { i64::from(last) }.min(count - 1);

@@ -17,7 +17,8 @@ use super::table::Entry;
 use super::timing::Stopwatch;
 use super::transaction::aborted;
 use super::{
-    Call, Command, CommandError, CommandResult, KeyspaceCall, Lookups, Random, Run, args, permission, scan,
+    Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Lookups, Random, Run, args,
+    permission, scan, session,
 };
 use crate::acl::Context;
 use crate::errand::Errand;
@@ -143,7 +144,9 @@ impl<'q> Plan<'q> {
             whole: any(&|command| place_of(command) == Place::Whole),
             walks: any(&|command| matches!(command.run, Run::Walk(_))),
             scripts,
-            reaches: scripts || queue.has(OTHER_KEYS),
+            reaches: scripts
+                || queue.has(OTHER_KEYS)
+                || any(&|command| matches!(command.keys, KeySpec::Sessions(_))),
             clears: any(&|command| matches!(command.name, "flushall" | "flushdb" | "swapdb")),
             swaps: any(&|command| command.name == "swapdb"),
             listens: any(&|command| command.flags & PUBSUB != 0 && command.name.ends_with("subscribe")),
@@ -215,6 +218,14 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
         _ => (None, Learned::new(true)),
     };
+    call.worker.tokens.begin();
+    for (entry, args) in &plan.commands {
+        if let KeySpec::Sessions(find) = entry.command.keys
+            && let Err(error) = session::find(db, &mut call.worker.tokens, find, args, &mut learned)
+        {
+            return Err(Unfinished::Failed(CommandError::of(refusal(&error))));
+        }
+    }
     let before = Before {
         reply_bytes: call.reply.bytes().len(),
         protocol: call.reply.protocol(),
@@ -232,6 +243,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
         Ok(Some(fetch))
     };
     loop {
+        call.worker.tokens.rewind();
         let (mut keys, ends) = plan.keys(db, before.database);
         keys.extend(learned.keys(db));
         let now_ms = call.worker.now_ms;
@@ -480,18 +492,19 @@ fn run_on_keys(
         learned = Learned::new(false);
         &learned
     };
-    let worker = &mut *call.worker;
+    let Parts { server, live, random, tokens, .. } = Parts::of(call.worker);
     let mut inner = Call {
         args,
         keys,
         txn,
         reply: call.reply,
-        random: &mut worker.random,
-        settings: &worker.live.settings,
+        random,
+        settings: &live.settings,
         lookups: Lookups::default(),
         events: Events::default(),
         learned,
         damaged: 0,
+        sessions: Some(session::Access { server, tokens, must_be_durable: &mut call.client.must_be_durable }),
     };
     let result = run_at_once(command, &mut inner);
     effects.take(&mut inner);

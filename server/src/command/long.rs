@@ -170,6 +170,7 @@ impl Long {
                 events: Events::default(),
                 learned: &learned,
                 damaged: 0,
+                sessions: None,
             };
             let result = run_at_once(command, &mut call);
             call.note_creations();

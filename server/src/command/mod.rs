@@ -58,6 +58,7 @@ pub mod run;
 pub mod scan;
 #[cfg(feature = "scripting")]
 pub mod scripting;
+pub mod session;
 pub mod set;
 pub mod set_algebra;
 pub mod set_pick;
@@ -148,6 +149,8 @@ pub enum KeySpec {
         /// Reports each key in the order that the handler knows.
         find: FindKeys,
     },
+    /// No keys that a client could name; but those that sessions are kept under.
+    Sessions(FindSessions),
     /// No keys; but shard channels, whose places `COMMAND` tells as if they were keys, since they decide on the node of a cluster.
     Channels {
         /// Index of the first.
@@ -162,6 +165,10 @@ pub enum KeySpec {
 /// Given the arguments and the current database, calls the last argument with each key's database and its index among the
 /// arguments. Arguments that make no sense are the handler's business: report the keys in the current database then.
 pub type FindKeys = fn(&[&[u8]], u8, &mut dyn FnMut(u8, usize));
+
+/// Given the arguments, says what the command is going to ask the sessions for, before any lock is held: keys, and tokens to be drawn. Arguments that
+/// make no sense are the handler's business.
+pub type FindSessions = fn(&Db, &[&[u8]], &mut session::Wanted<'_>) -> Result<(), sessile::Error>;
 
 impl KeySpec {
     /// One key, the first argument.
@@ -300,6 +307,8 @@ pub struct Call<'a, 'db> {
     pub learned: &'a reach::Learned,
     /// Keys whose values were damaged, and which were deleted because the command deletes or replaces them anyway.
     pub damaged: usize,
+    /// For commands on sessions, where those can run.
+    pub sessions: Option<session::Access<'a>>,
 }
 
 impl Call<'_, '_> {

@@ -7,6 +7,7 @@
 
 use super::dispatch::refusal;
 use super::{Call, CommandError};
+use sessile::sessions::SessionKey;
 use sessile::{Extended, Key, Txn};
 use std::collections::BTreeSet;
 
@@ -15,6 +16,8 @@ use std::collections::BTreeSet;
 pub struct Learned {
     /// The number of the database, and the key.
     keys: BTreeSet<(u8, Box<[u8]>)>,
+    /// Those that sessions are kept under.
+    sessions: BTreeSet<SessionKey>,
     may_learn: bool,
     in_script: bool,
 }
@@ -25,7 +28,7 @@ pub static NOTHING: Learned = Learned::new(true);
 impl Learned {
     /// None yet; `may_learn` says whether whoever runs the command may read any key.
     pub const fn new(may_learn: bool) -> Learned {
-        Learned { keys: BTreeSet::new(), may_learn, in_script: false }
+        Learned { keys: BTreeSet::new(), sessions: BTreeSet::new(), may_learn, in_script: false }
     }
 
     /// The same, for a command that a script calls: no order that it sees may be left to chance.
@@ -45,7 +48,13 @@ impl Learned {
 
     /// The keys, hashed.
     pub fn keys<'a>(&'a self, db: &sessile::Db) -> impl Iterator<Item = Key<'a>> {
-        self.keys.iter().map(|(database, bytes)| db.key(*database, bytes))
+        let named = self.keys.iter().map(|(database, bytes)| db.key(*database, bytes));
+        named.chain(self.sessions.iter().map(|key| key.hashed(db)))
+    }
+
+    /// Adds keys that sessions are kept under.
+    pub fn add_sessions(&mut self, keys: impl IntoIterator<Item = SessionKey>) {
+        self.sessions.extend(keys);
     }
 
     /// The keys, as number and bytes.
@@ -60,7 +69,7 @@ impl Learned {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_empty() && self.sessions.is_empty()
     }
 }
 

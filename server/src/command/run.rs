@@ -3,6 +3,7 @@
 //! Who opens the transaction has locked the shards of the command's keys and sees to it that their values are in memory. What the commands
 //! leave to be told ([`Effects`]) is told when the transaction ends, under its locks, so that it is heard in the order in which it happened.
 
+use super::session::Tokens;
 use super::{Call, Command, CommandResult, Lookups, Random, Run, Served, flags};
 use crate::blocked::{Leftover, Service};
 use crate::client::Client;
@@ -27,6 +28,8 @@ pub struct Parts<'a> {
     pub figures: &'a Figures,
     /// See [`Worker::now_ms`].
     pub now_ms: u64,
+    /// See [`Worker::tokens`].
+    pub tokens: &'a mut Tokens,
     signals: &'a mut Signals,
     broadcasts: &'a mut Broadcasts,
 }
@@ -35,8 +38,8 @@ impl<'a> Parts<'a> {
     /// The parts of a worker.
     #[inline]
     pub fn of(worker: &'a mut Worker) -> Parts<'a> {
-        let Worker { server, live, random, figures, now_ms, signals, broadcasts, .. } = worker;
-        Parts { server, live, random, figures, now_ms: *now_ms, signals, broadcasts }
+        let Worker { server, live, random, figures, now_ms, tokens, signals, broadcasts, .. } = worker;
+        Parts { server, live, random, figures, now_ms: *now_ms, tokens, signals, broadcasts }
     }
 
     fn outlet(&mut self) -> Outlet<'_> {

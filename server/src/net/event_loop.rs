@@ -501,6 +501,8 @@ impl EventLoop {
         let Some(Some(slot)) = self.slots.get_mut(token) else { return };
         slot.to_flush = false;
         let acknowledged = self.worker.server.db.acknowledged();
+        let durable = self.worker.server.db.durable();
+        slot.connection.note_durable(durable);
         slot.connection.settle(acknowledged);
         let mut left = WRITE_BYTES;
         while slot.writable && !slot.connection.client().dropped {
@@ -548,7 +550,7 @@ impl EventLoop {
             self.handle.parked.register();
             // The log may have moved, or failed, after we looked and before we said that we wait for it.
             let db = &self.worker.server.db;
-            if db.acknowledged() != acknowledged || db.log_failed() {
+            if db.acknowledged() != acknowledged || db.durable() != durable || db.log_failed() {
                 self.handle.wake();
             }
         }

@@ -342,6 +342,7 @@ fn run_in(
         events: Events::default(),
         learned,
         damaged: 0,
+        sessions: None,
     };
     let result = run_at_once(command, &mut call);
     call.note_creations();

@@ -139,7 +139,7 @@ pub fn repair(
     let mut output = Output::create(fs, into, manifest, now_ms)?;
     output.segments(&directory, &hasher, survivors, &mut tail, &mut losses)?;
     output.log(&directory, &hasher, &mut tail, clock, &mut losses)?;
-    output.side_file(&directory, &mut losses)?;
+    output.side_files(&directory, &mut losses)?;
     output.finish()?;
     Ok(losses.report)
 }

@@ -242,17 +242,18 @@ impl Output {
         Ok(())
     }
 
-    /// Copies the side file.
-    pub(super) fn side_file(&mut self, directory: &Directory, losses: &mut Losses<'_>) -> Result<(), Error> {
-        let [name] = side_file::NAMES;
-        match directory.side_file(name) {
-            Ok(None) => {}
-            Ok(Some(content)) => {
-                let id = &self.manifest.database_id;
-                let written = side_file::write_new(&*self.fs, &self.dir, name, id, &content)?;
-                self.manifest.side_file = Some(written);
+    /// Copies the side files.
+    pub(super) fn side_files(&mut self, directory: &Directory, losses: &mut Losses<'_>) -> Result<(), Error> {
+        for name in side_file::NAMES {
+            match directory.side_file(name) {
+                Ok(None) => {}
+                Ok(Some(content)) => {
+                    let id = &self.manifest.database_id;
+                    let written = side_file::write_new(&*self.fs, &self.dir, name, id, &content)?;
+                    *side_file::known_of(&mut self.manifest, name) = written;
+                }
+                Err(error) => losses.gap(&error, &directory.path.join(name)),
             }
-            Err(error) => losses.gap(&error, &directory.path.join(name)),
         }
         Ok(())
     }

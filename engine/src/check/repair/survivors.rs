@@ -6,7 +6,7 @@ use crate::check::directory::Directory;
 use crate::compression::Compressor;
 use crate::dictionary::Dictionary;
 use crate::index_file::{BlockInfo, Cuts, IndexEntry, IndexFile, Merge};
-use crate::key::{DATABASES, KeyHasher};
+use crate::key::{INDEX_DATABASES, KeyHasher, is_held};
 use crate::manifest::SegmentInfo;
 use crate::object::layout;
 use crate::segment::Found;
@@ -188,7 +188,8 @@ pub(super) fn find(
         if tail.is_cleared(entry.database, survivor.cut) {
             return false;
         }
-        let dead = entry.deadline_ms <= now_ms;
+        // A held one is there until a transaction says that it has died.
+        let dead = entry.deadline_ms <= now_ms && !is_held(entry.database);
         losses.report.keys_expired += u64::from(dead);
         !dead
     });
@@ -266,7 +267,7 @@ fn scan_segment(
             }
             Ok(Some(Found::Record { offset, stored, .. })) => {
                 match stored.record(segment.dictionary(), &mut compressor, &mut flat) {
-                    Ok(record) if layout::database(record.object) < DATABASES => {
+                    Ok(record) if layout::database(record.object) < INDEX_DATABASES => {
                         let (database, key) =
                             (layout::database(record.object), layout::parts(record.object).key);
                         let entry = IndexEntry {

@@ -4,7 +4,7 @@ use super::Losses;
 use crate::Error;
 use crate::Lsn;
 use crate::check::directory::Directory;
-use crate::key::{DATABASES, KeyHasher};
+use crate::key::{INDEX_DATABASES, KeyHasher, is_cleared_by};
 use crate::object::{Kind, layout};
 use crate::record::{self, Name, Operation};
 use sessile_wal::{WalError, WalOptions};
@@ -109,7 +109,7 @@ impl Tail {
 
     /// Whether the log clears the database behind that position.
     pub(super) fn is_cleared(&self, database: u8, cut: u64) -> bool {
-        self.clears.iter().any(|(lsn, which)| *lsn > cut && which.is_none_or(|which| which == database))
+        self.clears.iter().any(|(lsn, which)| *lsn > cut && is_cleared_by(*which, database))
     }
 
     /// Notes up to where what the log says of each hash is in the index.
@@ -191,7 +191,7 @@ impl Tail {
         }
         let applied = match *operation {
             Operation::Put { object, .. } => match layout::check(object) {
-                Some((kind, database, parts)) if database < DATABASES => {
+                Some((kind, database, parts)) if database < INDEX_DATABASES => {
                     mentioned.put(database, parts.key, kind);
                     Applied::Copied
                 }
@@ -245,7 +245,7 @@ impl Tail {
     fn clear(&mut self, lsn: u64, which: Option<u8>, out: &mut Vec<u8>) -> Applied {
         for mentioned in self.mentioned.values_mut().filter(|mentioned| mentioned.cut < lsn) {
             mentioned.present.retain(|present| {
-                let cleared = which.is_none_or(|which| which == present.database);
+                let cleared = is_cleared_by(which, present.database);
                 if cleared {
                     let name = Name::Key { database: present.database, key: &present.key };
                     Operation::Delete { name }.encode(out);
@@ -300,7 +300,8 @@ fn take<'r>(record: &mut &'r [u8]) -> Option<Operation<'r>> {
 
 /// The hash of the key that an operation is of, and of the one it writes besides.
 fn hashes(hasher: &KeyHasher, operation: &Operation<'_>) -> [Option<u64>; 2] {
-    let of_key = |database: u8, key: &[u8]| (database < DATABASES).then(|| hasher.key(database, key).hash);
+    let of_key =
+        |database: u8, key: &[u8]| (database < INDEX_DATABASES).then(|| hasher.key(database, key).hash);
     let of = |name: Name<'_>| match name {
         Name::Hash(hash) => Some(hash),
         Name::Key { database, key } => of_key(database, key),
