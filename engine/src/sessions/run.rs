@@ -49,8 +49,8 @@ impl Inner {
 }
 
 /// When an operation is over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
     /// As soon as the database's durability says.
     Acknowledged,
     /// Once it survives a power cut.
@@ -58,7 +58,7 @@ enum Until {
 }
 
 impl Db {
-    fn run_on_sessions<R>(
+    pub(crate) fn run_on_sessions<R>(
         &self,
         keys: Vec<SessionKey>,
         (access, bytes): (Access, usize),
