@@ -18,7 +18,6 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// How often they were told so far: to be asked before a look for events, and given to [`wait`](Self::wait) after a vain one.
-    #[cfg_attr(not(feature = "typed"), expect(dead_code, reason = "the typed API listens"))]
     pub(crate) fn told(&self) -> u64 {
         self.told.load(Ordering::SeqCst)
     }
