@@ -19,6 +19,7 @@
 //! index, the counts and the sessions disagree.
 
 mod access;
+mod adopt;
 mod audit;
 mod class;
 mod counts;

@@ -75,7 +75,7 @@ impl Db {
         Ok(answer)
     }
 
-    fn usual(digest: Option<&TokenDigest>) -> Vec<SessionKey> {
+    pub(super) fn usual(digest: Option<&TokenDigest>) -> Vec<SessionKey> {
         super::usual_keys().into_iter().chain(digest.map(TokenDigest::key)).collect()
     }
 

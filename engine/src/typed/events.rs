@@ -99,6 +99,7 @@ impl Events {
         self.advance(patience, &|| false)
     }
 
+    #[cfg(feature = "async")]
     pub(super) fn db(&self) -> &Db {
         &self.db
     }
