@@ -181,6 +181,7 @@ fn draw() -> Result<Id> {
     Ok(Id(i128::from_le_bytes(*bytes)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: SessionError) -> Error {
     Error::Backend(error.to_string())
 }
