@@ -24,6 +24,7 @@ mod engine {
     mod run;
     mod scan;
     mod sessions;
+    mod sessions_cost;
     mod sessions_model;
     mod sessions_storage;
     mod sessions_threads;

@@ -285,3 +285,68 @@ fn lists_come_in_parts_most_recently_seen_first() {
     handles.sort();
     assert_eq!(listed, handles);
 }
+
+/// Whoever reads too late is told that something is gone, once, and goes on with what is there; nobody else is.
+#[test]
+fn events_are_kept_as_long_as_said_and_a_late_reader_is_told_of_what_is_lost() {
+    let world = World::new();
+    let tuning = StorageTuning { session_events_chunk_bytes: 200, ..StorageTuning::default() };
+    let open = || world.options().storage_tuning(tuning.clone()).open(super::support::DIR).expect("opens");
+    let db = open();
+    let steps = |db: &Db| while db.step().expect("steps") == Duration::ZERO {};
+    db.set_session_policy("web", policy(0, 0)).expect("set");
+    db.set_session_events_kept(Duration::from_secs(8_000), 1 << 20);
+    let read_on = |db: &Db, mut cursor| {
+        let (mut count, mut lost) = (0, 0);
+        loop {
+            let page = db.session_events(cursor, 7).expect("readable");
+            lost += u32::from(page.lost);
+            if page.events.is_empty() {
+                return (count, lost, page.cursor);
+            }
+            count += page.events.len();
+            cursor = Some(page.cursor);
+        }
+    };
+    let make = |db: &Db, count: usize| {
+        for _ in 0..count {
+            db.create_session(&new("web", b"ann")).expect("made");
+            world.pass(1_000);
+        }
+    };
+    make(&db, 100);
+    let (count, lost, early) = read_on(&db, None);
+    assert_eq!((count, lost), (100, 0));
+    world.pass(3_000_000);
+    make(&db, 50);
+    steps(&db);
+    let (count, lost, cursor) = read_on(&db, Some(early));
+    assert_eq!((count, lost), (50, 0), "nothing is too old");
+    // The first are, and the others are not.
+    world.pass(5_050_000);
+    steps(&db);
+    assert_eq!(read_on(&db, Some(early)).1, 0, "all that is gone was before it");
+    let (count, lost, _) = read_on(&db, None);
+    assert!((50..100).contains(&count) && lost == 0, "{count}");
+    let (kept, lost, _) = read_on(&db, Some(0));
+    assert_eq!((kept, lost), (count, 1));
+    world.pass(8_000_000);
+    steps(&db);
+    assert_eq!(read_on(&db, None).0, 0, "all are too old");
+    let (count, lost, end) = read_on(&db, Some(early));
+    assert_eq!((count, lost), (0, 1));
+    assert_eq!(read_on(&db, Some(end)), (0, 0, end));
+    assert_eq!(read_on(&db, Some(cursor)).1, 0);
+    drop(db);
+    let db = open();
+    // Bounded by their bytes, too.
+    db.set_session_events_kept(Duration::from_secs(1 << 40), 2_000);
+    make(&db, 1_000);
+    steps(&db);
+    let (count, lost, _) = read_on(&db, Some(end));
+    assert!(lost == 1 && (30..100).contains(&count), "{count}");
+    // What is no cursor of this directory's.
+    let (again, lost, _) = read_on(&db, Some(u64::MAX));
+    assert_eq!((again, lost), (count, 1));
+    assert_eq!(db.audit_sessions().expect("readable"), Vec::<String>::new());
+}

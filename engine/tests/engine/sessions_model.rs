@@ -224,6 +224,7 @@ impl World {
             dictionary_bytes_max: 512,
             reserve_bytes: 0,
             session_digest_key: Some([7; 32]),
+            session_events_chunk_bytes: pick(&[1, 500, 64 << 10]) as usize,
             ..StorageTuning::default()
         };
         let mut options = Options::new()
@@ -902,13 +903,16 @@ impl World {
         let mut reasons = Vec::new();
         let db = self.db.clone().expect("open");
         let policies: Vec<_> = CLASSES.iter().map(|class| db.session_policy(class)).collect();
-        let page = db.session_events(self.cursor, usize::MAX).expect("readable");
-        let told: Vec<(EventKind, u64)> = page
-            .events
-            .iter()
-            .map(|one| (one.event.kind, one.event.at_ms))
-            .filter(|(kind, _)| *kind != EventKind::Expired)
-            .collect();
+        let (mut told, mut cursor) = (Vec::new(), self.cursor);
+        loop {
+            let page = db.session_events(cursor, usize::MAX).expect("readable");
+            if page.events.is_empty() {
+                break;
+            }
+            told.extend(page.events.iter().map(|one| (one.event.kind, one.event.at_ms)));
+            cursor = Some(page.cursor);
+        }
+        told.retain(|(kind, _)| *kind != EventKind::Expired);
         let number = self.read.iter().filter(|read| read.kind != EventKind::Expired).count();
         let there = There { seen: &seen, policies: &policies, told: &told, read: number };
         let mut fitting = Vec::new();
