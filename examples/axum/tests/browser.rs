@@ -248,6 +248,13 @@ impl Browser {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the test looks at what is on the real disk")]
+fn files(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("readable").flatten();
+    let text = |content: Vec<u8>| String::from_utf8_lossy(&content).into_owned();
+    entries.map(|entry| text(std::fs::read(entry.path()).expect("readable"))).collect()
+}
+
 #[test]
 fn somebody_logs_in_chats_and_logs_out() {
     let site = Site::open();
@@ -494,11 +501,7 @@ fn tokens_are_nowhere_but_in_cookies() {
     site.db.flush().expect("flushed");
     let mut seen = site.sent.lock().expect("whole").clone();
     seen.extend(site.trail.try_iter());
-    for entry in std::fs::read_dir(site._dir.path().join("data")).expect("readable").flatten() {
-        #[expect(clippy::disallowed_methods, reason = "the test looks at what is on the real disk")]
-        let content = std::fs::read(entry.path()).expect("readable");
-        seen.push(String::from_utf8_lossy(&content).into_owned());
-    }
+    seen.extend(files(&site._dir.path().join("data")));
     assert!(seen.len() > 10);
     for token in &tokens {
         assert!(!seen.iter().any(|one| one.contains(&token[..])), "a token got out");
