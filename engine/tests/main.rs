@@ -35,4 +35,6 @@ mod engine {
     mod throttle;
     mod tiers;
     mod transactions;
+    #[cfg(feature = "typed")]
+    mod typed;
 }

@@ -19,6 +19,7 @@
 //! index, the counts and the sessions disagree.
 
 mod access;
+mod adopt;
 mod audit;
 mod class;
 mod counts;
@@ -27,6 +28,7 @@ mod doom;
 mod end;
 mod events;
 mod list;
+pub(crate) mod listeners;
 mod plan;
 pub(crate) mod reaper;
 mod record;
@@ -41,6 +43,8 @@ pub use class::{CLASS_NAME_BYTES_MAX, CLASSES_MAX, OnLimit, Policy};
 pub use create::{Made, NewSession};
 pub use events::{Event, EventKind, EventPage, NumberedEvent};
 pub use list::{ListPage, Listed};
+#[cfg(feature = "typed")]
+pub(crate) use run::Until;
 pub(crate) use state::Sessions;
 pub(crate) use token::DIGEST_KEY_BYTES;
 pub use token::{HANDLE_CHARACTERS, Handle, NewToken, SessionKey, TOKEN_CHARACTERS, Token, TokenDigest};

@@ -49,8 +49,8 @@ impl Inner {
 }
 
 /// When an operation is over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
     /// As soon as the database's durability says.
     Acknowledged,
     /// Once it survives a power cut.
@@ -58,7 +58,7 @@ enum Until {
 }
 
 impl Db {
-    fn run_on_sessions<R>(
+    pub(crate) fn run_on_sessions<R>(
         &self,
         keys: Vec<SessionKey>,
         (access, bytes): (Access, usize),
@@ -75,7 +75,7 @@ impl Db {
         Ok(answer)
     }
 
-    fn usual(digest: Option<&TokenDigest>) -> Vec<SessionKey> {
+    pub(super) fn usual(digest: Option<&TokenDigest>) -> Vec<SessionKey> {
         super::usual_keys().into_iter().chain(digest.map(TokenDigest::key)).collect()
     }
 

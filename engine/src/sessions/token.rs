@@ -45,6 +45,14 @@ pub(crate) type Id = [u8; ID_BYTES];
 pub struct Token([u8; TOKEN_CHARACTERS]);
 
 impl Token {
+    /// For frameworks that draw a session's id themselves: the token that stands for these bytes. At least 128 of their bits must be random, and
+    /// known to nobody but the client. ([`Db::new_session_token`] draws all 256.)
+    pub fn from_secret(secret: &[u8; 32]) -> Token {
+        let mut token = Token([0; TOKEN_CHARACTERS]);
+        encode(secret, &mut token.0);
+        token
+    }
+
     /// The 43 characters that the client gets, and brings back.
     pub fn as_str(&self) -> &str {
         // The alphabet is ASCII.
