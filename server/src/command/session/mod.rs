@@ -296,6 +296,9 @@ fn refusal(error: &SessionError) -> CommandError {
             "STALETOKEN the token was rotated away: only GET, TOUCH and END are for it".to_owned()
         }
         SessionError::Db(error) => super::dispatch::refusal(error),
+        // Each names its argument.
+        SessionError::Preset => format!("ERR class: {error}"),
+        SessionError::NotOfUser => format!("ERR EXCEPT: {error}"),
         error => format!("ERR {error}"),
     })
 }
