@@ -503,8 +503,10 @@ fn run_data(
     }
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
-        worker.tokens.rewind();
-        client.missed.rewind();
+        if let KeySpec::Sessions(_) = command.keys {
+            worker.tokens.rewind();
+            client.missed.rewind();
+        }
         let known = Known { fetched: fetched.take(), learned: &learned, may_leave };
         match run_over(worker, client, reply, command, access, args, known) {
             Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {

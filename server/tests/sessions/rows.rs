@@ -389,3 +389,33 @@ fn nulls_are_those_of_the_protocol() {
         assert_eq!(bytes, expected);
     }
 }
+
+#[test]
+fn no_token_is_ever_given_twice() {
+    let server = start();
+    let client = &mut server.client();
+    let mut tokens = std::collections::BTreeSet::new();
+    for round in 0..60 {
+        let token = create(client, "aal2 USER alice");
+        assert!(tokens.insert(token.clone()), "{round}: one that was given before");
+        // Commands that know nothing of sessions, such as refuse to run, and such as make none after all.
+        client.command("SET key value");
+        client.command("LPUSH key value");
+        client.command("SESSION.CREATE none");
+        client.command("SESSION.CREATE aal2 FIELDS 1");
+        client.command("EVAL return(1) 0");
+        if round % 2 == 0 {
+            client.command(&format!("SESSION.END {token}"));
+            client.command("GET key");
+        }
+        client.command("MULTI");
+        client.command("SESSION.CREATE aal2 USER bob");
+        client.command("SESSION.CREATE none");
+        client.command("SESSION.CREATE aal2 USER bob");
+        let replies = client.command("EXEC").items().to_vec();
+        for at in [0, 2] {
+            assert!(tokens.insert(text(&replies[at], "token")), "{round}: one of a transaction");
+        }
+        client.command("INCR counter");
+    }
+}

@@ -60,9 +60,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// For the next command, or transaction: what the last one took is somebody's.
+    /// For the next command, or transaction: what was drawn for the last one may be somebody's, and is never used again.
     pub fn begin(&mut self) {
-        self.drawn.drain(..self.taken.min(self.drawn.len()));
+        self.drawn.clear();
         (self.wanted, self.taken) = (0, 0);
     }
 
