@@ -18,6 +18,10 @@ crash rounds="100":
 corrupt cases="600":
     SESSILE_CORRUPT_CASES={{cases}} SESSILE_CORRUPT_JOBS=4 cargo test -p sessile-server --test corrupt -- --nocapture
 
+# A web application with logins and chats in one process: http://localhost:3000, as ann or ben, with the password sessile
+example:
+    cargo run -p sessile-example-axum
+
 # Fail every call to the disk in every way, and every large allocation
 nth:
     SESSILE_SEEDS=1 cargo test -p sessile --test main -- nth:: --nocapture

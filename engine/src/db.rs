@@ -833,6 +833,7 @@ impl Db {
     /// [`Error::DiskFull`], [`Error::LogFailed`].
     pub fn close(&self) -> Result<(), Error> {
         self.inner.closed.store(true, Ordering::Release);
+        self.inner.sessions.listeners.tell();
         // Whoever was admitted before has either committed once every shard's lock was free, or is seen by the log's own flush.
         drop(self.begin_all(Access::Read, 0));
         self.inner.storage.close();

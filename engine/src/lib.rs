@@ -22,7 +22,8 @@
 //!   with [`EverySecond`](Durability::EverySecond) (the default) and [`No`](Durability::No). [`Db::flush`] makes all of them durable.
 //! - A key past its deadline is never read, and its memory is back within 100 ms.
 //! - A touch ([`Db::touch`]) costs a few bytes of log at most, whatever the size of the value.
-//! - [Sessions](sessions) with tokens, limits, an index of users and a record of events are native.
+//! - [Sessions](sessions) with tokens, limits, an index of users and a record of events are native. With the feature `typed`, which is on by default, their
+//!   payload is a type of yours: module `typed`.
 //! - Several keys change together, or not at all, in a [`Db::transaction`].
 //! - The `sessile` server opens the same directories.
 
@@ -76,6 +77,8 @@ mod tiering;
 mod trim;
 mod tuning;
 mod txn;
+#[cfg(feature = "typed")]
+pub mod typed;
 mod value;
 mod varint;
 mod verify;

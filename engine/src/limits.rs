@@ -172,6 +172,8 @@ pub(crate) const SESSIONS_SWEPT_PER_STEP: usize = 256;
 pub(crate) const SESSION_EVENTS_MAX_AGE_MS: u64 = 7 * 24 * 3600 * 1000;
 /// … and how many bytes of them.
 pub(crate) const SESSION_EVENTS_BYTES_MAX: u64 = 64 << 20;
+/// A chunk of events of sessions that has had so many bytes takes no more.
+pub(crate) const SESSION_EVENTS_CHUNK_BYTES: usize = 64 << 10;
 /// Space that writes leave free on the disk, for checkpoints and compaction; less on a small disk.
 pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
 /// Memory is given back to the system once so much of it has become free, in bytes …

@@ -38,6 +38,7 @@ pub struct StorageTuning {
     pub dictionary_worse_promille: u64,
     /// Instead of a random one, for a directory that has none yet.
     pub session_digest_key: Option<[u8; crate::sessions::DIGEST_KEY_BYTES]>,
+    pub session_events_chunk_bytes: usize,
 }
 
 impl Default for StorageTuning {
@@ -66,6 +67,7 @@ impl Default for StorageTuning {
             dictionary_judged_bytes: crate::limits::DICTIONARY_JUDGED_BYTES,
             dictionary_worse_promille: crate::limits::DICTIONARY_WORSE_PROMILLE,
             session_digest_key: None,
+            session_events_chunk_bytes: crate::limits::SESSION_EVENTS_CHUNK_BYTES,
         }
     }
 }

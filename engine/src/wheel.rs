@@ -16,6 +16,8 @@
 //! What it must never do: fire late because of timers that are not due yet (level 0 goes first), or do unbounded work in one call.
 //! (Hierarchical wheels: Varghese and Lauck, SOSP 1987; lazy re-arming instead of moving: measured against redis#14108.)
 
+use std::iter;
+
 /// Milliseconds of a tick, as a shift.
 const TICK_SHIFT: u32 = 4;
 const SLOTS: u64 = 128;
@@ -195,25 +197,20 @@ impl Wheel {
         fired.len() >= limit
     }
 
-    /// Calls `each` with the timers that are to fire next, in a wheel that was advanced to `now_ms`: among them are those for deadlines that have come
-    /// since the tick began, or had come when they were armed.
+    /// Calls `each` with the timers that are to fire next, in a wheel that has nothing to fire at `now_ms`: among them are those for deadlines that
+    /// have come since the tick began, or had come when they were armed.
     pub(crate) fn for_each_next(&self, now_ms: u64, each: &mut dyn FnMut(u64)) {
+        // All of them are in one slot: the level may not have been advanced for long, and every slot before that one is empty then.
         let level = &self.levels[0];
-        for at in level.next..=level.next.max(tick_of(now_ms) + 1) {
-            let mut chunk = level.slots[(at % SLOTS) as usize].0.as_deref();
+        let slot = level.next.max(tick_of(now_ms) + 1) % SLOTS;
+        let next = &level.slots[slot as usize];
+        // Some may be on their way elsewhere.
+        let swept = self.sweeping.as_ref().filter(|(number, _)| *number == Self::number(0, slot));
+        for chain in iter::once(next).chain(swept.map(|(_, chain)| chain)) {
+            let mut chunk = chain.0.as_deref();
             while let Some(this) = chunk {
                 this.timers().iter().for_each(|&hash| each(hash));
                 chunk = this.next.as_deref();
-            }
-        }
-        if let Some((slot, chain)) = &self.sweeping {
-            // Of level 0, some of those may be on their way elsewhere.
-            if u64::from(slot - 1) < SLOTS {
-                let mut chunk = chain.0.as_deref();
-                while let Some(this) = chunk {
-                    this.timers().iter().for_each(|&hash| each(hash));
-                    chunk = this.next.as_deref();
-                }
             }
         }
     }
@@ -387,6 +384,11 @@ mod tests {
                         for hash in overdue {
                             prop_assert!(dead.contains(&hash), "{} is late at {}", hash, now);
                         }
+                        let mut next = Vec::new();
+                        wheel.for_each_next(now, &mut |hash| next.push(hash));
+                        for (hash, _) in deadlines.iter().filter(|(_, d)| d.0 <= now) {
+                            prop_assert!(next.contains(hash), "{} is not among the next at {}", hash, now);
+                        }
                     }
                 }
                 if let Some(first) = deadlines.values().map(|d| d.0).min() {
@@ -395,6 +397,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The ticks since the last one that was advanced to were looked at one by one: after a quiet day, for a good while, under a shard's lock.
+    #[test]
+    fn the_next_timers_are_found_at_once_however_long_nothing_was_due() {
+        let mut wheel = Wheel::new(0);
+        wheel.arm(1, 1 << 50);
+        let now = 1 << 45;
+        let mut deadlines = HashMap::from([(2, (now + 1, wheel.arm(2, now + 1)))]);
+        run(&mut wheel, &mut deadlines, now, 0);
+        let mut next = Vec::new();
+        wheel.for_each_next(now + 1, &mut |hash| next.push(hash));
+        assert_eq!(next, [2]);
+        let quiet = Wheel::new(0);
+        quiet.for_each_next(1 << 60, &mut |_| panic!("there is none"));
     }
 
     #[test]

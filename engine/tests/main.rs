@@ -24,7 +24,10 @@ mod engine {
     mod run;
     mod scan;
     mod sessions;
+    mod sessions_cost;
     mod sessions_model;
+    mod sessions_storage;
+    mod sessions_threads;
     mod simulation;
     mod storage;
     mod stories;
@@ -32,4 +35,6 @@ mod engine {
     mod throttle;
     mod tiers;
     mod transactions;
+    #[cfg(feature = "typed")]
+    mod typed;
 }

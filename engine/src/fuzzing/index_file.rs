@@ -128,7 +128,7 @@ fn read(file: IndexFile) -> (IndexFile, Said, bool) {
             assert!(
                 entry.offset.is_multiple_of(4)
                     && entry.offset < 64 << 20
-                    && entry.database < 16
+                    && entry.database < crate::key::INDEX_DATABASES
                     && entry.grid < 16
             );
             assert_eq!(IndexEntry::decode(&entry.encode()), entry);

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub fn layout(bytes: &[u8]) {
     let Some((kind, database, parts)) = layout::check(bytes) else { return };
     assert!(layout::may_begin_with(bytes));
-    assert!(database < crate::DATABASES);
+    assert!(database < crate::key::INDEX_DATABASES);
     assert_eq!((layout::kind(bytes), layout::database(bytes)), (kind, database));
     assert!(layout::is_of(bytes, database, parts.key));
     assert_eq!(layout::head_bytes(bytes) + parts.payload.len(), bytes.len());

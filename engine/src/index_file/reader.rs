@@ -4,6 +4,7 @@ use super::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, ENTRY_BYTES, IndexEntry, IndexKind, REMOVED_BYTES, Stamp,
 };
 use crate::dictionary::missing;
+use crate::key::INDEX_DATABASES;
 use crate::{Error, file_header};
 use sessile_wal::{File, Fs, OpenMode};
 use std::path::{Path, PathBuf};
@@ -186,6 +187,11 @@ impl IndexFile {
         if !block.is_in_order(info) {
             return Err(self.damaged(info.offset, "the hashes of a block are not in order"));
         }
+        if !block.has_known_databases() {
+            return Err(
+                self.damaged(info.offset, "a block has an entry of a database that this build does not know")
+            );
+        }
         Ok(block)
     }
 
@@ -222,6 +228,12 @@ impl<'b> Block<'b> {
     #[inline]
     pub(crate) fn removed(&self) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + use<'b> {
         self.removed.iter().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// Its entries' five bits have room for more databases than there are.
+    fn has_known_databases(&self) -> bool {
+        // Without an early return, as below.
+        self.entries().fold(true, |sound, entry| sound & (entry.database < INDEX_DATABASES))
     }
 
     fn is_in_order(&self, info: &BlockInfo) -> bool {

@@ -32,8 +32,6 @@ const CHUNK: u8 = b'e';
 const CHUNK_VERSION: u8 = 1;
 /// Bytes of a chunk before its events.
 const HEADER_BYTES: usize = 1;
-/// A chunk that has had so many bytes takes no more.
-const CHUNK_BYTES: usize = 64 << 10;
 /// What one transaction can append at most, and a chunk hold, in bytes: positions in it have 26 bits.
 const CHUNK_BYTES_MAX: usize = 1 << OFFSET_BITS;
 const OFFSET_BITS: u32 = 26;
@@ -295,13 +293,14 @@ pub(super) fn plan(txn: &Txn<'_>, plan: &mut Plan, bytes: usize) -> Result<Optio
         return Ok(None);
     }
     let length = length_of(txn, &chunk.hashed_by(txn.hasher()));
-    if bytes > CHUNK_BYTES_MAX - CHUNK_BYTES {
+    let chunk_bytes = txn.inner().storage.tuning.session_events_chunk_bytes;
+    if bytes > CHUNK_BYTES_MAX - chunk_bytes {
         return Err(SessionError::TooManyEvents);
     }
     if length == 0 {
         return Ok(Some(Tail { chunks, chunk, new: Some(Closing { closed: None }) }));
     }
-    if length < CHUNK_BYTES || chunks.last == CHUNK_NUMBER_MAX {
+    if length < chunk_bytes || chunks.last == CHUNK_NUMBER_MAX {
         return Ok(Some(Tail { chunks, chunk, new: None }));
     }
     let closed = Some((chunks.last, length as u64));
@@ -319,7 +318,7 @@ pub(super) fn bytes_of(events: &[Event]) -> usize {
 }
 
 /// Appends events.
-pub(super) fn append(txn: &mut Txn<'_>, tail: Tail, events: &[Event], now_ms: u64) {
+pub(super) fn append(txn: &mut Txn<'_>, tail: &Tail, events: &[Event], now_ms: u64) {
     if events.is_empty() {
         return;
     }
@@ -333,10 +332,10 @@ pub(super) fn append(txn: &mut Txn<'_>, tail: Tail, events: &[Event], now_ms: u6
     let hasher = txn.hasher();
     let key = tail.chunk.hashed_by(hasher);
     let at = length_of(txn, &key);
-    match tail.new {
+    match &tail.new {
         None => drop(txn.write_string_at(&key, at, &bytes)),
         Some(Closing { closed }) => {
-            if let Some((number, length)) = closed {
+            if let Some((number, length)) = *closed {
                 close(txn, number, length, now_ms);
             }
             let chunks = Chunks { opened_ms: now_ms, ..tail.chunks };

@@ -1,6 +1,6 @@
 //! Sessions: a token in a client's hand, fields behind it, idle and absolute limits, an index from users, and a record of what happened.
 //!
-//! Everything is ordinary keys in [internal databases](crate::key): so the log, checkpoints, tiering and recovery are those of all keys, and one
+//! Everything is ordinary keys in internal databases: so the log, checkpoints, tiering and recovery are those of all keys, and one
 //! transaction, one record of the log, changes a session with its user's index, the counts and the events.
 //!
 //! ```text
@@ -19,6 +19,7 @@
 //! index, the counts and the sessions disagree.
 
 mod access;
+mod adopt;
 mod audit;
 mod class;
 mod counts;
@@ -27,6 +28,7 @@ mod doom;
 mod end;
 mod events;
 mod list;
+pub(crate) mod listeners;
 mod plan;
 pub(crate) mod reaper;
 mod record;
@@ -41,6 +43,8 @@ pub use class::{CLASS_NAME_BYTES_MAX, CLASSES_MAX, OnLimit, Policy};
 pub use create::{Made, NewSession};
 pub use events::{Event, EventKind, EventPage, NumberedEvent};
 pub use list::{ListPage, Listed};
+#[cfg(feature = "typed")]
+pub(crate) use run::Until;
 pub(crate) use state::Sessions;
 pub(crate) use token::DIGEST_KEY_BYTES;
 pub use token::{HANDLE_CHARACTERS, Handle, NewToken, SessionKey, TOKEN_CHARACTERS, Token, TokenDigest};
@@ -319,7 +323,7 @@ pub fn tell_of_unknown(txn: &mut Txn<'_>, count: u64, reason: &[u8]) -> Result<(
     let tail = events::plan(txn, &mut plan, events::bytes_of(std::slice::from_ref(&event)))?;
     plan.check()?;
     if let Some(tail) = tail {
-        events::append(txn, tail, &[event], now_ms);
+        events::append(txn, &tail, &[event], now_ms);
     }
     Ok(())
 }

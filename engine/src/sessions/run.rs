@@ -49,8 +49,8 @@ impl Inner {
 }
 
 /// When an operation is over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
     /// As soon as the database's durability says.
     Acknowledged,
     /// Once it survives a power cut.
@@ -58,7 +58,7 @@ enum Until {
 }
 
 impl Db {
-    fn run_on_sessions<R>(
+    pub(crate) fn run_on_sessions<R>(
         &self,
         keys: Vec<SessionKey>,
         (access, bytes): (Access, usize),
@@ -75,7 +75,7 @@ impl Db {
         Ok(answer)
     }
 
-    fn usual(digest: Option<&TokenDigest>) -> Vec<SessionKey> {
+    pub(super) fn usual(digest: Option<&TokenDigest>) -> Vec<SessionKey> {
         super::usual_keys().into_iter().chain(digest.map(TokenDigest::key)).collect()
     }
 
@@ -106,9 +106,17 @@ impl Db {
         mut look: impl FnMut(&Session<'_>) -> R,
     ) -> Result<Option<R>, SessionError> {
         let Some(digest) = self.session_digest(token) else { return Ok(None) };
-        self.run_on_sessions(vec![digest.key()], (Access::Write, 0), Until::Acknowledged, |txn| {
-            Ok(super::get(txn, &digest, touch)?.map(|session| look(&session)))
-        })
+        let mut run = |access| {
+            self.run_on_sessions(vec![digest.key()], (access, 0), Until::Acknowledged, |txn| {
+                Ok(super::get(txn, &digest, touch)?.map(|session| look(&session)))
+            })
+        };
+        // What a touch takes is small: a full disk logs nobody out.
+        match run(Access::Delete) {
+            // A look alone changes nothing, but that the use of an old token is told of.
+            Err(SessionError::Db(Error::DiskFull(_) | Error::LogFailed(_))) if !touch => run(Access::Read),
+            done => done,
+        }
     }
 
     /// Sets fields of a session. See [`sessions::set`](super::set).
@@ -156,7 +164,9 @@ impl Db {
     pub fn touch_sessions(&self, tokens: &[&[u8]]) -> Result<u64, SessionError> {
         let digests = self.digests(tokens);
         let keys = digests.iter().map(TokenDigest::key).collect();
-        self.run_on_sessions(keys, (Access::Write, 0), Until::Acknowledged, |txn| super::touch(txn, &digests))
+        self.run_on_sessions(keys, (Access::Delete, 0), Until::Acknowledged, |txn| {
+            super::touch(txn, &digests)
+        })
     }
 
     /// Gives a session another token, durably. See [`sessions::rotate`](super::rotate).

@@ -2,6 +2,7 @@
 
 use super::class::{CLASSES, Classes};
 use super::events::{self, STATE};
+use super::listeners::Listeners;
 use super::reaper::{Due, Sweep};
 use super::token::DigestKey;
 use super::{SessionError, SessionKey};
@@ -32,6 +33,8 @@ pub(crate) struct Sessions {
     /// Sessions that were taken away because their deadline had come, since open.
     pub(super) expired: AtomicU64,
     pub(super) notify: OnceLock<Notify>,
+    /// Threads of the application's that wait for events.
+    pub(crate) listeners: Listeners,
 }
 
 impl Sessions {
@@ -48,6 +51,7 @@ impl Sessions {
             trim_due_ms: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             notify: OnceLock::new(),
+            listeners: Listeners::default(),
         }
     }
 
@@ -62,6 +66,7 @@ impl Sessions {
 
     /// Somebody waits for events, perhaps.
     pub(crate) fn tell_of_events(&self) {
+        self.listeners.tell();
         if let Some(notify) = self.notify.get() {
             notify();
         }

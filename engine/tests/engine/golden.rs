@@ -2,7 +2,8 @@
 
 use super::support::{Content, Id, NEVER, Seen, fixed_manifest, look_at_all, open_free};
 use proptest::prelude::*;
-use sessile::{Db, Durability, Expiry, Fs, Options, StorageTuning, Touch};
+use sessile::sessions::{self, Conditions, EventKind, NewSession, Policy, SessionError, TokenDigest};
+use sessile::{Access, Db, Durability, Expiry, Fs, Options, StorageTuning, Touch, Txn};
 use sessile_wal::sim::SimClock;
 use sessile_wal::{OpenMode, RealFs};
 use std::collections::BTreeMap;
@@ -17,8 +18,12 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn open(dir: &Path, after_ms: u64) -> Db {
-    let tuning =
-        StorageTuning { dictionary_samples_min: 16, dictionary_bytes_max: 512, ..StorageTuning::default() };
+    let tuning = StorageTuning {
+        dictionary_samples_min: 16,
+        dictionary_bytes_max: 512,
+        session_digest_key: Some([7; 32]),
+        ..StorageTuning::default()
+    };
     let options = Options::new()
         .storage_tuning(tuning)
         .clock(Arc::new(SimClock::new(START_MS + after_ms)))
@@ -217,6 +222,126 @@ fn a_directory_with_a_map_of_databases_holds_what_was_put_into_it() {
     assert_eq!(look_at_all(&open(dir.path(), 0)), expected_of_swapped());
 }
 
+/// A token that is the same each time, and its digest.
+fn token(db: &Db, number: u8) -> TokenDigest {
+    // In base64url as any other.
+    let text: Vec<u8> = (0..43u8).map(|at| if at == 42 { b'A' } else { b'a' + (number + at) % 26 }).collect();
+    db.session_digest(&text).expect("the digest key is there")
+}
+
+/// Runs an operation on sessions with all keys that it needs.
+fn on_sessions<R>(
+    db: &Db,
+    access: Access,
+    mut run: impl FnMut(&mut Txn<'_>) -> Result<R, SessionError>,
+) -> R {
+    let mut keys = sessions::usual_keys().to_vec();
+    loop {
+        let hashed: Vec<_> = keys.iter().map(|key| key.hashed(db)).collect();
+        let mut txn = db.begin(&hashed, access, db.now_ms()).expect("open");
+        match run(&mut txn) {
+            Ok(answer) => {
+                txn.commit();
+                return answer;
+            }
+            Err(SessionError::Needs(more)) => keys.extend(more),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Every kind of key, field and event that sessions have: in a checkpoint, and in the log behind it.
+fn fill_sessions(db: &Db) {
+    let policy = Policy { idle_s: 1_800, max_s: 86_400, per_user: 3, grace_s: 600, ..Policy::default() };
+    db.set_session_policy("web", policy).expect("set");
+    db.set_session_policy("gone", Policy { idle_s: 60, ..policy }).expect("set");
+    // The first one makes the digest key.
+    db.new_session_token().expect("drawn");
+    let fields: [[&[u8]; 2]; 2] = [[b"cart", b"3 apples"], [b"\0", b"zero"]];
+    let make = |number: u8, class: &str, user: Option<&[u8]>| {
+        let one = NewSession { class, user, idle_s: None, max_s: None, meta: b"Firefox", fields: &fields };
+        let digest = token(db, number);
+        on_sessions(db, Access::Write, |txn| sessions::create(txn, &one, &digest));
+    };
+    for number in 0..4 {
+        // One makes room for the last: of those that were seen at the same time that with the least id, which is the first's.
+        make(number, "web", Some(b"ann"));
+    }
+    make(4, "aal1", None);
+    make(5, "gone", Some(b"bob"));
+    let (first, second, third) = (token(db, 1), token(db, 6), token(db, 7));
+    on_sessions(db, Access::Write, |txn| sessions::rotate(txn, &first, None, &second));
+    db.checkpoint().expect("made");
+    on_sessions(db, Access::Write, |txn| sessions::rotate(txn, &second, None, &third));
+    on_sessions(db, Access::Write, |txn| {
+        sessions::set(txn, &third, &Conditions::default(), &[[b"cart", b"4 apples"]])
+    });
+    on_sessions(db, Access::Write, |txn| sessions::fence(txn, &third));
+    let ended = token(db, 2);
+    on_sessions(db, Access::Write, |txn| sessions::end(txn, &[ended]));
+    assert_eq!(db.revoke_session_class("gone").expect("revoked"), Some(1));
+    on_sessions(db, Access::Write, |txn| sessions::tell_of_unknown(txn, 100, b"192.0.2.1"));
+}
+
+#[test]
+fn a_directory_with_sessions_holds_what_was_put_into_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    copy(&golden("sessions-1"), dir.path());
+    let seen = |db: &Db, number: u8| {
+        let digest = token(db, number);
+        on_sessions(db, Access::Read, |txn| {
+            Ok(sessions::get(txn, &digest, false)?.map(|session| {
+                let user = session.user().map(<[u8]>::to_vec);
+                assert_eq!((session.meta(), session.field(b"\0")), (&b"Firefox"[..], Some(&b"zero"[..])));
+                assert_eq!(session.created_ms(), START_MS);
+                let cart = session.field(b"cart").expect("there").to_vec();
+                (session.class().to_string(), user, session.version(), session.fence(), cart)
+            }))
+        })
+    };
+    let told = [
+        EventKind::Created,
+        EventKind::Created,
+        EventKind::Created,
+        EventKind::Evicted,
+        EventKind::Created,
+        EventKind::Created,
+        EventKind::Created,
+        EventKind::Rotated,
+        EventKind::Rotated,
+        EventKind::Ended,
+        EventKind::Revoked,
+        EventKind::Unknown,
+    ];
+    for _ in 0..2 {
+        let db = open(dir.path(), 0);
+        let web = ("web".to_owned(), Some(b"ann".to_vec()), 2, 1, b"4 apples".to_vec());
+        // By its token, and by the two that it had before, in their grace.
+        for number in [1, 6, 7] {
+            assert_eq!(seen(&db, number).as_ref(), Some(&web));
+        }
+        assert_eq!(seen(&db, 3).expect("lives"), (web.0, web.1, 1, 0, b"3 apples".to_vec()));
+        assert_eq!(seen(&db, 4).expect("lives"), ("aal1".to_owned(), None, 1, 0, b"3 apples".to_vec()));
+        assert!([0, 2, 5, 8].iter().all(|&number| seen(&db, number).is_none()));
+        let mut events = db.session_events(None, 100).expect("readable").events;
+        let kinds: Vec<_> = events.iter().map(|one| one.event.kind).collect();
+        assert_eq!(kinds, told);
+        let last = events.pop().expect("there are some").event;
+        assert_eq!((last.count, last.reason.as_deref()), (Some(100), Some(&b"192.0.2.1"[..])));
+        assert_eq!(db.session_policies(), ["aal1", "aal2", "aal3", "gone", "web"]);
+        assert_eq!(db.session_policy("web").expect("there").per_user, 3);
+        assert_eq!(db.list_sessions(b"ann", 0, 10).expect("listed").sessions.len(), 2);
+        assert_eq!(db.count_sessions(None, None).expect("counted"), 3);
+        assert_eq!(db.audit_sessions().expect("readable"), Vec::<String>::new());
+    }
+    // When all have died, that was told of.
+    let db = open(dir.path(), 40 * 86_400_000);
+    assert_eq!(db.count_sessions(None, None).expect("counted"), 0);
+    let events = db.session_events(None, 100).expect("readable").events;
+    assert_eq!(events.iter().filter(|one| one.event.kind == EventKind::Expired).count(), 3);
+    assert_eq!(db.audit_sessions().expect("readable"), Vec::<String>::new());
+}
+
 /// Writes the directories anew: for a new format version, into directories of their own names.
 #[test]
 #[ignore = "makes the golden directories"]
@@ -224,6 +349,7 @@ fn make() {
     make_one("version-1", fill);
     make_one("checkpoint-1", fill_checkpoints);
     make_one("databases-1", fill_swapped);
+    make_one("sessions-1", fill_sessions);
 }
 
 /// Makes a directory, unless it is there.

@@ -6,21 +6,25 @@ use sessile_wal::sim::{SimClock, SimFs};
 use std::sync::Arc;
 use std::time::Duration;
 
-const START_MS: u64 = 1_800_000_000_000;
+pub(super) const START_MS: u64 = 1_800_000_000_000;
 const HOUR_S: u64 = 3600;
 
 /// A database on a simulated disk and clock, which only the test moves on.
-struct World {
-    clock: Arc<SimClock>,
-    fs: SimFs,
+pub(super) struct World {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) fs: SimFs,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         World { clock: Arc::new(SimClock::new(START_MS)), fs: SimFs::new(7) }
     }
 
-    fn open(&self) -> Db {
+    pub(super) fn open(&self) -> Db {
+        self.options().open(super::support::DIR).expect("opens")
+    }
+
+    pub(super) fn options(&self) -> Options {
         let tuning = StorageTuning { shards: Some(4), ..StorageTuning::default() };
         Options::new()
             .file_system(Arc::new(self.fs.clone()))
@@ -28,28 +32,26 @@ impl World {
             .durability(Durability::No)
             .manual_background()
             .storage_tuning(tuning)
-            .open(super::support::DIR)
-            .expect("opens")
     }
 
-    fn pass(&self, ms: u64) {
+    pub(super) fn pass(&self, ms: u64) {
         self.clock.advance_ms(ms);
     }
 }
 
-fn new<'a>(class: &'a str, user: &'a [u8]) -> NewSession<'a> {
+pub(super) fn new<'a>(class: &'a str, user: &'a [u8]) -> NewSession<'a> {
     NewSession { class, user: Some(user), idle_s: None, max_s: None, meta: b"meta", fields: &[] }
 }
 
-fn policy(idle_s: u64, max_s: u64) -> Policy {
+pub(super) fn policy(idle_s: u64, max_s: u64) -> Policy {
     Policy { idle_s, max_s, ..Policy::default() }
 }
 
-fn lives(db: &Db, token: &sessile::sessions::Token) -> bool {
+pub(super) fn lives(db: &Db, token: &sessile::sessions::Token) -> bool {
     db.with_session(token.as_str().as_bytes(), false, |_| ()).expect("readable").is_some()
 }
 
-fn kinds(db: &Db) -> Vec<EventKind> {
+pub(super) fn kinds(db: &Db) -> Vec<EventKind> {
     db.session_events(None, 1000).expect("readable").events.iter().map(|one| one.event.kind).collect()
 }
 
@@ -282,4 +284,69 @@ fn lists_come_in_parts_most_recently_seen_first() {
     listed.sort();
     handles.sort();
     assert_eq!(listed, handles);
+}
+
+/// Whoever reads too late is told that something is gone, once, and goes on with what is there; nobody else is.
+#[test]
+fn events_are_kept_as_long_as_said_and_a_late_reader_is_told_of_what_is_lost() {
+    let world = World::new();
+    let tuning = StorageTuning { session_events_chunk_bytes: 200, ..StorageTuning::default() };
+    let open = || world.options().storage_tuning(tuning.clone()).open(super::support::DIR).expect("opens");
+    let db = open();
+    let steps = |db: &Db| while db.step().expect("steps") == Duration::ZERO {};
+    db.set_session_policy("web", policy(0, 0)).expect("set");
+    db.set_session_events_kept(Duration::from_secs(8_000), 1 << 20);
+    let read_on = |db: &Db, mut cursor| {
+        let (mut count, mut lost) = (0, 0);
+        loop {
+            let page = db.session_events(cursor, 7).expect("readable");
+            lost += u32::from(page.lost);
+            if page.events.is_empty() {
+                return (count, lost, page.cursor);
+            }
+            count += page.events.len();
+            cursor = Some(page.cursor);
+        }
+    };
+    let make = |db: &Db, count: usize| {
+        for _ in 0..count {
+            db.create_session(&new("web", b"ann")).expect("made");
+            world.pass(1_000);
+        }
+    };
+    make(&db, 100);
+    let (count, lost, early) = read_on(&db, None);
+    assert_eq!((count, lost), (100, 0));
+    world.pass(3_000_000);
+    make(&db, 50);
+    steps(&db);
+    let (count, lost, cursor) = read_on(&db, Some(early));
+    assert_eq!((count, lost), (50, 0), "nothing is too old");
+    // The first are, and the others are not.
+    world.pass(5_050_000);
+    steps(&db);
+    assert_eq!(read_on(&db, Some(early)).1, 0, "all that is gone was before it");
+    let (count, lost, _) = read_on(&db, None);
+    assert!((50..100).contains(&count) && lost == 0, "{count}");
+    let (kept, lost, _) = read_on(&db, Some(0));
+    assert_eq!((kept, lost), (count, 1));
+    world.pass(8_000_000);
+    steps(&db);
+    assert_eq!(read_on(&db, None).0, 0, "all are too old");
+    let (count, lost, end) = read_on(&db, Some(early));
+    assert_eq!((count, lost), (0, 1));
+    assert_eq!(read_on(&db, Some(end)), (0, 0, end));
+    assert_eq!(read_on(&db, Some(cursor)).1, 0);
+    drop(db);
+    let db = open();
+    // Bounded by their bytes, too.
+    db.set_session_events_kept(Duration::from_secs(1 << 40), 2_000);
+    make(&db, 1_000);
+    steps(&db);
+    let (count, lost, _) = read_on(&db, Some(end));
+    assert!(lost == 1 && (30..100).contains(&count), "{count}");
+    // What is no cursor of this directory's.
+    let (again, lost, _) = read_on(&db, Some(u64::MAX));
+    assert_eq!((again, lost), (count, 1));
+    assert_eq!(db.audit_sessions().expect("readable"), Vec::<String>::new());
 }

@@ -8,8 +8,8 @@
 
 use super::support::{DIR, for_each_seed, manifest_path, trace};
 use sessile::sessions::{
-    self, Conditions, Event, EventKind, Handle, NewSession, NewToken, OnLimit, Policy, SessionError,
-    SessionKey,
+    self, Conditions, Event, EventKind, Handle, NewSession, OnLimit, Policy, SessionError, SessionKey,
+    TokenDigest,
 };
 use sessile::{Access, Db, Durability, Expiry, Options, StorageTuning, Txn};
 use sessile_wal::sim::{Rng, SimClock, SimFs};
@@ -143,7 +143,7 @@ struct World {
     sim: SimFs,
     clock: SimClock,
     db: Option<Db>,
-    tokens: Vec<NewToken>,
+    tokens: Vec<Drawn>,
     model: Model,
     /// The last is `model`; none is older than what is durable.
     history: Vec<Model>,
@@ -158,6 +158,13 @@ struct World {
 }
 
 type Outcome<R> = Result<R, ()>;
+
+/// A token that the seed has drawn, so that it is the same each time.
+struct Drawn {
+    raw: [u8; 32],
+    text: String,
+    digest: TokenDigest,
+}
 
 impl World {
     fn new(seed: u64) -> World {
@@ -217,6 +224,7 @@ impl World {
             dictionary_bytes_max: 512,
             reserve_bytes: 0,
             session_digest_key: Some([7; 32]),
+            session_events_chunk_bytes: pick(&[1, 500, 64 << 10]) as usize,
             ..StorageTuning::default()
         };
         let mut options = Options::new()
@@ -307,17 +315,26 @@ impl World {
         Some(count - 1 - back)
     }
 
-    fn create(&mut self) -> Outcome<()> {
-        let new = self.db.as_ref().expect("open").new_session_token();
-        let Ok(new) = new else {
+    fn draw(&mut self) -> Outcome<Drawn> {
+        let raw: [u8; 32] = std::array::from_fn(|_| self.rng.next_u64() as u8);
+        let text = encoded(&raw);
+        let db = self.db.as_ref().expect("open");
+        if db.session_digest(text.as_bytes()).is_none() && db.new_session_token().is_err() {
+            // There is no digest key yet, and none can be made.
             assert!(self.sim.is_down());
             return Err(());
-        };
+        }
+        let digest = db.session_digest(text.as_bytes()).expect("a token");
+        Ok(Drawn { raw, text, digest })
+    }
+
+    fn create(&mut self) -> Outcome<()> {
+        let new = self.draw()?;
         let class = self.below(CLASSES.len());
         let user = if self.one_in(5) { None } else { Some(self.below(USERS.len())) };
         let idle_s = if self.one_in(3) { Some(self.rng.below(400) + 1) } else { None };
         let max_s = if self.one_in(3) { Some(self.rng.below(2000) + 1) } else { None };
-        let long = vec![7; 200];
+        let long = [7; 200];
         let fields: Vec<[&[u8]; 2]> =
             (0..self.below(4)).map(|_| [FIELDS[self.below(4)], &long[..]]).collect();
         let asked = NewSession {
@@ -524,7 +541,7 @@ impl World {
 
     fn rotate(&mut self) -> Outcome<()> {
         let Some(token) = self.any_token() else { return Ok(()) };
-        let Ok(new) = self.db.as_ref().expect("open").new_session_token() else { return Err(()) };
+        let new = self.draw()?;
         let (digest, other) = (self.tokens[token].digest, new.digest);
         let grace_s = [None, Some(0), Some(5), Some(1000)][self.below(4)];
         let now_ms = self.now_ms();
@@ -886,27 +903,39 @@ impl World {
         let mut reasons = Vec::new();
         let db = self.db.clone().expect("open");
         let policies: Vec<_> = CLASSES.iter().map(|class| db.session_policy(class)).collect();
-        let page = db.session_events(self.cursor, usize::MAX).expect("readable");
-        let told: Vec<(EventKind, u64)> = page
-            .events
-            .iter()
-            .map(|one| (one.event.kind, one.event.at_ms))
-            .filter(|(kind, _)| *kind != EventKind::Expired)
-            .collect();
+        let (mut told, mut cursor) = (Vec::new(), self.cursor);
+        loop {
+            let page = db.session_events(cursor, usize::MAX).expect("readable");
+            if page.events.is_empty() {
+                break;
+            }
+            told.extend(page.events.iter().map(|one| (one.event.kind, one.event.at_ms)));
+            cursor = Some(page.cursor);
+        }
+        told.retain(|(kind, _)| *kind != EventKind::Expired);
         let number = self.read.iter().filter(|read| read.kind != EventKind::Expired).count();
         let there = There { seen: &seen, policies: &policies, told: &told, read: number };
-        let fits = self.history.iter().rposition(|model| match fits(model, &there, now_ms) {
-            Ok(()) => true,
-            Err(reason) => {
-                reasons.push(reason);
-                false
+        let mut fitting = Vec::new();
+        for (at, model) in self.history.iter().enumerate().rev() {
+            match fits(model, &there, now_ms) {
+                Ok(()) => fitting.push(at),
+                Err(reason) => reasons.push(reason),
             }
-        });
-        let Some(at) = fits else {
+        }
+        let Some(&at) = fitting.first() else {
             panic!("what is there after a crash was never there before; from the latest on: {reasons:#?}")
         };
         trace(|| format!("it is state {at} of {}", self.history.len()));
         self.model = self.history[at].clone();
+        // States that differ only in sessions that are dead by now can't be told apart: such a one has the deadline that it had in one of them.
+        for model in fitting.iter().map(|&at| &self.history[at]) {
+            for (one, other) in self.model.sessions.iter_mut().zip(&model.sessions) {
+                if seen[one.token].is_none() && one.handle == other.handle {
+                    one.deadline_ms.0 = one.deadline_ms.0.min(other.deadline_ms.0);
+                    one.deadline_ms.1 = one.deadline_ms.1.max(other.deadline_ms.1);
+                }
+            }
+        }
         // From here on the deadlines are known.
         for one in &mut self.model.sessions {
             if let Some(seen) = &seen[one.token] {
@@ -1099,9 +1128,8 @@ fn search_for_tokens(world: &World) {
     let mut files = 0;
     let mut secrets: HashSet<[u8; 16]> = HashSet::new();
     for token in &world.tokens {
-        let text = token.token.as_str().as_bytes();
-        let raw = decoded(text);
-        for part in [text, &raw[..], &text[16..], &raw[16..]] {
+        let (text, raw) = (token.text.as_bytes(), &token.raw[..]);
+        for part in [text, raw, &text[16..], &raw[16..]] {
             secrets.extend(part.first_chunk::<16>());
         }
     }
@@ -1118,23 +1146,10 @@ fn search_for_tokens(world: &World) {
     assert!(files > 2);
 }
 
-/// The bytes of a token.
-fn decoded(text: &[u8]) -> Vec<u8> {
-    let value = |character: u8| match character {
-        b'A'..=b'Z' => character - b'A',
-        b'a'..=b'z' => character - b'a' + 26,
-        b'0'..=b'9' => character - b'0' + 52,
-        b'-' => 62,
-        _ => 63,
-    };
-    let (mut out, mut held, mut bits) = (Vec::new(), 0u32, 0);
-    for &character in text {
-        held = held << 6 | u32::from(value(character));
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((held >> bits & 0xFF) as u8);
-        }
-    }
-    out
+/// A token in base64url.
+fn encoded(raw: &[u8; 32]) -> String {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bit = |at: usize| raw.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+    let character = |at: usize| (0..6).fold(0, |value, of| value << 1 | usize::from(bit(at * 6 + of)));
+    (0..43).map(|at| char::from(alphabet[character(at)])).collect()
 }

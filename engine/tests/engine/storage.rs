@@ -83,6 +83,7 @@ impl Profile {
             dictionary_judged_bytes: pick(rng, &[1_000, 10_000, 4 << 20]),
             dictionary_worse_promille: pick(rng, &[0, 900, 1_250]),
             session_digest_key: Some([7; 32]),
+            session_events_chunk_bytes: 64 << 10,
         };
         let eviction = if self.evicts_keys { policy(rng) } else { Eviction::None };
         let memory = if self.evicts_keys {

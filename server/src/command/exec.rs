@@ -21,6 +21,7 @@ use super::{
     permission, scan, session,
 };
 use crate::acl::Context;
+use crate::client::ReplyMode;
 use crate::errand::Errand;
 use crate::monitor::Source;
 use crate::notify::Events;
@@ -338,7 +339,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
         if let Some(told) = told {
             told.tell(call.worker);
         }
-        finish(call, &plan, &deferred);
+        finish(call, &plan, &deferred, before.reply_bytes);
         return Ok(());
     }
 }
@@ -586,9 +587,12 @@ fn answer(call: &mut ServerCall<'_>, entry: &Entry, start: usize, result: Comman
     }
 }
 
-/// What is left when the transaction is over: commands that were put off, and telling others of all.
-fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred]) {
+/// What is left when the transaction is over, whose reply begins at `start`: commands that were put off, and telling others of all.
+fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred], start: usize) {
     let mut replies: Vec<(usize, Vec<u8>)> = Vec::new();
+    // What the client is to be told even if it wants no replies: that it is subscribed.
+    let mut told: Vec<u8> = Vec::new();
+    let told_before = call.client.told_bytes;
     for &Deferred { index, reply_at } in deferred {
         let Some((entry, args)) = plan.commands.get(index) else { continue };
         let mut reply = Reply::new(call.reply.protocol());
@@ -598,11 +602,19 @@ fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred]) {
         std::mem::swap(call.reply, &mut reply);
         answer(call, entry, 0, result);
         std::mem::swap(call.reply, &mut reply);
+        if std::mem::replace(&mut call.client.told_bytes, told_before) > told_before {
+            told.extend_from_slice(reply.bytes());
+        }
         replies.push((reply_at, std::mem::take(reply.bytes_mut())));
     }
     let bytes = call.reply.bytes_mut();
     for (reply_at, reply) in replies.into_iter().rev() {
         bytes.splice(reply_at..reply_at, reply);
+    }
+    if call.client.reply_mode != ReplyMode::On {
+        // All that it is told comes first; the rest is no reply that it wants.
+        call.client.told_bytes += told.len();
+        bytes.splice(start..start, told);
     }
     for (entry, args) in &plan.commands {
         // What fails is in the server's log; its reply is written.

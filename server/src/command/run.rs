@@ -144,15 +144,14 @@ pub fn conclude_copies(
             events.publish_for(&server.pubsub, live, lsn, signals);
         }
     })?;
-    if let Committed::Conflict = committed {
-        return Ok(committed);
-    }
+    let Committed::At(lsn) = committed else { return Ok(committed) };
     let bytes_max = live.pushed_bytes_max();
     server.tracking.invalidate(&changed, Some(changer), &mut Outlet { signals, broadcasts, bytes_max });
     if server.blocked.any_for_elements() {
         let outlet = Outlet { signals, broadcasts, bytes_max };
         let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
-        Service::new(server, live, random, outlet, Some(changer)).serve_after(Leftover::of(keys));
+        let service = Service::new(server, live, random, outlet, Some(changer));
+        service.behind(lsn).serve_after(Leftover::of(keys));
     }
     Ok(committed)
 }

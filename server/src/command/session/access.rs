@@ -109,7 +109,7 @@ fn change<'a>(args: &'a [&'a [u8]], parts: usize) -> Result<(Conditions, &'a [&'
     while let Some(word) = options.next() {
         match word.to_ascii_lowercase().as_slice() {
             b"ifversion" => {
-                once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?
+                once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?;
             }
             b"fence" => once(&mut fence, "FENCE", options.number("FENCE", 0, i64::MAX as u64)?)?,
             b"fields" => once(&mut fields, "FIELDS", options.counted(parts)?)?,

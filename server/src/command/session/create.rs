@@ -99,7 +99,7 @@ pub(super) fn pairs<'a>(texts: &[&'a [u8]]) -> Vec<[&'a [u8]; 2]> {
 /// The digest of the token that was drawn for this command.
 fn next_digest(call: &mut Call<'_, '_>) -> Result<TokenDigest, CommandError> {
     let token = call.session_access()?.tokens.take();
-    token.map(|token| token.digest.clone()).ok_or("ERR no token was drawn for it".into())
+    token.map(|token| token.digest).ok_or("ERR no token was drawn for it".into())
 }
 
 /// Tells of a session that was made, with the token that was drawn for it.

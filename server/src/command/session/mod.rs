@@ -246,7 +246,8 @@ impl<'a> Call<'a, '_> {
         let now_ms = self.txn.now_ms();
         let access = self.session_access()?;
         let host = strays::host(&access.client.origin.address);
-        let Some(many) = access.missed.note(count, |more| access.server.strays.count(host, more, now_ms)) else {
+        let Some(many) = access.missed.note(count, |more| access.server.strays.count(host, more, now_ms))
+        else {
             return Ok(());
         };
         self.on_sessions(|call| sessions::tell_of_unknown(call.txn, many, host.as_bytes()))?;
