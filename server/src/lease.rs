@@ -259,3 +259,92 @@ impl Leases {
         table.sessions.values().filter(is_held).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Clients, Origin};
+
+    fn session(number: u8) -> Handle {
+        Handle::parse(format!("AAAAAAAAAAAAAAAAAAA{:02}A", number % 100).as_bytes()).expect("a handle")
+    }
+
+    fn clients<const N: usize>() -> [Arc<ClientCard>; N] {
+        let clients = Arc::<Clients>::default();
+        std::array::from_fn(|_| clients.join(Origin::none(), 0))
+    }
+
+    fn ids(told: impl IntoIterator<Item = Arc<ClientCard>>) -> Vec<u64> {
+        told.into_iter().map(|client| client.id).collect()
+    }
+
+    #[test]
+    fn first_come_first_served() {
+        let (leases, one, [a, b, c]) = (Leases::default(), session(1), clients());
+        assert_eq!(leases.ask(one, &a, false, 0), Asked::Free);
+        leases.grant(one, a.id, 1, 100, 0);
+        assert_eq!(leases.ask(one, &b, true, 1), Asked::Taken { until_ms: 100 });
+        assert_eq!(leases.ask(one, &c, true, 2), Asked::Taken { until_ms: 100 });
+        assert!(!leases.release(one, 2, 3).0, "another's fence");
+        let (released, next) = leases.release(one, 1, 3);
+        assert!(released);
+        assert_eq!(ids(next), [b.id]);
+        // It is kept for the one that was called, whoever asks.
+        assert_ne!(leases.ask(one, &c, true, 4), Asked::Free);
+        assert_ne!(leases.ask(one, &a, false, 4), Asked::Free);
+        assert_eq!(leases.ask(one, &b, true, 5), Asked::Free);
+        leases.grant(one, b.id, 2, 50, 5);
+        assert_eq!(leases.ask(one, &c, true, 49), Asked::Taken { until_ms: 50 });
+        // Its time is up, and nobody had to be told.
+        assert_eq!(leases.ask(one, &c, true, 50), Asked::Free);
+    }
+
+    #[test]
+    fn who_was_called_and_gives_up_calls_the_next() {
+        let (leases, one, [a, b, c]) = (Leases::default(), session(1), clients());
+        leases.grant(one, a.id, 1, 100, 0);
+        leases.ask(one, &b, true, 1);
+        leases.ask(one, &c, true, 2);
+        assert_eq!(ids(leases.release(one, 1, 3).1), [b.id]);
+        assert_eq!(ids(leases.give_up(b.id, 3)), [c.id]);
+        assert!(leases.is_called(one, c.id));
+        assert_eq!(leases.ask(one, &c, true, 4), Asked::Free);
+        assert!(leases.give_up(a.id, 4).is_empty());
+    }
+
+    #[test]
+    fn who_goes_leaves_nothing_behind() {
+        let (leases, one, [a, b, c]) = (Leases::default(), session(1), clients());
+        leases.grant(one, a.id, 1, 100, 0);
+        leases.ask(one, &b, true, 1);
+        leases.ask(one, &c, true, 2);
+        assert!(leases.leave(b.id, 3).is_empty(), "it was nobody's turn");
+        assert_eq!(ids(leases.leave(a.id, 3)), [c.id]);
+        assert!(leases.leave(c.id, 3).is_empty());
+        let table = leases.table.lock();
+        assert!(table.sessions.is_empty() && table.clients.is_empty());
+    }
+
+    #[test]
+    fn who_does_not_come_when_called_loses_its_place() {
+        let (leases, one, [a, b, c]) = (Leases::default(), session(1), clients());
+        leases.grant(one, a.id, 1, 100, 0);
+        leases.ask(one, &b, true, 1);
+        leases.release(one, 1, 3);
+        assert_ne!(leases.ask(one, &c, true, 3 + CALLED_MS_MAX), Asked::Free);
+        assert_eq!(leases.ask(one, &c, true, 4 + CALLED_MS_MAX), Asked::Free);
+    }
+
+    #[test]
+    fn a_connection_that_locks_many_sessions_keeps_none_in_mind() {
+        let (leases, [a]) = (Leases::default(), clients());
+        for number in 0..100 {
+            leases.grant(session(number), a.id, 1, 100, 0);
+            leases.release(session(number), 1, 1);
+            leases.grant(session(number), a.id, 2, 1, 0);
+            assert_eq!(leases.ask(session(number), &a, false, 2), Asked::Free);
+        }
+        assert!(leases.table.lock().clients.is_empty());
+        assert!(leases.table.lock().sessions.is_empty());
+    }
+}

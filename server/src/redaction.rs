@@ -37,6 +37,15 @@ pub fn is_secret(args: &[&[u8]], index: usize) -> bool {
     if is(0, "auth") {
         return true;
     }
+    // A command in the arguments of another.
+    let inner = match args.first() {
+        Some(_) if is(0, "acl") && is(1, "dryrun") => 3,
+        Some(_) if is(0, "command") && (is(1, "getkeys") || is(1, "getkeysandflags")) => 2,
+        _ => 0,
+    };
+    if inner > 0 && index > inner {
+        return is_secret(&args[inner..], index - inner);
+    }
     if is(0, "acl") {
         return index >= 2 && is(1, "setuser");
     }

@@ -503,8 +503,10 @@ fn run_data(
     }
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
-        worker.tokens.rewind();
-        client.missed.rewind();
+        if let KeySpec::Sessions(_) = command.keys {
+            worker.tokens.rewind();
+            client.missed.rewind();
+        }
         let known = Known { fetched: fetched.take(), learned: &learned, may_leave };
         match run_over(worker, client, reply, command, access, args, known) {
             Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
@@ -867,7 +869,8 @@ pub(super) fn write_error(worker: &Worker, reply: &mut Reply, text: &[u8]) {
 
 fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
+    let shown = if crate::redaction::may_be_token(name) { crate::redaction::REDACTED } else { name };
+    text.extend_from_slice(cut(shown, PREVIEW_BYTES_MAX));
     text.extend_from_slice(b"', with args beginning with: ");
     let begin = text.len();
     // Nearly one of those whose arguments are secrets.

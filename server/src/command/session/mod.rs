@@ -60,9 +60,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// For the next command, or transaction: what the last one took is somebody's.
+    /// For the next command, or transaction: what was drawn for the last one may be somebody's, and is never used again.
     pub fn begin(&mut self) {
-        self.drawn.drain(..self.taken.min(self.drawn.len()));
+        self.drawn.clear();
         (self.wanted, self.taken) = (0, 0);
     }
 
@@ -217,15 +217,10 @@ impl<'a> Call<'a, '_> {
     /// Has the reply wait until what was written survives a power cut, and if nothing was, all that was before: somebody who heard no reply may say it
     /// again, and hear that there is nothing left to do.
     fn must_be_durable(&mut self, changed: bool) -> CommandResult {
-        if changed {
-            self.session_access()?.must_be_durable.written = true;
-            return Ok(());
-        }
-        let appended = self.session_db()?.appended();
-        if appended > self.session_db()?.durable() {
-            self.must_be_durable_at(appended)?;
-        }
-        Ok(())
+        let db = self.session_db()?;
+        let before = if changed { Lsn::ZERO } else { db.appended() };
+        // There is nothing to wait for, mostly.
+        self.must_be_durable_at(if before > db.durable() { before } else { Lsn::ZERO })
     }
 
     /// Has the reply wait until the log survives a power cut up to there, and what was written with it.
@@ -297,6 +292,9 @@ fn refusal(error: &SessionError) -> CommandError {
             "STALETOKEN the token was rotated away: only GET, TOUCH and END are for it".to_owned()
         }
         SessionError::Db(error) => super::dispatch::refusal(error),
+        // Each names its argument.
+        SessionError::Preset => format!("ERR class: {error}"),
+        SessionError::NotOfUser => format!("ERR EXCEPT: {error}"),
         error => format!("ERR {error}"),
     })
 }
