@@ -9,8 +9,10 @@ use sessile_server::connection::Connection;
 use sessile_server::log::LogControl;
 use sessile_server::server::Server;
 use sessile_server::worker::Worker;
+use sessile_wal::Clock;
 use sessile_wal::sim::{SimClock, SimFs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// When each simulation begins, in ms since the epoch.
@@ -49,12 +51,36 @@ pub fn small(choice: u8) -> Options {
         .storage_tuning(tuning)
 }
 
+/// How often a clock is looked at before it moves by itself: far oftener than any commands of an input do, but a script without end.
+const LOOKS_MAX: u64 = 10_000;
+
+/// A clock that stands, unless somebody waits for it to move.
+struct WatchedClock {
+    clock: SimClock,
+    looks: Arc<AtomicU64>,
+}
+
+impl Clock for WatchedClock {
+    fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        if self.looks.fetch_add(1, Ordering::Relaxed) > LOOKS_MAX {
+            self.clock.advance_ms(1);
+        }
+        self.clock.monotonic_ns()
+    }
+}
+
 /// A server with its clients.
 pub struct Bench {
     /// The disk.
     pub fs: SimFs,
     /// The clock.
     pub clock: SimClock,
+    /// How often it was looked at since somebody sent something.
+    looks: Arc<AtomicU64>,
     options: Options,
     /// The database.
     pub db: Db,
@@ -71,7 +97,9 @@ impl Bench {
     pub fn new(options: Options, directives: &[(&str, &str)]) -> Bench {
         let (fs, clock) = (SimFs::new(1), SimClock::new(BEGINNING_MS));
         crate::directory::fixed_manifest(&fs);
-        let options = options.file_system(Arc::new(fs.clone())).clock(Arc::new(clock.clone()));
+        let looks = Arc::new(AtomicU64::new(0));
+        let watched = WatchedClock { clock: clock.clone(), looks: Arc::clone(&looks) };
+        let options = options.file_system(Arc::new(fs.clone())).clock(Arc::new(watched));
         let db = options.clone().open("/data").expect("a new directory");
         let mut config = Config::default();
         for (name, value) in directives {
@@ -79,7 +107,7 @@ impl Bench {
         }
         let server = Server::new(db.clone(), config, None, LogControl::default());
         let worker = Worker::new(Arc::clone(&server));
-        Bench { fs, clock, options, db, server, worker, connections: Vec::new() }
+        Bench { fs, clock, looks, options, db, server, worker, connections: Vec::new() }
     }
 
     /// Another client.
@@ -90,6 +118,7 @@ impl Bench {
 
     /// Gives bytes to a connection, if it takes any.
     pub fn receive(&mut self, number: usize, bytes: &[u8]) {
+        self.looks.store(0, Ordering::Relaxed);
         let connection = &mut self.connections[number];
         if connection.wants_input(&self.worker) {
             connection.receive(&mut self.worker, bytes);

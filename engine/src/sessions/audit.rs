@@ -18,11 +18,14 @@ use crate::scan::scan_internal;
 use crate::txn::{Access, Txn};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A session: its user, its class and generation, the first token's id if it was rotated.
+type FoundSession = (Option<Vec<u8>>, (u32, u32), Option<Id>);
+
 /// Everything there is, as one walk found it.
 #[derive(Default)]
 struct Found {
-    /// By id: user, class and generation, the first token's id of a rotated one.
-    sessions: BTreeMap<Id, (Option<Vec<u8>>, (u32, u32), Option<Id>)>,
+    /// By id.
+    sessions: BTreeMap<Id, FoundSession>,
     /// By the first token's id: current id, old ids.
     families: BTreeMap<Id, (Option<Id>, BTreeSet<Id>)>,
     /// Old ids and the first one that they lead to.

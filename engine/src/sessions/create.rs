@@ -250,7 +250,7 @@ pub(super) fn rotate(
         users::add(txn, &user, &Member { id: new.id, ..before });
     }
     if let Some(tail) = tail {
-        events::append(txn, tail, &[event], now_ms);
+        events::append(txn, &tail, &[event], now_ms);
     }
     Ok(Some(Made {
         handle,

@@ -152,7 +152,7 @@ impl Ending {
         deltas.apply(txn)?;
         told.append(&mut more);
         if let Some(tail) = self.tail {
-            events::append(txn, tail, &told, now_ms);
+            events::append(txn, &tail, &told, now_ms);
         }
         Ok(())
     }

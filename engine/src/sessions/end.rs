@@ -143,7 +143,7 @@ fn end_classes(
     }
     class::ask_for_sweep(txn, &class::table_to_change(txn, &mut plan)?);
     if let Some(tail) = tail {
-        events::append(txn, tail, &[event], now_ms);
+        events::append(txn, &tail, &[event], now_ms);
     }
     Ok(count)
 }

@@ -318,7 +318,7 @@ pub(super) fn bytes_of(events: &[Event]) -> usize {
 }
 
 /// Appends events.
-pub(super) fn append(txn: &mut Txn<'_>, tail: Tail, events: &[Event], now_ms: u64) {
+pub(super) fn append(txn: &mut Txn<'_>, tail: &Tail, events: &[Event], now_ms: u64) {
     if events.is_empty() {
         return;
     }
@@ -332,10 +332,10 @@ pub(super) fn append(txn: &mut Txn<'_>, tail: Tail, events: &[Event], now_ms: u6
     let hasher = txn.hasher();
     let key = tail.chunk.hashed_by(hasher);
     let at = length_of(txn, &key);
-    match tail.new {
+    match &tail.new {
         None => drop(txn.write_string_at(&key, at, &bytes)),
         Some(Closing { closed }) => {
-            if let Some((number, length)) = closed {
+            if let Some((number, length)) = *closed {
                 close(txn, number, length, now_ms);
             }
             let chunks = Chunks { opened_ms: now_ms, ..tail.chunks };

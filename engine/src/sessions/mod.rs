@@ -1,6 +1,6 @@
 //! Sessions: a token in a client's hand, fields behind it, idle and absolute limits, an index from users, and a record of what happened.
 //!
-//! Everything is ordinary keys in [internal databases](crate::key): so the log, checkpoints, tiering and recovery are those of all keys, and one
+//! Everything is ordinary keys in internal databases: so the log, checkpoints, tiering and recovery are those of all keys, and one
 //! transaction, one record of the log, changes a session with its user's index, the counts and the events.
 //!
 //! ```text
@@ -323,7 +323,7 @@ pub fn tell_of_unknown(txn: &mut Txn<'_>, count: u64, reason: &[u8]) -> Result<(
     let tail = events::plan(txn, &mut plan, events::bytes_of(std::slice::from_ref(&event)))?;
     plan.check()?;
     if let Some(tail) = tail {
-        events::append(txn, tail, &[event], now_ms);
+        events::append(txn, &tail, &[event], now_ms);
     }
     Ok(())
 }

@@ -268,7 +268,7 @@ pub(super) fn tell_reuse(
     plan.check()?;
     if let Some(tail) = tail {
         let events = reuse.carry_out(txn);
-        events::append(txn, tail, &events, txn.now_ms());
+        events::append(txn, &tail, &events, txn.now_ms());
     }
     Ok(())
 }

@@ -309,28 +309,44 @@ fn encode(bytes: &[u8], text: &mut [u8]) {
     }
 }
 
+/// What a character stands for, or 0xFF: without a branch or a table, so that how long it takes says nothing of a token.
+#[inline]
+fn value_of(character: u8) -> u8 {
+    // All bits if it is from `first` to `last`.
+    let within = |first: u8, last: u8| 0u8.wrapping_sub(u8::from(first <= character && character <= last));
+    let plus = |add: u8| character.wrapping_add(add);
+    let minus = |sub: u8| character.wrapping_sub(sub);
+    within(b'A', b'Z') & minus(b'A')
+        | within(b'a', b'z') & minus(b'a' - 26)
+        | within(b'0', b'9') & plus(52 - b'0')
+        | within(b'-', b'-') & 62
+        | within(b'_', b'_') & 63
+        | !(within(b'A', b'Z')
+            | within(b'a', b'z')
+            | within(b'0', b'9')
+            | within(b'-', b'-')
+            | within(b'_', b'_'))
+}
+
 /// Reads characters back: only those that [`encode`] writes for some bytes. `bytes` is as long as they need.
 fn decode(text: &[u8], bytes: &mut [u8]) -> bool {
-    let mut held = (0u32, 0);
-    let mut output = bytes.iter_mut();
-    for character in text {
-        let value = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return false,
-        };
-        held = (held.0 << 6 | u32::from(value), held.1 + 6);
-        if held.1 >= 8 {
-            held.1 -= 8;
-            let Some(byte) = output.next() else { return false };
-            // The eight bits above those that are left.
-            *byte = (held.0 >> held.1) as u8;
+    debug_assert_eq!(text.len(), (bytes.len() * 8).div_ceil(6));
+    let mut wrong = 0;
+    for (characters, bytes) in text.chunks(4).zip(bytes.chunks_mut(3)) {
+        let mut group = 0u32;
+        for (at, &character) in characters.iter().enumerate() {
+            let value = value_of(character);
+            wrong |= value & 0xC0;
+            group |= u32::from(value & 0x3F) << (26 - 6 * at);
         }
+        for byte in bytes {
+            *byte = (group >> 24) as u8;
+            group <<= 8;
+        }
+        // Of the last character some bits are no part of a byte.
+        wrong |= u8::from(group != 0);
     }
-    output.next().is_none() && held.0 & ((1 << held.1) - 1) == 0
+    wrong == 0
 }
 
 #[cfg(test)]
@@ -344,6 +360,14 @@ mod tests {
         encode(&[0xFB, 0xFF, 0xBF, 0x00, 0x10, 0x83], &mut text);
         assert_eq!(&text, b"-_-_ABCD");
         assert_eq!(Handle([0xFF; 16]).to_string(), "_____________________w");
+    }
+
+    #[test]
+    fn each_character_stands_for_its_place_in_the_alphabet_and_others_for_nothing() {
+        for character in 0..=u8::MAX {
+            let place = ALPHABET.iter().position(|known| *known == character);
+            assert_eq!(value_of(character), place.map_or(0xFF, |place| place as u8));
+        }
     }
 
     proptest! {

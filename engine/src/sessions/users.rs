@@ -45,7 +45,7 @@ pub(super) fn sessions(
     let Ok(members) = txn.set_members(&key.hashed_by(txn.hasher())) else { return Err(damaged) };
     let mut all = Vec::new();
     for member in members.iter().flat_map(|members| members.iter()) {
-        let Some(member) = Member::decode(&member) else { return Err(damaged) };
+        let Some(member) = Member::decode(member) else { return Err(damaged) };
         if classes.live(member.class, member.generation).is_some() {
             all.push(member);
         }

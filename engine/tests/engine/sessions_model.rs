@@ -334,7 +334,7 @@ impl World {
         let user = if self.one_in(5) { None } else { Some(self.below(USERS.len())) };
         let idle_s = if self.one_in(3) { Some(self.rng.below(400) + 1) } else { None };
         let max_s = if self.one_in(3) { Some(self.rng.below(2000) + 1) } else { None };
-        let long = vec![7; 200];
+        let long = [7; 200];
         let fields: Vec<[&[u8]; 2]> =
             (0..self.below(4)).map(|_| [FIELDS[self.below(4)], &long[..]]).collect();
         let asked = NewSession {

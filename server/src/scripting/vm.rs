@@ -28,6 +28,8 @@ const INTERRUPTS_A_LOOK: u32 = 64;
 const COMPILED_MAX: usize = 1024;
 /// A longer text is not compiled: that would take seconds, which nothing interrupts, and memory by the hundred megabytes.
 const SOURCE_BYTES_MAX: usize = 1 << 20;
+/// What is taken of the text of a chunk that has no name, for its name.
+const NAME_BYTES_MAX: usize = 1024;
 /// How many times as long as other work on a byte it takes to compile it.
 const COMPILING_A_BYTE: usize = 64;
 /// After a script that leaves more than this behind, the garbage is collected at once.
@@ -591,7 +593,7 @@ fn compile_dynamic(
             None => (format!("[string \"{name}\"]"), name),
         },
         None => {
-            let text = String::from_utf8_lossy(source).into_owned();
+            let text = String::from_utf8_lossy(&source[..source.len().min(NAME_BYTES_MAX)]).into_owned();
             (format!("[string \"{text}\"]"), text)
         }
     };
