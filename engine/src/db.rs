@@ -690,6 +690,12 @@ impl Db {
         self.inner.wal.acknowledged()
     }
 
+    /// Everything committed so far is below this position.
+    #[inline]
+    pub fn appended(&self) -> Lsn {
+        self.inner.wal.appended()
+    }
+
     /// Everything committed below this position survives a power cut, whatever the configured durability.
     #[inline]
     pub fn durable(&self) -> Lsn {

@@ -226,8 +226,11 @@ impl Manifest {
             let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
             return Err(Error::Io { operation: "write", path: temporary, source });
         };
-        let file = fs.open(&temporary, OpenMode::Create).map_err(Error::io("create", &temporary))?;
-        file.set_len(0).map_err(Error::io("empty", &temporary))?;
+        // Never written over: after a directory's sync that has failed in part, and a power cut, both names can be of the manifest in force.
+        if fs.exists(&temporary).map_err(Error::io("look for", &temporary))? {
+            fs.remove(&temporary).map_err(Error::io("remove", &temporary))?;
+        }
+        let file = fs.open(&temporary, OpenMode::CreateNew).map_err(Error::io("create", &temporary))?;
         file.write_at(&bytes, 0).map_err(Error::io("write", &temporary))?;
         file.sync_data().map_err(Error::io("sync", &temporary))?;
         fs.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;

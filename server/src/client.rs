@@ -5,6 +5,7 @@
 
 use crate::acl::{Acl, User};
 use crate::blocked::Place;
+use crate::command::session::Missed;
 use crate::pubsub::Subscriptions;
 use crate::push::Inbox;
 use crate::server::Server;
@@ -61,7 +62,9 @@ pub struct Client {
     /// The arguments that the command has then, if they are not what the client sent.
     pub settled: Option<Vec<Box<[u8]>>>,
     /// Whether the reply of the command being executed waits until its write survives a power cut, whatever is configured.
-    pub must_be_durable: bool,
+    pub must_be_durable: Durable,
+    /// What the command being executed, or the transaction, has presented that no session has.
+    pub missed: Missed,
     /// Up to where the log holds what it has written.
     pub last_lsn: Lsn,
     /// How many bytes it was told before the reply of the command being executed, and up to where the log must hold what they tell of.
@@ -73,6 +76,28 @@ pub struct Client {
     subscriptions: Option<Box<Subscriptions>>,
     /// Prefixes of the keys that it tracks, in order, if it does so by prefix.
     pub prefixes: Vec<Box<[u8]>>,
+}
+
+/// What must survive a power cut before a reply leaves, whatever is configured.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Durable {
+    /// What its command has written.
+    pub written: bool,
+    /// The log up to there: what it tells of.
+    pub at: Lsn,
+}
+
+impl Durable {
+    /// Both this and that.
+    pub fn add(&mut self, other: Durable) {
+        self.written |= other.written;
+        self.at = self.at.max(other.at);
+    }
+
+    /// What the reply of a command waits for whose own write ends at `lsn`, and whether that must survive a power cut.
+    pub fn position(self, lsn: Lsn) -> (Lsn, bool) {
+        (lsn.max(self.at), self.written || self.at > Lsn::ZERO)
+    }
 }
 
 /// What who listens to nothing listens to.
@@ -99,7 +124,8 @@ impl Client {
             place: None,
             settled: None,
             last_lsn: Lsn::ZERO,
-            must_be_durable: false,
+            must_be_durable: Durable::default(),
+            missed: Missed::default(),
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,
@@ -126,7 +152,8 @@ impl Client {
             place: None,
             settled: None,
             last_lsn: Lsn::ZERO,
-            must_be_durable: false,
+            must_be_durable: Durable::default(),
+            missed: Missed::default(),
             told_first: (0, Lsn::ZERO),
             told_bytes: 0,
             listens: false,

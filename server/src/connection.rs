@@ -19,7 +19,7 @@
 //! [`OUTPUT_BYTES_HIGH`] plus one reply, since it then executes nothing more until the client has taken some. Where an operator has set
 //! `client-output-buffer-limit`, that bounds them instead, and who exceeds it is disconnected, as by Redis.
 
-use crate::blocked::{Ended, Postponed, Wait};
+use crate::blocked::{Postponed, Wait};
 use crate::client::{Client, ReplyMode};
 use crate::command::dispatch::{Outcome, execute};
 use crate::config::OutputLimit;
@@ -251,9 +251,7 @@ impl Connection {
 
     /// Ends its client's wait if its time is up; whether it goes on.
     pub fn look_at_time(&mut self, now_ms: u64) -> bool {
-        self.wait().is_some_and(|wait| {
-            wait.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms) && wait.end(Ended::TimedOut)
-        })
+        self.wait().is_some_and(|wait| wait.look_at_time(now_ms))
     }
 
     /// Notes up to where the log is synced; to be told before [`settle`](Self::settle).
@@ -507,6 +505,7 @@ impl Connection {
         server.strangers.change(&mut self.counted_input, 0);
         self.client.stop_listening(server);
         server.clients.leave(self.client.card.id);
+        server.wake_waiters(server.leases.leave(self.client.card.id, server.db.now_ms()));
     }
 
     fn execute_unfinished(&mut self, worker: &mut Worker) {
@@ -562,17 +561,20 @@ impl Connection {
                     }
                     self.client.told_bytes = 0;
                     let outcome = match waited.take() {
-                        Some(wait) => match wait.answer(&mut self.reply, worker.server.db.durable()) {
-                            Ok(lsn) => {
-                                self.client.last_lsn = self.client.last_lsn.max(lsn);
-                                Some(Outcome::Done(lsn))
+                        Some(wait) => {
+                            worker.server.wake_waiters(wait.give_up(worker.now_ms));
+                            match wait.answer(&mut self.reply, worker.server.db.durable()) {
+                                Ok(lsn) => {
+                                    self.client.last_lsn = self.client.last_lsn.max(lsn);
+                                    Some(Outcome::Done(lsn))
+                                }
+                                Err(again) => {
+                                    self.client.place = Some(again.place);
+                                    self.client.settled = again.settled;
+                                    None
+                                }
                             }
-                            Err(again) => {
-                                self.client.place = Some(again.place);
-                                self.client.settled = again.settled;
-                                None
-                            }
-                        },
+                        }
                         None => None,
                     };
                     let outcome = outcome.unwrap_or_else(|| {
@@ -625,7 +627,7 @@ impl Connection {
                         });
                     }
                     let end = self.base + self.reply.bytes().len() as u64;
-                    let durable = std::mem::take(&mut self.client.must_be_durable);
+                    let (lsn, durable) = std::mem::take(&mut self.client.must_be_durable).position(lsn);
                     if lsn != Lsn::ZERO && end > told_end {
                         if durable {
                             worker.server.db.request_sync(lsn);

@@ -31,6 +31,8 @@ pub enum Errand {
     Long(Box<Long>),
     /// A checkpoint.
     Checkpoint(Checkpoint),
+    /// The end of sessions whose deadline has come, so that those which live can be counted.
+    Reap(Db),
     /// A script that takes long.
     #[cfg(feature = "scripting")]
     Script(Box<crate::scripting::run::Slow>),
@@ -50,6 +52,8 @@ impl Errand {
             Errand::Walk(walk) => walk.run(),
             Errand::Long(long) => long.run(),
             Errand::Checkpoint(checkpoint) => checkpoint.result = Some(checkpoint.db.checkpoint()),
+            // What is wrong then is found by who counts.
+            Errand::Reap(db) => drop(db.reap_sessions()),
             #[cfg(feature = "scripting")]
             Errand::Script(script) => script.run(),
             #[cfg(feature = "scripting")]

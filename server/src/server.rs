@@ -1,17 +1,20 @@
 //! What all event loops share: the engine, the configuration, who is connected, and the way to wake a loop.
 
 use crate::acl::Acl;
-use crate::blocked::Blocked;
+use crate::blocked::{Blocked, Ended};
 use crate::budget::Budget;
-use crate::client::Clients;
+use crate::client::{ClientCard, Clients};
 use crate::config::{Config, Live};
 use crate::latency::{FSYNC, LatencyMonitor, Sample};
+use crate::lease::Leases;
 use crate::monitor::Monitors;
 use crate::net::{LoopHandle, Loops};
 use crate::observer::KeyObserver;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::push::Signals;
 use crate::slow_log::SlowLog;
+use crate::strays::Strays;
 use crate::tracking::Tracking;
 use crate::worker::{Figures, Worker};
 use sessile::{Db, Durability};
@@ -126,6 +129,10 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// Who waits.
     pub blocked: Arc<Blocked>,
+    /// Who has the lease of which session.
+    pub leases: Arc<Leases>,
+    /// Who asks for sessions that there are not.
+    pub strays: Strays,
     /// Who holds copies of what.
     pub tracking: Arc<Tracking>,
     /// Whether clients are paused.
@@ -208,6 +215,13 @@ impl Server {
             Arc::new(KeyObserver::new(Arc::clone(&pubsub), Arc::clone(&tracking), Arc::clone(&loops)));
         db.set_observer(Arc::clone(&observer) as _);
         db.set_observing(observer.follow(&live));
+        let blocked: Arc<Blocked> = Arc::default();
+        let (for_notifier, loops_to_tell) = (Arc::clone(&blocked), Arc::clone(&loops));
+        db.set_session_event_notifier(Box::new(move || {
+            let mut signals = Signals::default();
+            for_notifier.call_for_events().iter().for_each(|client| signals.tell(client));
+            signals.send(&loops_to_tell);
+        }));
         Arc::new(Server {
             db,
             config: RwLock::new(config),
@@ -216,7 +230,9 @@ impl Server {
             config_file,
             clients,
             tracking,
-            blocked: Arc::default(),
+            blocked,
+            leases: Arc::default(),
+            strays: Strays::default(),
             pause: Pause::default(),
             acl,
             arriving: AtomicUsize::new(0),
@@ -409,6 +425,17 @@ impl Server {
     /// Whether the process is about to end.
     pub fn is_shutting_down(&self) -> bool {
         self.shutdown.requested.load(Ordering::Relaxed)
+    }
+
+    /// Has clients try again that wait for something which may be there now.
+    pub fn wake_waiters(&self, clients: impl IntoIterator<Item = Arc<ClientCard>>) {
+        let mut signals = Signals::default();
+        for client in clients {
+            if self.blocked.unblock(client.id, Ended::Retry).is_some() {
+                signals.tell(&client);
+            }
+        }
+        signals.send(&self.loops);
     }
 
     /// Ends a pause: clients go on.

@@ -54,6 +54,8 @@ const CASE_NAMES: &[&str] = &[
     "read-only under way, ext4, always",
     "full file system, tmpfs, everysec",
     "full file system, ext4, always",
+    "sessions on a full file system, everysec",
+    "sessions on a full file system, always",
     "EIO from fsync, always",
     "EIO from fsync, everysec",
     "EIO from write, no",

@@ -312,3 +312,24 @@ fn scripts_in_transactions_meet_others() {
     let sum: i64 = (0..7).map(|key| number(&client.command(&format!("GET k{key}")))).sum();
     assert_eq!((sum, number(&client.command("GET total"))), (0, 4 * ROUNDS));
 }
+
+/// Found by `fuzz/fuzz_targets/connection.rs`: the reply of `EXEC` was cut in its midst, by as much as the confirmations within it are long.
+#[test]
+fn who_wants_no_replies_is_told_of_subscriptions_in_a_transaction_as_a_whole() {
+    let server = start();
+    let mut client = server.client();
+    let commands = ["MULTI", "PING", "CLIENT REPLY OFF", "HELLO", "SUBSCRIBE one two", "PING"];
+    all(&mut client, &commands);
+    let mut bytes = Vec::new();
+    encode(&mut bytes, &["EXEC"]);
+    client.send(&bytes).expect("send");
+    for (count, channel) in ["one", "two"].into_iter().enumerate() {
+        let told = client.receive().expect("a confirmation");
+        let expected = [Value::bulk("subscribe"), Value::bulk(channel), Value::Integer(count as i64 + 1)];
+        assert_eq!(told.items(), expected);
+    }
+    // And of nothing else.
+    assert_eq!(last(&mut server.client(), &["PUBLISH one news"]), Value::Integer(1));
+    let expected = [Value::bulk("message"), Value::bulk("one"), Value::bulk("news")];
+    assert_eq!(client.receive().expect("a message").items(), expected);
+}

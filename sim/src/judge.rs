@@ -192,7 +192,7 @@ impl Floor {
         }
     }
 
-    fn commit_one(&mut self, world: World) -> Option<usize> {
+    fn commit_one(&mut self, mut world: World) -> Option<usize> {
         let before = std::rc::Rc::clone(self.oracle.world());
         if *before == world {
             // Written to, perhaps, but as before.
@@ -205,7 +205,13 @@ impl Floor {
         let is_seen =
             ids.any(|id| Changed::by(before.keys.get(id), world.keys.get(id), now_ms) == Changed::Yes);
         if !is_seen {
-            // What is dead as soon as it is made is not logged, and its reply waits for nothing.
+            // What is dead as soon as it is made is not logged, and its reply waits for nothing. Nor is it what comes back if the wall clock is
+            // set back before a restart: that is what was dead before.
+            for (id, item) in before.keys.iter().filter(|(_, item)| item.dies_ms() <= now_ms) {
+                if world.live(id, now_ms).is_none() {
+                    world.keys.insert(id.clone(), std::rc::Rc::clone(item));
+                }
+            }
             self.oracle.amend(world);
             return None;
         }

@@ -86,6 +86,7 @@ impl Profile {
             reserve_bytes: pick(rng, &[0, 0, 20_000, 64 << 20]),
             dictionary_judged_bytes: pick(rng, &[1_000, 10_000, 4 << 20]),
             dictionary_worse_promille: pick(rng, &[0, 900, 1_250]),
+            ..StorageTuning::default()
         };
         let settings = Settings {
             memory_bytes_max: if self.bounded {

@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use sessile_wal::sim::SimFs;
+use sessile_wal::{OpenMode, RealFs};
 
 fn some() -> Manifest {
     Manifest {
@@ -211,4 +212,21 @@ proptest! {
             prop_assert_eq!(encode(&manifest), bytes);
         }
     }
+}
+
+/// Found by the simulation (seeds 7026033, 7016716 at 3fcb2ac): where a directory's sync has failed in part, the new name of a manifest may have
+/// come to the disk before the old one was gone. The next manifest was written over both.
+#[test]
+fn a_manifest_that_has_its_temporary_name_still_is_not_written_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let (first, second) = (some(), Manifest::generate(5).expect("has random bytes"));
+    first.write(&RealFs, dir).expect("writes");
+    std::fs::hard_link(dir.join(NAME), dir.join(TEMPORARY_NAME)).expect("links");
+    let in_force = RealFs.open(&dir.join(NAME), OpenMode::Read).expect("opens");
+    second.write(&RealFs, dir).expect("writes");
+    let mut bytes = vec![0; in_force.len().expect("has a length") as usize];
+    in_force.read_at(&mut bytes, 0).expect("reads");
+    assert_eq!(decode(&bytes).expect("is sound"), first);
+    assert_eq!(Manifest::read(&RealFs, dir).expect("reads"), Some(second));
 }

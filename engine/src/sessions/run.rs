@@ -357,6 +357,11 @@ impl Db {
         let _ = self.inner.sessions.notify.set(notify);
     }
 
+    /// Sessions that are kept, also those whose deadline has just come, or that were revoked with their class and are being taken away: for figures.
+    pub fn sessions_kept(&self) -> usize {
+        self.inner.shards.iter().map(|shard| shard.lock().counts(crate::key::SESSIONS).keys as usize).sum()
+    }
+
     /// Sessions that were taken away because their deadline had come, since the database was opened.
     pub fn sessions_expired(&self) -> u64 {
         self.inner.sessions.expired.load(Ordering::Relaxed)

@@ -98,6 +98,10 @@ fn apply(rights: &mut Rights, rule: &[u8], all_channels: bool) -> Result<(), &'s
         [b'(', inner @ .., b')'] => {
             let mut selector = Selector::none(all_channels);
             for word in inner.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
+                // Written into a file, it would end the selector when it is read.
+                if word.ends_with(b")") {
+                    return Err(SYNTAX);
+                }
                 apply_to_selector(&mut selector, word)?;
             }
             rights.selectors.push(selector);

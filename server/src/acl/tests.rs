@@ -205,6 +205,15 @@ fn files_are_read_whole_or_not_at_all() {
     }
 }
 
+/// Found by `fuzz/fuzz_targets/text.rs`: shown in a file, the pattern ended the selector, and the file could not be loaded.
+#[test]
+fn a_pattern_in_a_selector_does_not_end_it() {
+    let error = refused(&["(%W~write:*(&u))"]);
+    assert!(error.contains("Syntax error"), "{error}");
+    let many = rights(&["~write:*(&u)", "(~(a &c)"]);
+    assert_eq!(rights(&text(&many).split(' ').collect::<Vec<_>>()).selectors, many.selectors);
+}
+
 proptest! {
     /// Whatever the words, nothing panics; and what is described can be read back to the same.
     #[test]

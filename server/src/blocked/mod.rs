@@ -21,7 +21,9 @@ pub use serve::{Leftover, Service};
 use crate::client::ClientCard;
 use crate::command::dispatch::for_each_key;
 use crate::command::{Blocking, Command};
+use crate::lease::Leases;
 use crate::resp::{Protocol, Reply};
+use sessile::sessions::Handle;
 use sessile::{Access, Db, Key, Lsn};
 use sessile_wal::sync::Mutex;
 use sessile_wal::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -74,6 +76,17 @@ pub enum Awaited {
     Time,
     /// As that; then its command is executed.
     Turn,
+    /// The lease of a session, until its time is up or whoever has it may have lost it, whichever is first.
+    Lease {
+        /// Of which one.
+        session: Handle,
+        /// Where its place is kept.
+        leases: Arc<Leases>,
+        /// When its own time is up, ms since the epoch.
+        give_up_ms: u64,
+    },
+    /// Something to happen to any session.
+    SessionEvent,
 }
 
 /// A blocking command as its client sent it.
@@ -136,6 +149,16 @@ pub struct Waiter {
     ended: OnceLock<Ended>,
 }
 
+impl Waiter {
+    /// When it waits no longer, ms since the epoch.
+    fn gives_up_ms(&self) -> Option<u64> {
+        match self.awaited {
+            Awaited::Lease { give_up_ms, .. } => Some(give_up_ms),
+            _ => self.deadline_ms,
+        }
+    }
+}
+
 impl std::fmt::Debug for Waiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Waiter")
@@ -186,8 +209,17 @@ impl Wait {
     pub fn awaited_sync(&self) -> Option<Lsn> {
         match self.waiter.awaited {
             Awaited::Synced { lsn, .. } => Some(lsn),
-            Awaited::Element(_) | Awaited::Time | Awaited::Turn => None,
+            _ => None,
         }
+    }
+
+    /// Ends it if its time is up; whether this did.
+    pub fn look_at_time(&self, now_ms: u64) -> bool {
+        let ended = match self.waiter.awaited {
+            Awaited::Lease { give_up_ms, .. } if give_up_ms > now_ms => Ended::Retry,
+            _ => Ended::TimedOut,
+        };
+        self.waiter.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) && self.end(ended)
     }
 
     /// Ends it, unless it is over; whether this did.
@@ -209,6 +241,16 @@ impl Wait {
         self.end(Ended::Served { reply: std::mem::take(reply.bytes_mut()), lsn: Lsn::ZERO })
     }
 
+    /// Before its [answer](Self::answer): who is to look again in its stead, if it is over for good and may have been called meanwhile.
+    pub fn give_up(&self, now_ms: u64) -> Vec<Arc<ClientCard>> {
+        match (&self.waiter.awaited, self.waiter.ended.get()) {
+            (Awaited::Lease { leases, .. }, Some(Ended::TimedOut | Ended::Unblocked)) => {
+                leases.give_up(self.waiter.client.id, now_ms)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Writes what came of a wait that is over; what must be acknowledged before it is sent. `Err`: nothing yet, the command is to be executed
     /// again, in its old place. `durable` is up to where the log is synced.
     ///
@@ -216,19 +258,22 @@ impl Wait {
     /// As said.
     pub fn answer(self, reply: &mut Reply, durable: Lsn) -> Result<Lsn, Again> {
         let waiter = &self.waiter;
+        let place = Place { ticket: waiter.ticket, deadline_ms: waiter.gives_up_ms() };
         match waiter.ended.get() {
             Some(Ended::Served { reply: bytes, lsn }) => {
                 reply.bytes_mut().extend_from_slice(bytes);
                 return Ok(*lsn);
             }
             Some(Ended::TimedOut) => match &waiter.awaited {
-                Awaited::Turn => {
-                    let place = Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms };
-                    return Err(Again { place, settled: None });
-                }
+                Awaited::Turn => return Err(Again { place, settled: None }),
                 Awaited::Element(request) => (request.blocking.expired)(reply),
                 Awaited::Synced { lsn, .. } => write_synced(reply, durable >= *lsn),
                 Awaited::Time => reply.integer(0),
+                Awaited::Lease { .. } => reply.null(),
+                // It answers for itself that there is nothing.
+                Awaited::SessionEvent => {
+                    return Err(Again { place: Place { deadline_ms: Some(0), ..place }, settled: None });
+                }
             },
             Some(Ended::Unblocked) => reply.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK"),
             // One that is not over is given up, and begins anew.
@@ -239,7 +284,6 @@ impl Wait {
                     }
                     _ => None,
                 };
-                let place = Place { ticket: waiter.ticket, deadline_ms: waiter.deadline_ms };
                 return Err(Again { place, settled });
             }
         }
@@ -283,6 +327,8 @@ struct Registry {
     last_ticket: u64,
     /// Who waits for a key, by database.
     keys: [HashMap<Box<[u8]>, Queue>; sessile::DATABASES as usize],
+    /// Who waits for something to happen to sessions.
+    for_events: Queue,
     /// Everybody, by the client's number.
     clients: HashMap<u64, Arc<Waiter>>,
 }
@@ -306,6 +352,8 @@ pub struct Blocked {
     with_deadline: AtomicUsize,
     /// How many wait for elements.
     for_elements: AtomicUsize,
+    /// How many wait for something to happen to sessions.
+    for_events: AtomicUsize,
     /// How many wait for a key with this hash.
     filter: Box<[AtomicU32]>,
     seed: u64,
@@ -324,6 +372,7 @@ impl Default for Blocked {
             count: AtomicUsize::new(0),
             with_deadline: AtomicUsize::new(0),
             for_elements: AtomicUsize::new(0),
+            for_events: AtomicUsize::new(0),
             filter: (0..FILTER_SLOTS).map(|_| AtomicU32::new(0)).collect(),
             seed: RandomState::new().hash_one(0),
             registry: Mutex::default(),
@@ -424,6 +473,10 @@ impl Blocked {
                 }
             }
         }
+        if let Awaited::SessionEvent = waiter.awaited {
+            registry.for_events.insert(ticket, Arc::clone(&waiter));
+            self.for_events.store(registry.for_events.len(), Ordering::SeqCst);
+        }
         registry.clients.insert(waiter.client.id, Arc::clone(&waiter));
         self.count.fetch_add(1, Ordering::Relaxed);
         self.with_deadline.fetch_add(usize::from(deadline_ms.is_some()), Ordering::Relaxed);
@@ -465,6 +518,10 @@ impl Blocked {
                 }
             }
         }
+        if let Awaited::SessionEvent = waiter.awaited {
+            registry.for_events.remove(&waiter.ticket);
+            self.for_events.store(registry.for_events.len(), Ordering::SeqCst);
+        }
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.with_deadline.fetch_sub(usize::from(waiter.deadline_ms.is_some()), Ordering::Relaxed);
         true
@@ -473,6 +530,22 @@ impl Blocked {
     fn end(&self, waiter: &Waiter, ended: Ended) -> bool {
         // Whoever removes it is the only one to say how it ended.
         self.remove(waiter) && waiter.ended.set(ended).is_ok()
+    }
+
+    /// Something has happened to sessions: has those who wait for that look; who is to be told.
+    ///
+    /// Who finds no event registers under the locks of the keys that events are kept under, and this is called after a commit to them: so either the
+    /// one sees the event, or this the other.
+    pub fn call_for_events(&self) -> Vec<Arc<ClientCard>> {
+        if self.for_events.load(Ordering::SeqCst) == 0 {
+            return Vec::new();
+        }
+        let waiting: Vec<Arc<Waiter>> = self.registry.lock().for_events.values().cloned().collect();
+        waiting
+            .iter()
+            .filter(|waiter| self.end(waiter, Ended::Retry))
+            .map(|waiter| Arc::clone(&waiter.client))
+            .collect()
     }
 
     /// `CLIENT UNBLOCK`: ends the wait of the client with that number; who is to be told, if it did wait.

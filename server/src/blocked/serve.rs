@@ -47,6 +47,8 @@ pub struct Service<'a> {
     outlet: Outlet<'a>,
     /// The number of the client whose command this comes after.
     changer: Option<u64>,
+    /// What a waiter is told of must be acknowledged up to there, even if nothing was written on its behalf.
+    after: Lsn,
     /// Replies whose position in the log is not known yet.
     pending: Vec<(Arc<Waiter>, Vec<u8>)>,
 }
@@ -77,7 +79,13 @@ impl<'a> Service<'a> {
         outlet: Outlet<'a>,
         changer: Option<u64>,
     ) -> Service<'a> {
-        Service { server, live, random, outlet, changer, pending: Vec::new() }
+        Service { server, live, random, outlet, changer, after: Lsn::ZERO, pending: Vec::new() }
+    }
+
+    /// Nobody is told of anything before this position is acknowledged.
+    pub fn behind(mut self, lsn: Lsn) -> Service<'a> {
+        self.after = self.after.max(lsn);
+        self
     }
 
     /// Ends a transaction whose changes were noted: serves those who wait for them, publishes its events and theirs, commits. `held` are the
@@ -89,7 +97,7 @@ impl<'a> Service<'a> {
         for (waiter, reply) in std::mem::take(&mut self.pending) {
             self.tell(&waiter, Ended::Served { reply, lsn });
         }
-        self.serve_after(leftover);
+        self.behind(lsn).serve_after(leftover);
         lsn
     }
 
@@ -189,7 +197,7 @@ impl<'a> Service<'a> {
                 Could::Nobody => return,
                 Could::NeverAgain => {
                     let reply = error_reply(request, STREAM_GONE);
-                    self.end(&waiter, Ended::Served { reply, lsn: Lsn::ZERO });
+                    self.end(&waiter, Ended::Served { reply, lsn: self.after });
                     continue;
                 }
             }
@@ -212,7 +220,8 @@ impl<'a> Service<'a> {
             let changes = txn.take_changes();
             let lsn = self.commit(txn, &changes, &events);
             changed.extend(changes);
-            self.tell(&waiter, Ended::Served { reply, lsn });
+            // What served it may not be acknowledged yet: an error tells of it, too.
+            self.tell(&waiter, Ended::Served { reply, lsn: lsn.max(self.after) });
         }
     }
 

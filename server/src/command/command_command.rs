@@ -138,6 +138,7 @@ pub(crate) const CATEGORIES: &[&str] = &[
     "transaction",
     "scripting",
     "chat",
+    "session",
 ];
 
 /// Whether a command is in an ACL category: what its row says, and what its flags imply.
@@ -197,7 +198,7 @@ fn info(call: &mut ServerCall<'_>) -> CommandResult {
 /// First key, last key and step, as the old form of the reply has them.
 fn positions(keys: KeySpec) -> (i32, i32, i32) {
     match keys {
-        KeySpec::None => (0, 0, 0),
+        KeySpec::None | KeySpec::Sessions(_) => (0, 0, 0),
         KeySpec::Range { first, last, step }
         | KeySpec::Channels { first, last, step }
         | KeySpec::Across { first, last, step, .. } => (first, last, step),
@@ -343,7 +344,7 @@ fn find_keys<'a>(call: &ServerCall<'a>) -> Result<(&'static Command, Vec<&'a [u8
         Some(name) => entry.subcommand(name).unwrap_or(entry),
         None => entry,
     };
-    if matches!(entry.command.keys, KeySpec::None | KeySpec::Channels { .. }) {
+    if matches!(entry.command.keys, KeySpec::None | KeySpec::Channels { .. } | KeySpec::Sessions(_)) {
         return Err("ERR The command has no key arguments".into());
     }
     if !entry.takes(args.len()) {

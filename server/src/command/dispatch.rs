@@ -15,12 +15,13 @@ use super::{
     Timeout, flags, permission, session,
 };
 use crate::acl::Context;
-use crate::blocked::{Awaited, Blocked, Request, Wait};
-use crate::client::Client;
+use crate::blocked::{Awaited, Blocked, Place, Request, Wait};
+use crate::client::{Client, ClientCard, Durable};
 use crate::errand::{Checkpoint, Errand, LargeReply, Walk};
 use crate::monitor::Source;
 use crate::notify::Events;
 use crate::resp::{Protocol, Reply};
+use crate::server::Server;
 use crate::transaction::Queue;
 use crate::worker::Worker;
 use sessile::{Access, Begun, Extent, Fetch, Key, Lsn, Txn};
@@ -299,6 +300,7 @@ pub fn execute(
                 }
                 Ran::Cold(fetch, learned) => return Outcome::Away(Box::new(Errand::Values(fetch, learned))),
                 Ran::Busy => return Outcome::Busy,
+                Ran::Reaps => return Outcome::Away(Box::new(Errand::Reap(worker.server.db.clone()))),
                 Ran::Long => {
                     let large = match access {
                         Access::Read => match LargeReply::begin(&worker.server) {
@@ -347,10 +349,7 @@ pub fn execute(
                 return Outcome::Away(Box::new(Errand::Walk(Walk::new(run, &mut call, &worker.live, large))));
             } else {
                 let (result, lsn) = (run(&mut call), call.lsn);
-                if result.is_ok() {
-                    after_keyspace(worker, client, entry.command, args);
-                }
-                (result, lsn)
+                (result.and_then(|()| after_keyspace(worker, client, entry.command, args)), lsn)
             }
         }
         Run::Server(run) => {
@@ -385,6 +384,7 @@ pub fn execute(
         stopwatch.stop(worker, client, entry, args, elsewhere_ns);
     }
     client.place = None;
+    client.missed = session::Missed::default();
     client.last_lsn = client.last_lsn.max(lsn);
     if waits.is_none() && client.card.inbox.is_filled() {
         tell_first(client, reply, start);
@@ -461,6 +461,8 @@ enum Ran {
     Cold(Fetch, Learned),
     /// It would take long: it is to be run elsewhere.
     Long,
+    /// It counts sessions, of which some are to end first.
+    Reaps,
     /// It may have much to reply, and clients have too much to take already.
     Busy,
 }
@@ -475,6 +477,7 @@ fn run_data(
     args: &[&[u8]],
     brought: &mut Option<Box<Errand>>,
 ) -> Ran {
+    let reaped = matches!(brought.as_deref(), Some(Errand::Reap(_)));
     let changes_copied = access != Access::Read && worker.server.db.has_overlays();
     let mut may_leave = !client.may_not_wait && (changes_copied || cost::may_be_long(command, args));
     let (mut fetched, mut learned) = match brought.take().map(|errand| *errand) {
@@ -490,6 +493,9 @@ fn run_data(
         _ => (None, Learned::new(may_learn(client, command, args))),
     };
     if let KeySpec::Sessions(find) = command.keys {
+        if !reaped && session::counts_all(command, args) && !worker.server.db.sessions_are_reaped() {
+            return Ran::Reaps;
+        }
         worker.tokens.begin();
         if let Err(error) = session::find(&worker.server.db, &mut worker.tokens, find, args, &mut learned) {
             return Ran::Done(Err(CommandError::of(refusal(&error))), Lsn::ZERO);
@@ -497,7 +503,10 @@ fn run_data(
     }
     let start = reply.bytes().len();
     for _ in 0..BEGINNINGS_MAX {
-        worker.tokens.rewind();
+        if let KeySpec::Sessions(_) = command.keys {
+            worker.tokens.rewind();
+            client.missed.rewind();
+        }
         let known = Known { fetched: fetched.take(), learned: &learned, may_leave };
         match run_over(worker, client, reply, command, access, args, known) {
             Ran::Done(Err(CommandError::NeedsKeys(more)), _) => {
@@ -553,7 +562,10 @@ fn run_over(
     let mut parts = Parts::of(worker);
     let (server, now_ms) = (parts.server, parts.now_ms);
     let db = &server.db;
-    let mut must_be_durable = false;
+    let (mut must_be_durable, mut missed) = (Durable::default(), client.missed);
+    let card = matches!(command.keys, KeySpec::Sessions(_)).then(|| Arc::clone(&client.card));
+    let may_wait = !client.may_not_wait;
+    let place_deadline_ms = client.place.and_then(|place| place.deadline_ms);
     let company: Vec<(u8, Box<[u8]>)>;
     let mut keys: SmallVec<[Key<'_>; 4]> = SmallVec::new();
     hash_keys(db, command, args, client.database, &mut keys);
@@ -627,10 +639,15 @@ fn run_over(
         events: Events::default(),
         learned,
         damaged,
-        sessions: Some(session::Access {
+        sessions: card.as_ref().map(|card| session::Access {
             server,
             tokens: parts.tokens,
+            client: card,
             must_be_durable: &mut must_be_durable,
+            missed: &mut missed,
+            awaits: None,
+            may_wait,
+            place_deadline_ms,
         }),
     };
     let result = match command.run {
@@ -638,6 +655,12 @@ fn run_over(
             Ok(Served::Yes) => Ok(()),
             // Under the locks; see `blocked`.
             Ok(Served::NotYet) => {
+                if let Some((awaited, deadline_ms)) =
+                    call.sessions.as_mut().and_then(|access| access.awaits.take())
+                {
+                    let place = client.place.take();
+                    return Ran::Waits(wait_for_session(server, &client.card, awaited, deadline_ms, place));
+                }
                 let settled = blocking.settle.map(|settle| settle(&call));
                 let settled: Option<SmallVec<[&[u8]; 8]>> =
                     settled.as_ref().map(|args| args.iter().map(|arg| &**arg).collect());
@@ -653,10 +676,12 @@ fn run_over(
         _ => run_at_once(command, &mut call),
     };
     if matches!(result, Err(CommandError::NeedsKeys(_))) {
+        client.missed = missed;
         return Ran::Done(result, txn.commit());
     }
     effects.take(&mut call);
-    client.must_be_durable |= must_be_durable;
+    client.missed = missed;
+    client.must_be_durable.add(must_be_durable);
     note_read(&mut parts, client, command, &keys[..named]);
     // Also when it failed: what it changed before that is in memory and must be in the log.
     Ran::Done(result, effects.conclude(parts, client, txn, &keys).max(deleted))
@@ -693,6 +718,26 @@ fn wait_for_element(
     let deadline_ms = place.map_or_else(|| timeout.deadline_ms(now_ms), |place| place.deadline_ms);
     let request = Request::new(command, blocking, args, client.database, protocol);
     Ok(blocked.wait(&client.card, Awaited::Element(request), deadline_ms, place))
+}
+
+/// Has a client wait for something of sessions. It is registered while their keys are locked, or looks again at what ends without these locks.
+fn wait_for_session(
+    server: &Server,
+    client: &Arc<ClientCard>,
+    awaited: Awaited,
+    deadline_ms: Option<u64>,
+    place: Option<Place>,
+) -> Wait {
+    let session = match awaited {
+        Awaited::Lease { session, .. } => Some(session),
+        _ => None,
+    };
+    let wait = server.blocked.wait(client, awaited, deadline_ms, place);
+    // The lease may have ended between the question and the registration.
+    if session.is_some_and(|session| server.leases.is_called(session, client.id)) {
+        server.wake_waiters([Arc::clone(client)]);
+    }
+    wait
 }
 
 /// Whether a command does away with what its keys held, whatever that was: then it need not be readable.
@@ -824,14 +869,19 @@ pub(super) fn write_error(worker: &Worker, reply: &mut Reply, text: &[u8]) {
 
 fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
+    let shown = if crate::redaction::may_be_token(name) { crate::redaction::REDACTED } else { name };
+    text.extend_from_slice(cut(shown, PREVIEW_BYTES_MAX));
     text.extend_from_slice(b"', with args beginning with: ");
     let begin = text.len();
+    // Nearly one of those whose arguments are secrets.
+    let is_of_sessions = name.get(..7).is_some_and(|family| family.eq_ignore_ascii_case(b"session"));
     for arg in &args[1..] {
         let Some(room) = PREVIEW_BYTES_MAX.checked_sub(text.len() - begin).filter(|room| *room > 0) else {
             break;
         };
         text.push(b'\'');
+        let is_secret = is_of_sessions || crate::redaction::may_be_token(arg);
+        let arg = if is_secret { crate::redaction::REDACTED } else { arg };
         text.extend_from_slice(cut(arg, room));
         text.extend_from_slice(b"' ");
     }
@@ -841,6 +891,7 @@ fn unknown_command(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
 /// The error text for a subcommand that a container doesn't have.
 pub(super) fn unknown_subcommand(parent: &Command, name: &[u8]) -> Vec<u8> {
     let mut text = b"ERR unknown subcommand '".to_vec();
+    let name = if crate::redaction::may_be_token(name) { crate::redaction::REDACTED } else { name };
     text.extend_from_slice(cut(name, PREVIEW_BYTES_MAX));
     text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_ascii_uppercase()).as_bytes());
     text

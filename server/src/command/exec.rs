@@ -21,6 +21,7 @@ use super::{
     permission, scan, session,
 };
 use crate::acl::Context;
+use crate::client::ReplyMode;
 use crate::errand::Errand;
 use crate::monitor::Source;
 use crate::notify::Events;
@@ -213,8 +214,16 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
             }
         }
     }
+    let brought = call.take_brought();
+    if !matches!(brought, Some(Errand::Reap(_)))
+        && plan.commands.iter().any(|(entry, args)| session::counts_all(entry.command, args))
+        && !db.sessions_are_reaped()
+    {
+        call.want(Errand::Reap(db.clone()));
+        return Err(Unfinished::Later);
+    }
     // Keys beyond their arguments that commands have learned of.
-    let (mut fetched, mut learned) = match call.take_brought() {
+    let (mut fetched, mut learned) = match brought {
         Some(Errand::Values(fetch, learned)) => (Some(fetch), learned),
         _ => (None, Learned::new(true)),
     };
@@ -244,6 +253,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
     };
     loop {
         call.worker.tokens.rewind();
+        call.client.missed.rewind();
         let (mut keys, ends) = plan.keys(db, before.database);
         keys.extend(learned.keys(db));
         let now_ms = call.worker.now_ms;
@@ -329,7 +339,7 @@ fn run_queue(call: &mut ServerCall<'_>, queue: &Queue, transaction: &Transaction
         if let Some(told) = told {
             told.tell(call.worker);
         }
-        finish(call, &plan, &deferred);
+        finish(call, &plan, &deferred, before.reply_bytes);
         return Ok(());
     }
 }
@@ -486,7 +496,9 @@ fn run_on_keys(
     (command, args, keys): (&Command, &[&[u8]], &[Key<'_>]),
 ) -> CommandResult {
     let learned;
-    let learned = if may_learn(call.client, command, args) {
+    // Those that sessions are kept under are nobody's to name, nor to be denied.
+    let is_on_sessions = matches!(command.keys, KeySpec::Sessions(_));
+    let learned = if is_on_sessions || may_learn(call.client, command, args) {
         given.learned
     } else {
         learned = Learned::new(false);
@@ -504,7 +516,16 @@ fn run_on_keys(
         events: Events::default(),
         learned,
         damaged: 0,
-        sessions: Some(session::Access { server, tokens, must_be_durable: &mut call.client.must_be_durable }),
+        sessions: Some(session::Access {
+            server,
+            tokens,
+            client: &call.client.card,
+            must_be_durable: &mut call.client.must_be_durable,
+            missed: &mut call.client.missed,
+            awaits: None,
+            may_wait: false,
+            place_deadline_ms: None,
+        }),
     };
     let result = run_at_once(command, &mut inner);
     effects.take(&mut inner);
@@ -566,9 +587,12 @@ fn answer(call: &mut ServerCall<'_>, entry: &Entry, start: usize, result: Comman
     }
 }
 
-/// What is left when the transaction is over: commands that were put off, and telling others of all.
-fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred]) {
+/// What is left when the transaction is over, whose reply begins at `start`: commands that were put off, and telling others of all.
+fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred], start: usize) {
     let mut replies: Vec<(usize, Vec<u8>)> = Vec::new();
+    // What the client is to be told even if it wants no replies: that it is subscribed.
+    let mut told: Vec<u8> = Vec::new();
+    let told_before = call.client.told_bytes;
     for &Deferred { index, reply_at } in deferred {
         let Some((entry, args)) = plan.commands.get(index) else { continue };
         let mut reply = Reply::new(call.reply.protocol());
@@ -578,14 +602,23 @@ fn finish(call: &mut ServerCall<'_>, plan: &Plan<'_>, deferred: &[Deferred]) {
         std::mem::swap(call.reply, &mut reply);
         answer(call, entry, 0, result);
         std::mem::swap(call.reply, &mut reply);
+        if std::mem::replace(&mut call.client.told_bytes, told_before) > told_before {
+            told.extend_from_slice(reply.bytes());
+        }
         replies.push((reply_at, std::mem::take(reply.bytes_mut())));
     }
     let bytes = call.reply.bytes_mut();
     for (reply_at, reply) in replies.into_iter().rev() {
         bytes.splice(reply_at..reply_at, reply);
     }
+    if call.client.reply_mode != ReplyMode::On {
+        // All that it is told comes first; the rest is no reply that it wants.
+        call.client.told_bytes += told.len();
+        bytes.splice(start..start, told);
+    }
     for (entry, args) in &plan.commands {
-        after_keyspace(call.worker, call.client, entry.command, args);
+        // What fails is in the server's log; its reply is written.
+        let _ = after_keyspace(call.worker, call.client, entry.command, args);
         if !call.worker.server.monitors.is_empty() {
             call.worker.server.monitors.show(
                 entry.command,

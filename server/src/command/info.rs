@@ -47,6 +47,7 @@ const SECTIONS: &[(&str, &str, bool, Section)] = &[
     ("cluster", "Cluster", true, |text, _, _| text.push_str("cluster_enabled:0\r\n")),
     ("keyspace", "Keyspace", true, keyspace),
     ("sessile", "Sessile", true, sessile_section),
+    ("sessions", "Sessions", true, sessions_section),
     ("storage", "Storage", true, storage_section),
 ];
 
@@ -348,6 +349,18 @@ fn sessile_section(text: &mut String, server: &Server, _: u64) {
         let _ = write!(text, "{name}:{value}\r\n");
     }
     let _ = write!(text, "appendfsync:{}\r\n", server.config().get("appendfsync"));
+}
+
+/// What there is of native sessions.
+fn sessions_section(text: &mut String, server: &Server, now_ms: u64) {
+    let _ = write!(
+        text,
+        "sessions:{}\r\nsessions_expired:{}\r\nsession_classes:{}\r\nsession_leases:{}\r\n",
+        server.db.sessions_kept(),
+        server.db.sessions_expired(),
+        server.db.session_policies().len(),
+        server.leases.held(now_ms),
+    );
 }
 
 /// Where the data is, and what checkpoints and compaction do.

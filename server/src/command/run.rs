@@ -4,7 +4,7 @@
 //! leave to be told ([`Effects`]) is told when the transaction ends, under its locks, so that it is heard in the order in which it happened.
 
 use super::session::Tokens;
-use super::{Call, Command, CommandResult, Lookups, Random, Run, Served, flags};
+use super::{Call, Command, CommandError, CommandResult, Lookups, Random, Run, Served, flags};
 use crate::blocked::{Leftover, Service};
 use crate::client::Client;
 use crate::config::Live;
@@ -144,15 +144,14 @@ pub fn conclude_copies(
             events.publish_for(&server.pubsub, live, lsn, signals);
         }
     })?;
-    if let Committed::Conflict = committed {
-        return Ok(committed);
-    }
+    let Committed::At(lsn) = committed else { return Ok(committed) };
     let bytes_max = live.pushed_bytes_max();
     server.tracking.invalidate(&changed, Some(changer), &mut Outlet { signals, broadcasts, bytes_max });
     if server.blocked.any_for_elements() {
         let outlet = Outlet { signals, broadcasts, bytes_max };
         let keys = changed.into_iter().map(|changed| (changed.database, changed.key));
-        Service::new(server, live, random, outlet, Some(changer)).serve_after(Leftover::of(keys));
+        let service = Service::new(server, live, random, outlet, Some(changer));
+        service.behind(lsn).serve_after(Leftover::of(keys));
     }
     Ok(committed)
 }
@@ -168,7 +167,26 @@ pub fn note_read(parts: &mut Parts<'_>, client: &Client, command: &Command, keys
 }
 
 /// What is to be done after a command over the keyspace as a whole, when no transaction is open.
-pub fn after_keyspace(worker: &mut Worker, client: &Client, command: &Command, args: &[&[u8]]) {
+///
+/// # Errors
+/// It has done a part of what it should.
+pub fn after_keyspace(
+    worker: &mut Worker,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+) -> CommandResult {
+    tell_of_keyspace(worker, client, command, args);
+    if command.name == "flushall" {
+        worker.server.db.flush_sessions().map_err(|error| {
+            tracing::error!("FLUSHALL could not end the sessions: {error}");
+            CommandError::of(format!("ERR the keys are gone, but the sessions could not be ended: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn tell_of_keyspace(worker: &mut Worker, client: &Client, command: &Command, args: &[&[u8]]) {
     match command.name {
         "flushall" | "flushdb" if worker.server.tracking.is_on() => {
             let bytes_max = worker.live.pushed_bytes_max();

@@ -105,7 +105,8 @@ fn hash(lower: &[u8]) -> usize {
 
 impl Table {
     fn build() -> Table {
-        let mut commands: Vec<&'static Command> = FAMILIES.iter().flat_map(|family| family.iter()).collect();
+        let mut commands: Vec<&'static Command> =
+            FAMILIES.iter().chain(&super::session::FAMILIES).flat_map(|family| family.iter()).collect();
         commands.sort_by_key(|command| command.name);
         let mut names = Vec::new();
         let entries: Vec<Entry> =

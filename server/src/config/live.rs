@@ -65,6 +65,10 @@ pub struct StorageLimits {
     pub checkpoint_log_bytes: u64,
     /// `checkpoint-interval`.
     pub checkpoint_interval: Duration,
+    /// `session-events-max-age`; the longest there is if it is not limited.
+    pub session_events_max_age: Duration,
+    /// `session-events-max-bytes`; `u64::MAX` is no limit.
+    pub session_events_bytes_max: u64,
 }
 
 impl StorageLimits {
@@ -87,6 +91,8 @@ impl StorageLimits {
             idle_compression: config.get("idle-compression") == "yes",
             checkpoint_log_bytes: limit("checkpoint-log-size"),
             checkpoint_interval: Duration::from_secs(limit("checkpoint-interval")),
+            session_events_max_age: Duration::from_secs(limit("session-events-max-age")),
+            session_events_bytes_max: limit("session-events-max-bytes"),
         }
     }
 
@@ -108,6 +114,7 @@ impl StorageLimits {
         db.set_disk_bytes_max(self.disk_bytes_max);
         db.set_idle_compression(self.idle_compression);
         db.set_checkpoint_trigger(self.checkpoint_log_bytes, self.checkpoint_interval);
+        db.set_session_events_kept(self.session_events_max_age, self.session_events_bytes_max);
     }
 }
 

@@ -110,6 +110,20 @@ pub const DIRECTIVES: &[Directive] = &[
         "bytes of memory that the process may hold, RSS; beyond, maxmemory-policy says what gives way; 0 for no limit",
     ),
     used(
+        "session-events-max-age",
+        integer(0, INT),
+        "604800",
+        true,
+        "seconds for which SESSION.EVENTS keeps an event; 0 for no limit",
+    ),
+    used(
+        "session-events-max-bytes",
+        bytes(0, LONG),
+        "67108864",
+        true,
+        "bytes of events that SESSION.EVENTS keeps, the oldest go first; 0 for no limit",
+    ),
+    used(
         "maxmemory-policy",
         Kind::Choice(&[
             "volatile-lru",

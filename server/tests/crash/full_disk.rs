@@ -77,6 +77,92 @@ fn fills_up(case: &'static str, appendfsync: &str, make: impl Fn(&std::path::Pat
     row.finish();
 }
 
+/// What a login needs may be refused; who is logged in is not logged out, and a logout is done.
+fn sessions_live_and_end(row: &mut Row, disk: &Mount, appendfsync: &str) -> Result<(), String> {
+    let options = ServerOptions::new(appendfsync);
+    let mut server = Server::start_in(options, &disk.path().join("data"));
+    let mut client = server.client();
+    let mut tokens = Vec::new();
+    for _ in 0..50 {
+        let made = client.command("SESSION.CREATE aal2 USER alice FIELDS 1 a 1");
+        tokens.push(made.items()[1].text());
+    }
+    disk.fill_but(LEFT_BYTES);
+    let value = "x".repeat(60_000);
+    let began = Instant::now();
+    let (mut key, mut refused) = (0, 0);
+    // What a checkpoint gives back is taken, too, until even the smallest write is refused again and again.
+    while refused < 100 {
+        let size = if refused > 0 { 1 } else { value.len() };
+        if client.command(&format!("SET key:{key} {}", &value[..size])).is_error("MISCONF") {
+            refused += 1;
+        } else {
+            (key, refused) = (key + 1, 0);
+        }
+        if refused == 1 {
+            disk.fill_but(0);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err("not every write was refused on a full disk".to_owned());
+        }
+    }
+    let mut check = |words: &str, is_right: &dyn Fn(&Value) -> bool| {
+        let reply = client.command(words);
+        if is_right(&reply) { Ok(()) } else { Err(format!("{words} on a full disk: {reply:?}")) }
+    };
+    let is_map = |reply: &Value| matches!(reply, Value::Array(items) if items.len() == 20);
+    for token in &tokens {
+        check(&format!("SESSION.GET {token}"), &is_map)?;
+        check(&format!("SESSION.GET {token} NOTOUCH FIELDS 1 a"), &is_map)?;
+        check(&format!("SESSION.TOUCH {token}"), &|reply| *reply == Value::Integer(1))?;
+    }
+    check("SESSION.LIST USER alice", &|reply| reply.items()[3].items().len() == 50)?;
+    check("SESSION.COUNT", &|reply| *reply == Value::Integer(50))?;
+    check("SESSION.POLICY GET aal2", &|reply| reply.items().len() == 10)?;
+    check("SESSION.EVENTS", &|reply| reply.items()[3].items().len() == 50)?;
+    check("SESSION.CREATE aal2", &|reply| reply.is_error("MISCONF"))?;
+    check(&format!("SESSION.SET {} FIELDS 1 a 2", tokens[0]), &|reply| reply.is_error("MISCONF"))?;
+    check("SESSION.GET AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &|reply| *reply == Value::Null)?;
+    for token in &tokens[..20] {
+        check(&format!("SESSION.END {token}"), &|reply| *reply == Value::Integer(1))?;
+        check(&format!("SESSION.GET {token}"), &|reply| *reply == Value::Null)?;
+    }
+    check("SESSION.REVOKE USER alice", &|reply| *reply == Value::Integer(30))?;
+    server.kill();
+    server.restart();
+    let mut client = server.client();
+    let alive = client.command(&format!("SESSION.TOUCH {}", tokens.join(" ")));
+    disk.make_room();
+    row.note(format!("{key} writes before the first that was refused"));
+    if alive == Value::Integer(0) { Ok(()) } else { Err(format!("{alive:?} were logged out and came back")) }
+}
+
+fn sessions(case: &'static str, appendfsync: &str) {
+    let mut row = Row::begin(case);
+    if let Some(why) = mount::impossible() {
+        return row.skip(why);
+    }
+    let home = tempfile::tempdir().expect("a temporary directory");
+    match Mount::tmpfs(home.path(), DISK_MIB) {
+        Ok(disk) => {
+            let outcome = sessions_live_and_end(&mut row, &disk, appendfsync);
+            row.round(outcome);
+            row.finish();
+        }
+        Err(why) => row.skip(why),
+    }
+}
+
+#[test]
+fn sessions_in_everysec() {
+    sessions("sessions on a full file system, everysec", "everysec");
+}
+
+#[test]
+fn sessions_in_always() {
+    sessions("sessions on a full file system, always", "always");
+}
+
 #[test]
 fn tmpfs_in_everysec() {
     fills_up("full file system, tmpfs, everysec", "everysec", |home| Mount::tmpfs(home, DISK_MIB));

@@ -179,6 +179,7 @@ impl InProcess {
                     events: Default::default(),
                     learned,
                     damaged: 0,
+                    sessions: None,
                 };
                 let result = match row.run {
                     Run::Blocking(blocking) => (blocking.attempt)(&mut call).map(|served| {

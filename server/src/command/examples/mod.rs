@@ -15,7 +15,7 @@
 //! for anything within its line, and for the same thing wherever the name is in the same example. Each example begins with an empty database.
 
 /// The files.
-const FILES: &[&str] = &[include_str!("chat.txt"), include_str!("throttle.txt")];
+const FILES: &[&str] = &[include_str!("chat.txt"), include_str!("session.txt"), include_str!("throttle.txt")];
 
 /// What somebody would see.
 #[derive(Clone, Debug)]

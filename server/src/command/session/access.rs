@@ -2,7 +2,7 @@
 
 use super::super::flags::{DENYOOM, FAST, MAY_WRITE, NOSCRIPT, WRITE};
 use super::super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
-use super::options::{Options, once, unknown};
+use super::options::{Options, once};
 use super::{ROW, find_token, find_tokens, put_handle, put_number, put_text, put_time};
 use sessile::sessions::{self, Conditions, SessionError};
 
@@ -57,14 +57,11 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
         match word.to_ascii_lowercase().as_slice() {
             b"notouch" => once(&mut untouched, "NOTOUCH", ())?,
             b"fields" => once(&mut asked, "FIELDS", options.counted(1)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let touch = untouched.is_none() && call.txn.may_write();
-    let Some(digest) = call.session_digest(call.args[1])? else {
-        call.reply.null();
-        return Ok(());
-    };
+    let Some(digest) = call.session_digest(call.args[1])? else { return tell(call, None) };
     let written = call.on_sessions(|call| {
         let Some(session) = sessions::get(call.txn, &digest, touch)? else { return Ok(false) };
         let reply = &mut *call.reply;
@@ -102,10 +99,7 @@ fn get(call: &mut Call<'_, '_>) -> CommandResult {
         }
         Ok(true)
     })?;
-    if !written {
-        call.reply.null();
-    }
-    Ok(())
+    if written { Ok(()) } else { tell(call, None) }
 }
 
 /// `[IFVERSION v] [FENCE n] FIELDS n …`
@@ -115,22 +109,25 @@ fn change<'a>(args: &'a [&'a [u8]], parts: usize) -> Result<(Conditions, &'a [&'
     while let Some(word) = options.next() {
         match word.to_ascii_lowercase().as_slice() {
             b"ifversion" => {
-                once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?
+                once(&mut version, "IFVERSION", options.number("IFVERSION", 0, i64::MAX as u64)?)?;
             }
             b"fence" => once(&mut fence, "FENCE", options.number("FENCE", 0, i64::MAX as u64)?)?,
             b"fields" => once(&mut fields, "FIELDS", options.counted(parts)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let fields = fields.ok_or(CommandError::from("ERR FIELDS is missing"))?;
     Ok((Conditions { version, fence }, fields))
 }
 
-/// Replies the version after a change.
+/// Replies the version after a change, or that there is no such session.
 fn tell(call: &mut Call<'_, '_>, version: Option<u64>) -> CommandResult {
     match version {
         Some(version) => call.reply.integer(super::shown(version)),
-        None => call.reply.null(),
+        None => {
+            call.session_missed(1)?;
+            call.reply.null();
+        }
     }
     Ok(())
 }
@@ -164,6 +161,7 @@ fn touch(call: &mut Call<'_, '_>) -> CommandResult {
             Ok::<u64, SessionError>(alive)
         })?
     };
+    call.session_missed((call.args.len() as u64 - 1).saturating_sub(alive))?;
     call.reply.integer(super::shown(alive));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::super::flags::{DENYOOM, FAST, NOSCRIPT, WRITE};
 use super::super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
-use super::options::{Options, SECONDS_MAX, once, unknown};
+use super::options::{Options, SECONDS_MAX, once};
 use super::policy::class;
 use super::{ROW, Wanted, find_usual, put_handle, put_number, put_text, put_time};
 use sessile::Db;
@@ -54,7 +54,7 @@ fn create(call: &mut Call<'_, '_>) -> CommandResult {
             b"max" => once(&mut max_s, "MAX", options.number("MAX", 0, SECONDS_MAX)?)?,
             b"meta" => once(&mut meta, "META", options.value("META")?)?,
             b"fields" => once(&mut fields, "FIELDS", options.counted(2)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let fields: Vec<[&[u8]; 2]> = pairs(fields.unwrap_or_default());
@@ -73,16 +73,19 @@ fn rotate(call: &mut Call<'_, '_>) -> CommandResult {
     options.end()?;
     let new = next_digest(call)?;
     let Some(digest) = call.session_digest(call.args[1])? else {
+        call.session_missed(1)?;
         call.reply.null();
         return Ok(());
     };
     match call.on_sessions(|call| sessions::rotate(call.txn, &digest, grace_s, &new))? {
         None => {
+            call.must_be_durable(false)?;
+            call.session_missed(1)?;
             call.reply.null();
             Ok(())
         }
         Some(made) => {
-            call.must_be_durable()?;
+            call.must_be_durable(true)?;
             tell(call, &made)
         }
     }
@@ -96,7 +99,7 @@ pub(super) fn pairs<'a>(texts: &[&'a [u8]]) -> Vec<[&'a [u8]; 2]> {
 /// The digest of the token that was drawn for this command.
 fn next_digest(call: &mut Call<'_, '_>) -> Result<TokenDigest, CommandError> {
     let token = call.session_access()?.tokens.take();
-    token.map(|token| token.digest.clone()).ok_or("ERR no token was drawn for it".into())
+    token.map(|token| token.digest).ok_or("ERR no token was drawn for it".into())
 }
 
 /// Tells of a session that was made, with the token that was drawn for it.

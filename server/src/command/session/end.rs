@@ -3,7 +3,7 @@
 use super::super::args::is;
 use super::super::flags::{NOSCRIPT, WRITE};
 use super::super::{Call, Command, CommandError, CommandResult, KeySpec, Run};
-use super::options::{Options, once, unknown};
+use super::options::{Options, once};
 use super::policy::class;
 use super::{ROW, Wanted, find_tokens, find_usual, shown};
 use sessile::Db;
@@ -51,8 +51,9 @@ fn end(call: &mut Call<'_, '_>) -> CommandResult {
     let db = call.session_db()?;
     let digests: Vec<_> = tokens.iter().filter_map(|token| db.session_digest(token)).collect();
     let ended = call.on_sessions(|call| sessions::end(call.txn, &digests))?;
+    call.session_missed((tokens.len() as u64).saturating_sub(ended))?;
     if !lazy {
-        call.must_be_durable()?;
+        call.must_be_durable(ended > 0)?;
     }
     call.reply.integer(shown(ended));
     Ok(())
@@ -69,7 +70,7 @@ fn revoke(call: &mut Call<'_, '_>) -> CommandResult {
                 once(&mut lazy, "LAZY", ())?;
                 options.end()?;
             }
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let ended = if is(what, "user") {
@@ -92,7 +93,7 @@ fn revoke(call: &mut Call<'_, '_>) -> CommandResult {
         return Err("ERR SESSION.REVOKE is followed by USER, HANDLE or CLASS".into());
     };
     if lazy.is_none() {
-        call.must_be_durable()?;
+        call.must_be_durable(ended > 0)?;
     }
     call.reply.integer(shown(ended));
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::super::flags::{NOSCRIPT, READONLY};
 use super::super::{Call, Command, CommandResult, Run};
-use super::options::{Options, once, unknown};
+use super::options::{Options, once};
 use super::policy::class;
 use super::{ROW, put_handle, put_number, put_text, put_time, shown};
 use sessile::sessions;
@@ -44,7 +44,7 @@ fn list(call: &mut Call<'_, '_>) -> CommandResult {
         match word.to_ascii_lowercase().as_slice() {
             b"cursor" => once(&mut cursor, "CURSOR", options.number("CURSOR", 0, i64::MAX as u64)?)?,
             b"count" => once(&mut count, "COUNT", options.number("COUNT", 1, LISTED_MAX)?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let count = count.unwrap_or(LISTED_DEFAULT) as usize;
@@ -74,7 +74,7 @@ fn count(call: &mut Call<'_, '_>) -> CommandResult {
         match word.to_ascii_lowercase().as_slice() {
             b"class" => once(&mut of_class, "CLASS", class(options.value("CLASS")?)?)?,
             b"user" => once(&mut of_user, "USER", options.value("USER")?)?,
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     let count = call.on_sessions(|call| sessions::count(call.txn, of_class, of_user))?;

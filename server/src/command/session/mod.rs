@@ -8,15 +8,20 @@ mod create;
 mod end;
 mod events;
 mod list;
+mod lock;
 mod options;
 mod policy;
 
 use super::reach::Learned;
-use super::{Call, Command, CommandError, FindSessions, KeySpec, Run};
+use super::{Call, Command, CommandError, CommandResult, FindSessions, KeySpec, Run};
+use crate::blocked::Awaited;
+use crate::client::{ClientCard, Durable};
 use crate::resp::Reply;
 use crate::server::Server;
+use crate::strays;
 use sessile::sessions::{self, Handle, NewToken, SessionError, SessionKey, TokenDigest};
-use sessile::{Db, Extended, Key};
+use sessile::{Db, Extended, Key, Lsn};
+use std::sync::Arc;
 
 /// What the rows of all of them have in common.
 const ROW: Command = Command {
@@ -24,7 +29,7 @@ const ROW: Command = Command {
     arity: 0,
     flags: 0,
     keys: KeySpec::Sessions(find_usual),
-    categories: &[],
+    categories: &["session"],
     group: "session",
     since: "sessile 0.1",
     summary: "",
@@ -34,8 +39,15 @@ const ROW: Command = Command {
 };
 
 /// The rows of each of its files.
-pub const FAMILIES: [&[Command]; 6] =
-    [policy::COMMANDS, create::COMMANDS, access::COMMANDS, end::COMMANDS, list::COMMANDS, events::COMMANDS];
+pub const FAMILIES: [&[Command]; 7] = [
+    policy::COMMANDS,
+    create::COMMANDS,
+    access::COMMANDS,
+    end::COMMANDS,
+    list::COMMANDS,
+    events::COMMANDS,
+    lock::COMMANDS,
+];
 
 /// Tokens that were drawn for a command, or for several in a transaction: the same however often it begins anew.
 #[derive(Debug, Default)]
@@ -48,9 +60,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// For the next command, or transaction: what the last one took is somebody's.
+    /// For the next command, or transaction: what was drawn for the last one may be somebody's, and is never used again.
     pub fn begin(&mut self) {
-        self.drawn.drain(..self.taken.min(self.drawn.len()));
+        self.drawn.clear();
         (self.wanted, self.taken) = (0, 0);
     }
 
@@ -70,7 +82,47 @@ impl Tokens {
 
     fn take(&mut self) -> Option<&NewToken> {
         self.taken += 1;
-        self.drawn.get(self.taken - 1)
+        self.last()
+    }
+
+    /// The one that was taken last.
+    fn last(&self) -> Option<&NewToken> {
+        self.drawn.get(self.taken.checked_sub(1)?)
+    }
+}
+
+/// Tokens that no session has, which one command has presented, or those of one transaction: counted once, and told of once, however often it begins
+/// anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Missed {
+    /// So many are counted with their address.
+    counted: u64,
+    /// So many were seen since it began anew.
+    seen: u64,
+    /// What is to be told, of all that were counted there.
+    many: Option<u64>,
+    told: bool,
+}
+
+impl Missed {
+    /// It begins, or begins again.
+    pub fn rewind(&mut self) {
+        (self.seen, self.told) = (0, false);
+    }
+
+    /// So many more; what is to be told now.
+    fn note(&mut self, count: u64, count_more: impl FnOnce(u64) -> Option<u64>) -> Option<u64> {
+        self.seen += count;
+        if self.seen > self.counted {
+            let more = self.seen - self.counted;
+            self.counted = self.seen;
+            self.many = count_more(more).or(self.many);
+        }
+        self.many.filter(|_| !self.told)
+    }
+
+    fn told(&mut self) {
+        self.told = true;
     }
 }
 
@@ -86,8 +138,27 @@ pub struct Access<'a> {
     pub server: &'a Server,
     /// See [`Tokens`].
     pub tokens: &'a mut Tokens,
-    /// To be set by one whose reply must wait until its write survives a power cut.
-    pub must_be_durable: &'a mut bool,
+    /// Who has sent the command.
+    pub client: &'a Arc<ClientCard>,
+    /// To be set by one whose reply must wait until what it has written, or tells of, survives a power cut.
+    pub must_be_durable: &'a mut Durable,
+    /// See [`Missed`].
+    pub missed: &'a mut Missed,
+    /// To be set by one that has found nothing: what it waits for, and till when in ms since the epoch (`None`: for ever).
+    pub awaits: Option<(Awaited, Option<u64>)>,
+    /// Whether it may wait: not in a transaction.
+    pub may_wait: bool,
+    /// If it has waited before: till when it is to, ms since the epoch.
+    pub place_deadline_ms: Option<u64>,
+}
+
+/// Whether a command counts sessions by class, so that those whose deadline has come are to end first.
+pub fn counts_all(command: &Command, args: &[&[u8]]) -> bool {
+    match command.name {
+        "session.count" => true,
+        "session.revoke" => args.get(1).is_some_and(|what| super::args::is(what, "class")),
+        _ => false,
+    }
 }
 
 /// Adds what a command on sessions is going to need to what is known of it.
@@ -143,9 +214,39 @@ impl<'a> Call<'a, '_> {
         Ok(self.session_db()?.session_digest(token))
     }
 
-    /// Has the reply wait until what was written survives a power cut.
-    fn must_be_durable(&mut self) -> Result<(), CommandError> {
-        *self.session_access()?.must_be_durable = true;
+    /// Has the reply wait until what was written survives a power cut, and if nothing was, all that was before: somebody who heard no reply may say it
+    /// again, and hear that there is nothing left to do.
+    fn must_be_durable(&mut self, changed: bool) -> CommandResult {
+        let db = self.session_db()?;
+        let before = if changed { Lsn::ZERO } else { db.appended() };
+        // There is nothing to wait for, mostly.
+        self.must_be_durable_at(if before > db.durable() { before } else { Lsn::ZERO })
+    }
+
+    /// Has the reply wait until the log survives a power cut up to there, and what was written with it.
+    fn must_be_durable_at(&mut self, at: Lsn) -> Result<(), CommandError> {
+        let access = self.session_access()?;
+        access.must_be_durable.add(Durable { written: true, at });
+        if at > access.server.db.durable() {
+            access.server.db.request_sync(at);
+        }
+        Ok(())
+    }
+
+    /// So many tokens were presented that no session has: tells of them if they are many.
+    fn session_missed(&mut self, count: u64) -> CommandResult {
+        if count == 0 || !self.txn.may_write() {
+            return Ok(());
+        }
+        let now_ms = self.txn.now_ms();
+        let access = self.session_access()?;
+        let host = strays::host(&access.client.origin.address);
+        let Some(many) = access.missed.note(count, |more| access.server.strays.count(host, more, now_ms))
+        else {
+            return Ok(());
+        };
+        self.on_sessions(|call| sessions::tell_of_unknown(call.txn, many, host.as_bytes()))?;
+        self.session_access()?.missed.told();
         Ok(())
     }
 
@@ -191,8 +292,16 @@ fn refusal(error: &SessionError) -> CommandError {
             "STALETOKEN the token was rotated away: only GET, TOUCH and END are for it".to_owned()
         }
         SessionError::Db(error) => super::dispatch::refusal(error),
+        // Each names its argument.
+        SessionError::Preset => format!("ERR class: {error}"),
+        SessionError::NotOfUser => format!("ERR EXCEPT: {error}"),
         error => format!("ERR {error}"),
     })
+}
+
+/// The error of a name that can't be a class's.
+fn wrong_name() -> CommandError {
+    refusal(&SessionError::ClassName)
 }
 
 /// Writes a name and a time, or the null of one that is not set.

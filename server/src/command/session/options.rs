@@ -6,6 +6,9 @@ use super::super::args::{is, named_integer};
 /// Longest limit, in seconds: some ten thousand years.
 pub(super) const SECONDS_MAX: u64 = 1 << 38;
 
+/// Longest word that is repeated in an error.
+const SHOWN_CHARACTERS_MAX: usize = 16;
+
 /// What is left of the arguments.
 pub(super) struct Options<'a> {
     args: &'a [&'a [u8]],
@@ -59,13 +62,22 @@ impl<'a> Options<'a> {
 
     /// That nothing is left.
     pub(super) fn end(&mut self) -> Result<(), CommandError> {
-        self.next().map_or(Ok(()), |word| Err(unknown(word)))
+        self.next().map_or(Ok(()), |word| Err(self.unknown(word)))
     }
-}
 
-/// The error of an option that there is not. It is not repeated: it may be a token in the wrong place.
-pub(super) fn unknown(_word: &[u8]) -> CommandError {
-    "ERR syntax error, there is no such option here".into()
+    /// The error of an option that there is not, which was the last that was taken. What may be a secret in the wrong place is not repeated.
+    pub(super) fn unknown(&self, word: &[u8]) -> CommandError {
+        let at = self.at.saturating_sub(1);
+        let is_harmless = !word.is_empty()
+            && word.len() <= SHOWN_CHARACTERS_MAX
+            && word.iter().all(|byte| byte.is_ascii_alphabetic());
+        CommandError::of(match std::str::from_utf8(word) {
+            Ok(word) if is_harmless => {
+                format!("ERR syntax error, argument {at}, {}, is no option here", word.to_ascii_uppercase())
+            }
+            _ => format!("ERR syntax error, argument {at} is no option here"),
+        })
+    }
 }
 
 /// The error of an option that is given twice.

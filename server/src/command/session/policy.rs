@@ -1,8 +1,9 @@
 //! `SESSION.POLICY`: the limits of classes of sessions.
 
-use super::super::flags::{NOSCRIPT, WRITE};
-use super::super::{Call, Command, CommandError, CommandResult, Run};
-use super::options::{Options, SECONDS_MAX, once, unknown};
+use super::super::flags::{DENYOOM, LOADING, NOSCRIPT, READONLY, STALE, WRITE};
+use super::super::object::write_help;
+use super::super::{Call, Command, CommandError, CommandResult, KeySpec, KeyspaceCall, Run};
+use super::options::{Options, SECONDS_MAX, once};
 use super::{ROW, put_number, put_text, wrong_name};
 use sessile::sessions::{self, OnLimit, Policy};
 
@@ -10,54 +11,122 @@ use sessile::sessions::{self, OnLimit, Policy};
 pub(super) const COMMANDS: &[Command] = &[Command {
     name: "session.policy",
     arity: -2,
-    flags: WRITE | NOSCRIPT,
-    summary: "SET, GET, LIST and DEL: the limits of a class of sessions. aal1, aal2 and aal3 are those of NIST SP 800-63B-4",
-    complexity: "O(C), C being the number of classes",
-    run: Run::Data(policy),
+    keys: KeySpec::None,
+    categories: &[],
+    summary: "The limits of classes of sessions. aal1, aal2 and aal3 are those of NIST SP 800-63B-4",
+    complexity: "Depends on subcommand",
+    subcommands: &[
+        Command {
+            name: "del",
+            arity: 3,
+            flags: WRITE | NOSCRIPT,
+            summary: "Deletes the policy of a class: no more sessions of it can be made, and those there are live on",
+            complexity: "O(C), C being the number of classes",
+            run: Run::Data(delete),
+            ..ROW
+        },
+        Command {
+            name: "get",
+            arity: 3,
+            flags: READONLY | NOSCRIPT,
+            summary: "Tells the limits of a class",
+            complexity: "O(C), C being the number of classes",
+            run: Run::Data(get),
+            ..ROW
+        },
+        Command {
+            name: "help",
+            arity: 2,
+            flags: LOADING | STALE,
+            keys: KeySpec::None,
+            summary: "Tells what the subcommands do",
+            complexity: "O(1)",
+            run: Run::Keyspace(help),
+            ..ROW
+        },
+        Command {
+            name: "list",
+            arity: 2,
+            flags: READONLY | NOSCRIPT,
+            summary: "The names of the classes that have a policy",
+            complexity: "O(C), C being the number of classes",
+            run: Run::Data(list),
+            ..ROW
+        },
+        Command {
+            name: "set",
+            arity: -3,
+            flags: WRITE | DENYOOM | NOSCRIPT,
+            summary: "Sets the limits of a class, in place of those it had, for sessions that are made from then on",
+            complexity: "O(C), C being the number of classes",
+            run: Run::Data(set),
+            ..ROW
+        },
+    ],
     ..ROW
 }];
 
-fn policy(call: &mut Call<'_, '_>) -> CommandResult {
-    let mut options = Options::new(call.args, 1);
-    if options.take("set") {
-        let class = class(options.value("class")?)?;
-        let policy = limits(&mut options)?;
-        call.on_sessions(|call| sessions::set_policy(call.txn, class, policy))?;
-        call.must_be_durable()?;
-        call.reply.ok();
-    } else if options.take("get") {
-        let class = class(options.value("class")?)?;
-        options.end()?;
-        match call.on_sessions(|call| sessions::policy(call.txn, class))? {
-            None => call.reply.null(),
-            Some(policy) => {
-                let reply = &mut *call.reply;
-                reply.map(5);
-                put_number(reply, "idle", policy.idle_s);
-                put_number(reply, "max", policy.max_s);
-                put_number(reply, "peruser", u64::from(policy.per_user));
-                let on_limit = match policy.on_limit {
-                    OnLimit::Evict => "evict",
-                    OnLimit::Reject => "reject",
-                };
-                put_text(reply, "onlimit", on_limit.as_bytes());
-                put_number(reply, "grace", u64::from(policy.grace_s));
-            }
-        }
-    } else if options.take("list") {
-        options.end()?;
-        let names = call.on_sessions(|call| sessions::policies(call.txn))?;
-        call.reply.array(names.len());
-        names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
-    } else if options.take("del") {
-        let class = class(options.value("class")?)?;
-        options.end()?;
-        let there = call.on_sessions(|call| sessions::delete_policy(call.txn, class))?;
-        call.must_be_durable()?;
-        call.reply.integer(i64::from(there));
-    } else {
-        return Err("ERR SESSION.POLICY is followed by SET, GET, LIST or DEL".into());
-    }
+const HELP: &[&str] = &[
+    "SESSION.POLICY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DEL <class>",
+    "    Delete the policy of a class.",
+    "GET <class>",
+    "    Return the limits of a class.",
+    "LIST",
+    "    Return the names of the classes.",
+    "SET <class> [IDLE <s>] [MAX <s>] [PERUSER <n>] [ONLIMIT EVICT|REJECT] [GRACE <s>]",
+    "    Set the limits of a class; 0 is no limit.",
+    "HELP",
+    "    Print this help.",
+];
+
+fn help(call: &mut KeyspaceCall<'_>) -> CommandResult {
+    write_help(call.reply, HELP);
+    Ok(())
+}
+
+fn set(call: &mut Call<'_, '_>) -> CommandResult {
+    let class = class(call.args[2])?;
+    let policy = limits(&mut Options::new(call.args, 3))?;
+    call.on_sessions(|call| sessions::set_policy(call.txn, class, policy))?;
+    call.must_be_durable(true)?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn get(call: &mut Call<'_, '_>) -> CommandResult {
+    let class = class(call.args[2])?;
+    let policy = call.on_sessions(|call| sessions::policy(call.txn, class))?;
+    let reply = &mut *call.reply;
+    let Some(policy) = policy else {
+        reply.null();
+        return Ok(());
+    };
+    reply.map(5);
+    put_number(reply, "idle", policy.idle_s);
+    put_number(reply, "max", policy.max_s);
+    put_number(reply, "peruser", u64::from(policy.per_user));
+    let on_limit = match policy.on_limit {
+        OnLimit::Evict => "evict",
+        OnLimit::Reject => "reject",
+    };
+    put_text(reply, "onlimit", on_limit.as_bytes());
+    put_number(reply, "grace", u64::from(policy.grace_s));
+    Ok(())
+}
+
+fn list(call: &mut Call<'_, '_>) -> CommandResult {
+    let names = call.on_sessions(|call| sessions::policies(call.txn))?;
+    call.reply.array(names.len());
+    names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
+    Ok(())
+}
+
+fn delete(call: &mut Call<'_, '_>) -> CommandResult {
+    let class = class(call.args[2])?;
+    let there = call.on_sessions(|call| sessions::delete_policy(call.txn, class))?;
+    call.must_be_durable(there)?;
+    call.reply.integer(i64::from(there));
     Ok(())
 }
 
@@ -90,7 +159,7 @@ fn limits(options: &mut Options<'_>) -> Result<Policy, CommandError> {
                 let seconds = options.number("GRACE", 0, u64::from(u32::MAX))?;
                 once(&mut grace, "GRACE", seconds as u32)?;
             }
-            word => return Err(unknown(word)),
+            word => return Err(options.unknown(word)),
         }
     }
     Ok(Policy {
