@@ -35,9 +35,7 @@ fn start() -> Server {
 fn pairs(map: &Value) -> Vec<(String, Value)> {
     match map {
         Value::Map(pairs) => pairs.iter().map(|(name, value)| (name.text(), value.clone())).collect(),
-        Value::Array(items) => {
-            items.chunks(2).map(|pair| (pair[0].text(), pair[1].clone())).collect()
-        }
+        Value::Array(items) => items.chunks(2).map(|pair| (pair[0].text(), pair[1].clone())).collect(),
         other => panic!("not a map: {other:?}"),
     }
 }

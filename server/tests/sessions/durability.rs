@@ -20,7 +20,8 @@ fn checks(appendfsync: &str) {
     let server = Server::start(ServerOptions::new(appendfsync));
     let client = &mut server.client();
     client.command("SESSION.POLICY SET web IDLE 1000 GRACE 60");
-    let mut made = (0..8).map(|_| client.command("SESSION.CREATE web USER alice")).collect::<Vec<_>>().into_iter();
+    let mut made =
+        (0..8).map(|_| client.command("SESSION.CREATE web USER alice")).collect::<Vec<_>>().into_iter();
     let mut next = || text(&made.next().expect("one more"), "token");
     let kept = next();
     client.command("WAITAOF 1 0 0");
@@ -35,7 +36,10 @@ fn checks(appendfsync: &str) {
         (vec!["SESSION.POLICY SET other IDLE 1".into()], true),
         (vec!["SESSION.POLICY DEL other".into()], true),
         (vec!["SESSION.POLICY DEL other".into()], false),
-        (vec!["SESSION.POLICY GET web".into(), "SESSION.COUNT".into(), "SESSION.LIST USER alice".into()], false),
+        (
+            vec!["SESSION.POLICY GET web".into(), "SESSION.COUNT".into(), "SESSION.LIST USER alice".into()],
+            false,
+        ),
         (vec![format!("SESSION.SET {kept} FIELDS 1 a 1"), format!("SESSION.GET {kept}")], false),
         (vec![format!("SESSION.LOCK {kept} 1000"), format!("SESSION.TOUCH {kept}")], false),
         (vec!["SESSION.CREATE web USER alice".into()], false),
@@ -43,8 +47,20 @@ fn checks(appendfsync: &str) {
         (vec!["SESSION.EVENTS".into()], false),
         (vec!["SESSION.CREATE web USER bob".into(), "SESSION.REVOKE USER bob LAZY".into()], false),
         (vec!["SESSION.CREATE web USER bob".into(), "SESSION.REVOKE USER bob".into()], true),
-        (vec!["MULTI".into(), "SET a b".into(), format!("SESSION.END {}", next()), "SET b c".into(), "EXEC".into()], true),
-        (vec!["MULTI".into(), "SET a b".into(), format!("SESSION.END {} LAZY", next()), "EXEC".into()], false),
+        (
+            vec![
+                "MULTI".into(),
+                "SET a b".into(),
+                format!("SESSION.END {}", next()),
+                "SET b c".into(),
+                "EXEC".into(),
+            ],
+            true,
+        ),
+        (
+            vec!["MULTI".into(), "SET a b".into(), format!("SESSION.END {} LAZY", next()), "EXEC".into()],
+            false,
+        ),
         (vec!["MULTI".into(), "SET a b".into(), format!("SESSION.ROTATE {kept}"), "EXEC".into()], true),
         (vec!["SESSION.REVOKE CLASS web LAZY".into()], false),
         (vec!["SESSION.CREATE web".into(), "SESSION.REVOKE CLASS web".into()], true),

@@ -34,7 +34,10 @@ fn readers_go_on_after_a_cursor_and_wait() {
     // Many wait, for ever or for long, and all hear of it.
     let mut waiters: Vec<Client> = (0..8).map(|_| server.client()).collect();
     for (place, waiter) in waiters.iter_mut().enumerate() {
-        send(waiter, &format!("SESSION.EVENTS AFTER {cursor} BLOCK {}", if place % 2 == 0 { 0 } else { 60_000 }));
+        send(
+            waiter,
+            &format!("SESSION.EVENTS AFTER {cursor} BLOCK {}", if place % 2 == 0 { 0 } else { 60_000 }),
+        );
     }
     until("they wait", || info(client, "clients", "blocked_clients") == 8);
     create(client, "aal2 USER carol");
@@ -205,7 +208,8 @@ fn a_consumer_with_a_cursor_sees_each_event_once_across_kills() {
     assert_eq!(born, dead, "each has an end");
     assert!(made.iter().all(|handle| born.contains(handle)), "one that was acknowledged was never heard of");
     for handle in &ended {
-        let end = seen.iter().find(|event| text(event, "handle") == *handle && text(event, "type") != "created");
+        let end =
+            seen.iter().find(|event| text(event, "handle") == *handle && text(event, "type") != "created");
         assert_eq!(end.map(|event| text(event, "type")).as_deref(), Some("ended"));
     }
     println!("{} events of {} sessions, {} of them acknowledged", seen.len(), born.len(), made.len());

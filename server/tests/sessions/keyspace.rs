@@ -82,7 +82,11 @@ fn flushall_ends_all_sessions_with_one_event() {
         let tokens: Vec<String> = (0..20).map(|_| create(client, "web USER alice")).collect();
         client.command("SET key value");
         flush(client);
-        assert_eq!(client.command(&format!("SESSION.TOUCH {}", tokens.join(" "))), Value::Integer(0), "{round}");
+        assert_eq!(
+            client.command(&format!("SESSION.TOUCH {}", tokens.join(" "))),
+            Value::Integer(0),
+            "{round}"
+        );
         assert_eq!(client.command("SESSION.COUNT"), Value::Integer(0), "{round}");
         assert_eq!(client.command("DBSIZE"), Value::Integer(0), "{round}");
         let events = all_events(client);
@@ -204,7 +208,10 @@ fn many_transactions_beside_each_other_come_to_an_end() {
                     }
                     client.command(&format!("SESSION.REVOKE USER u{}", round % 4));
                     let replies = client.command("EXEC");
-                    assert!(replies.items().iter().all(|reply| !matches!(reply, Value::Error(_))), "{replies:?}");
+                    assert!(
+                        replies.items().iter().all(|reply| !matches!(reply, Value::Error(_))),
+                        "{replies:?}"
+                    );
                 }
             });
         }
@@ -262,7 +269,8 @@ fn waiting_and_tracking_clients_are_no_matter() {
     let mut listener = server.client();
     listener.command("PSUBSCRIBE *");
     until("it waits", || info(client, "clients", "blocked_clients") == 1);
-    let tokens: Vec<String> = (0..50).map(|n| create(client, &format!("aal2 USER u{n} FIELDS 1 a 1"))).collect();
+    let tokens: Vec<String> =
+        (0..50).map(|n| create(client, &format!("aal2 USER u{n} FIELDS 1 a 1"))).collect();
     for token in &tokens {
         assert_eq!(client.command(&format!("SESSION.SET {token} FIELDS 1 a 2")), Value::Integer(2));
         client.command(&format!("SESSION.ROTATE {token}"));
@@ -276,14 +284,18 @@ fn waiting_and_tracking_clients_are_no_matter() {
     // The first that anybody hears of is the list.
     let told = listener.receive().expect("a message");
     assert!(told.items()[2].text().contains("list"), "{told:?}");
-    assert_eq!(tracker.command("PING"), Value::Push(vec![Value::bulk("invalidate"), Value::Array(vec![Value::bulk("list")])]));
+    assert_eq!(
+        tracker.command("PING"),
+        Value::Push(vec![Value::bulk("invalidate"), Value::Array(vec![Value::bulk("list")])])
+    );
 }
 
 #[test]
 fn eviction_never_takes_a_session() {
     let server = Server::start(ServerOptions::new("no").with("maxmemory-policy", "allkeys-lru"));
     let client = &mut server.client();
-    let tokens: Vec<String> = (0..2000).map(|_| create(client, "aal2 USER alice FIELDS 1 a 0123456789")).collect();
+    let tokens: Vec<String> =
+        (0..2000).map(|_| create(client, "aal2 USER alice FIELDS 1 a 0123456789")).collect();
     let limit = (server.resident_kib() << 10) + (16 << 20);
     assert_eq!(client.command(&format!("CONFIG SET maxmemory {limit}")), Value::ok());
     let value = "x".repeat(2000);
@@ -296,8 +308,10 @@ fn eviction_never_takes_a_session() {
         info(client, "stats", "evicted_keys") > 5000
     });
     assert_eq!(client.command("SESSION.COUNT"), Value::Integer(2000));
-    let alive: i64 =
-        tokens.chunks(100).map(|some| integer(&client.command(&format!("SESSION.TOUCH {}", some.join(" "))))).sum();
+    let alive: i64 = tokens
+        .chunks(100)
+        .map(|some| integer(&client.command(&format!("SESSION.TOUCH {}", some.join(" ")))))
+        .sum();
     assert_eq!(alive, 2000);
     assert_eq!(count_of(client, "evicted"), 0);
 }

@@ -178,7 +178,8 @@ fn updates_that_get_and_set_loses_are_not_lost_with_versions() {
                             }
                             let n: u64 = text(&get(&looked, "fields"), "n").parse().expect("a number");
                             let version = number(&looked, "version");
-                            let words = format!("SESSION.SET {token} IFVERSION {version} FIELDS 1 n {}", n + 1);
+                            let words =
+                                format!("SESSION.SET {token} IFVERSION {version} FIELDS 1 n {}", n + 1);
                             match client.command(&words) {
                                 Value::Integer(_) => break,
                                 error => assert!(error.is_error("CONFLICT "), "{error:?}"),

@@ -4,10 +4,18 @@ use super::*;
 
 const MADE: [&str; 5] = ["token", "handle", "version", "deadline-ms", "absolute-ms"];
 const LOOKED_AT: [&str; 10] = [
-    "handle", "class", "user", "meta", "version", "created-ms", "seen-ms", "deadline-ms", "absolute-ms", "fields",
+    "handle",
+    "class",
+    "user",
+    "meta",
+    "version",
+    "created-ms",
+    "seen-ms",
+    "deadline-ms",
+    "absolute-ms",
+    "fields",
 ];
-const LISTED: [&str; 7] =
-    ["handle", "class", "created-ms", "seen-ms", "deadline-ms", "absolute-ms", "meta"];
+const LISTED: [&str; 7] = ["handle", "class", "created-ms", "seen-ms", "deadline-ms", "absolute-ms", "meta"];
 
 fn is_map(value: &Value, protocol: u8) {
     match (value, protocol) {
@@ -20,13 +28,20 @@ fn every_row_in(protocol: u8) {
     let server = start();
     let client = &mut server.client();
     client.command(&format!("HELLO {protocol}"));
-    assert_eq!(client.command("SESSION.POLICY SET web IDLE 100 MAX 1000 PERUSER 7 ONLIMIT reject GRACE 9"), Value::ok());
+    assert_eq!(
+        client.command("SESSION.POLICY SET web IDLE 100 MAX 1000 PERUSER 7 ONLIMIT reject GRACE 9"),
+        Value::ok()
+    );
     let policy = client.command("session.policy get web");
     is_map(&policy, protocol);
     assert_eq!(names(&policy), ["idle", "max", "peruser", "onlimit", "grace"]);
     assert_eq!(["idle", "max", "peruser", "grace"].map(|name| number(&policy, name)), [100, 1000, 7, 9]);
     assert_eq!(text(&policy, "onlimit"), "reject");
-    assert_eq!(client.command("SESSION.POLICY SET web IDLE 100 MAX 1000 GRACE 9"), Value::ok(), "it replaces");
+    assert_eq!(
+        client.command("SESSION.POLICY SET web IDLE 100 MAX 1000 GRACE 9"),
+        Value::ok(),
+        "it replaces"
+    );
     assert_eq!(number(&client.command("SESSION.POLICY GET web"), "peruser"), 0);
     assert_eq!(text(&client.command("SESSION.POLICY GET web"), "onlimit"), "evict");
     let limits = |policy: &Value| ["idle", "max"].map(|name| number(policy, name));
@@ -56,8 +71,14 @@ fn every_row_in(protocol: u8) {
     is_map(&looked, protocol);
     assert_eq!(names(&looked), LOOKED_AT);
     is_map(&get(&looked, "fields"), protocol);
-    assert_eq!(pairs(&get(&looked, "fields")), [("a".into(), Value::bulk("1")), ("b".into(), Value::bulk("2"))]);
-    assert_eq!([text(&looked, "class"), text(&looked, "user"), text(&looked, "meta")], ["web", "alice", "phone"]);
+    assert_eq!(
+        pairs(&get(&looked, "fields")),
+        [("a".into(), Value::bulk("1")), ("b".into(), Value::bulk("2"))]
+    );
+    assert_eq!(
+        [text(&looked, "class"), text(&looked, "user"), text(&looked, "meta")],
+        ["web", "alice", "phone"]
+    );
     let (created, seen) = (number(&looked, "created-ms"), number(&looked, "seen-ms"));
     assert!(seen >= created && created <= now_ms());
     assert_eq!(number(&looked, "deadline-ms"), seen + 100_000, "it is the one after this touch");
@@ -67,13 +88,15 @@ fn every_row_in(protocol: u8) {
     assert_eq!(number(&untouched, "seen-ms"), seen);
     assert_eq!(names(&get(&untouched, "fields")), ["b", "a"]);
     let nobody = client.command(&format!("SESSION.GET {}", text(&unlimited, "token")));
-    assert_eq!([get(&nobody, "user"), get(&nobody, "deadline-ms"), get(&nobody, "absolute-ms")], [
-        Value::Null,
-        Value::Null,
-        Value::Null
-    ]);
+    assert_eq!(
+        [get(&nobody, "user"), get(&nobody, "deadline-ms"), get(&nobody, "absolute-ms")],
+        [Value::Null, Value::Null, Value::Null]
+    );
     assert_eq!(client.command(&format!("SESSION.SET {token} FIELDS 2 b 3 c 4")), Value::Integer(2));
-    assert_eq!(client.command(&format!("SESSION.UNSET {token} IFVERSION 2 FIELDS 2 a zz")), Value::Integer(3));
+    assert_eq!(
+        client.command(&format!("SESSION.UNSET {token} IFVERSION 2 FIELDS 2 a zz")),
+        Value::Integer(3)
+    );
     assert_eq!(names(&get(&client.command(&format!("SESSION.GET {token}")), "fields")), ["b", "c"]);
     assert_eq!(client.command(&format!("SESSION.TOUCH {token} {NOBODYS} short")), Value::Integer(1));
     let rotated = client.command(&format!("SESSION.ROTATE {token}"));
@@ -92,7 +115,8 @@ fn every_row_in(protocol: u8) {
     assert_eq!(names(&sessions[0]), LISTED);
     assert_eq!([text(&sessions[0], "handle"), text(&sessions[0], "meta")], [&*handle, "phone"]);
     assert_eq!(client.command("SESSION.LIST USER bob"), {
-        let empty = [(Value::bulk("cursor"), Value::Integer(0)), (Value::bulk("sessions"), Value::Array(vec![]))];
+        let empty =
+            [(Value::bulk("cursor"), Value::Integer(0)), (Value::bulk("sessions"), Value::Array(vec![]))];
         match protocol {
             3 => Value::Map(empty.to_vec()),
             _ => Value::Array(empty.into_iter().flat_map(|(name, value)| [name, value]).collect()),
@@ -128,8 +152,14 @@ fn every_row_in(protocol: u8) {
         }
     }
     for dead in [&*token, NOBODYS, "x"] {
-        assert_eq!(client.command(&format!("SESSION.SET {dead} IFVERSION 77 FENCE 9 FIELDS 1 a b")), Value::Null);
-        assert_eq!(client.command(&format!("SESSION.UNSET {dead} IFVERSION 77 FENCE 9 FIELDS 1 a")), Value::Null);
+        assert_eq!(
+            client.command(&format!("SESSION.SET {dead} IFVERSION 77 FENCE 9 FIELDS 1 a b")),
+            Value::Null
+        );
+        assert_eq!(
+            client.command(&format!("SESSION.UNSET {dead} IFVERSION 77 FENCE 9 FIELDS 1 a")),
+            Value::Null
+        );
         assert_eq!(client.command(&format!("SESSION.LOCK {dead} 1000 WAIT 60000")), Value::Null);
         assert_eq!(client.command(&format!("SESSION.UNLOCK {dead} {fence}")), Value::Integer(0));
     }
@@ -171,7 +201,11 @@ fn idle_and_max_can_only_shorten() {
     let token = create(client, "web IDLE 50");
     client.command("SESSION.POLICY SET web IDLE 3");
     let looked = client.command(&format!("SESSION.GET {token}"));
-    assert_eq!(number(&looked, "deadline-ms"), number(&looked, "seen-ms") + 50_000, "it keeps the limits it was made with");
+    assert_eq!(
+        number(&looked, "deadline-ms"),
+        number(&looked, "seen-ms") + 50_000,
+        "it keeps the limits it was made with"
+    );
 }
 
 /// Makes `each` sessions of one user from each of `connections`; how many were refused.

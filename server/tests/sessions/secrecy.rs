@@ -137,9 +137,21 @@ fn a_token_is_nowhere_but_in_its_reply() {
     send(&mut waiter, &format!("SESSION.LOCK {} 60000 WAIT 60000", tokens[tokens.len() - 2]));
     until("it waits", || info(client, "clients", "blocked_clients") == 1);
     for words in [
-        "CLIENT LIST", "CLIENT INFO", "ACL LOG", "ACL LIST", "SLOWLOG GET -1", "INFO all", "INFO everything", "LATENCY LATEST",
-        "LATENCY DOCTOR", "LATENCY HISTOGRAM", "MEMORY DOCTOR", "COMMAND DOCS session.get", "SESSION.EVENTS COUNT 10000",
-        "CONFIG GET *", "KEYS *",
+        "CLIENT LIST",
+        "CLIENT INFO",
+        "ACL LOG",
+        "ACL LIST",
+        "SLOWLOG GET -1",
+        "INFO all",
+        "INFO everything",
+        "LATENCY LATEST",
+        "LATENCY DOCTOR",
+        "LATENCY HISTOGRAM",
+        "MEMORY DOCTOR",
+        "COMMAND DOCS session.get",
+        "SESSION.EVENTS COUNT 10000",
+        "CONFIG GET *",
+        "KEYS *",
     ] {
         let reply = client.command(words);
         assert!(!matches!(reply, Value::Error(_)), "{words}: {reply:?}");
@@ -171,7 +183,8 @@ fn a_token_is_nowhere_but_in_its_reply() {
     assert_eq!(tokens.len(), 80);
     let as_shown = |token: &str| format!("{:?}", token.as_bytes()).trim_matches(['[', ']']).to_owned();
     // Bulks are shown as lists of numbers, and other texts as they are.
-    let needles: Vec<(String, String)> = tokens.iter().map(|token| (token.clone(), as_shown(token))).collect();
+    let needles: Vec<(String, String)> =
+        tokens.iter().map(|token| (token.clone(), as_shown(token))).collect();
     let probe = format!("{:?}", Value::bulk(&tokens[0]));
     assert!(holds(probe.as_bytes(), needles[0].1.as_bytes()), "the search would find one: {probe}");
     for (from, said) in &said {
@@ -191,7 +204,8 @@ fn a_token_is_nowhere_but_in_its_reply() {
     drop((monitor, listener, other, waiter));
     let after = all_files(&server);
     server.stop(rustix::process::Signal::TERM);
-    let mut found: Vec<(String, Vec<u8>)> = before.into_iter().chain(after).chain(all_files(&server)).collect();
+    let mut found: Vec<(String, Vec<u8>)> =
+        before.into_iter().chain(after).chain(all_files(&server)).collect();
     found.push(("the server's log".into(), server.output().into_bytes()));
     assert!(found.iter().any(|(_, bytes)| holds(bytes, b"u19")), "the search would find what is there");
     for (file, bytes) in &found {
