@@ -65,7 +65,7 @@ pub(super) struct EngineHost<'r, 'db> {
 }
 
 /// A script that has put so much into its record goes on over copies: what it writes is bounded there.
-const HELD_BYTES_MAX: usize = 16 << 20;
+const HELD_BYTES_MAX: usize = 8 << 20;
 
 impl Host for EngineHost<'_, '_> {
     fn call(&mut self, args: &[&[u8]], protocol: Protocol, out: &mut Vec<u8>) -> Result<(), Stop> {

@@ -34,8 +34,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const REDIS_VERSION: &str = "7.0.15";
 /// The same as a number.
 pub const REDIS_VERSION_NUMBER: u32 = 7 << 16 | 15;
-/// What a script may change in one go, in bytes of the log: it is in memory twice until it is committed, and can be that for each thread of scripts.
-pub const WRITTEN_BYTES_MAX: usize = 48 << 20;
+/// What a script may change in one go, in bytes of the log: it is in memory several times until it is written.
+pub const WRITTEN_BYTES_MAX: usize = 24 << 20;
 
 /// What the server knows of scripts.
 pub struct Scripting {
