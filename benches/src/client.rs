@@ -19,6 +19,8 @@ pub enum Reply {
     Bulk(Vec<u8>),
     /// Nothing there.
     Nil,
+    /// Several; a map as names and values in turn.
+    Array(Vec<Reply>),
 }
 
 /// A connection.
@@ -165,6 +167,11 @@ impl Client {
                 self.stream.read_exact(&mut bytes)?;
                 bytes.truncate(length);
                 Reply::Bulk(bytes)
+            }
+            "*" if rest == "-1" => Reply::Nil,
+            "*" => {
+                let length: usize = rest.parse().map_err(|_| strange())?;
+                Reply::Array((0..length).map(|_| self.reply()).collect::<io::Result<_>>()?)
             }
             _ => return Err(strange()),
         })

@@ -170,6 +170,12 @@ impl Bench {
         let connection = &mut self.connections[number];
         connection.take_pushes(&mut self.worker);
         connection.settle(acknowledged);
+        if connection.is_parked() {
+            // The end of a session waits for the disk whatever is configured.
+            self.db.flush().expect("the disk is sound");
+            connection.note_durable(self.db.durable());
+            connection.settle(acknowledged);
+        }
         assert!(!connection.is_parked(), "everything was acknowledged");
         let mut all = Vec::new();
         while !connection.output().is_empty() {

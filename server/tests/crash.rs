@@ -65,6 +65,7 @@ const CASE_NAMES: &[&str] = &[
     "ENOSPC from write, everysec",
     "a sync of 3 s, everysec",
     "a sync of 3 s, always",
+    "a logout during syncs of 3 s, everysec",
 ];
 
 /// How long something that must happen soon may take on a loaded machine.

@@ -263,10 +263,11 @@ fn a_consumer_that_saves_its_cursor_sees_each_event_of_its_class_once() {
         if round % 3 == 0 {
             // It begins anew, as after a crash of the consumer.
             let mut events = sessions.events_after(cursor);
-            while let Some(event) = events.try_next().expect("readable") {
-                seen.push(event.event.handle.expect("of one"));
+            // It may have read more than it was given.
+            for _ in 0..2 {
+                let event = events.try_next().expect("readable");
+                seen.extend(event.map(|event| event.event.handle.expect("of one")));
             }
-            assert!(events.try_next().expect("readable").is_none());
             cursor = events.cursor();
         }
     }
@@ -349,12 +350,14 @@ fn a_stream_gives_the_same_events_and_ends_with_the_database() {
     let mut stream = pin!(sessions.events().into_stream().expect("begun"));
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut next = || {
-        loop {
+        // A wake-up that never comes is a failure, not a test without an end.
+        for _ in 0..4 {
             match stream.as_mut().poll_next(&mut Context::from_waker(&waker)) {
                 Poll::Ready(next) => return next.map(|event| event.expect("readable").event.handle),
-                Poll::Pending => std::thread::park_timeout(Duration::from_secs(30)),
+                Poll::Pending => std::thread::park_timeout(Duration::from_secs(15)),
             }
         }
+        panic!("nobody woke the stream's reader");
     };
     let make = || sessions.create(Opening::anonymous(), &ann()).expect("made").1.handle;
     let first = make();

@@ -10,6 +10,9 @@ fn file_of(prefix: &str) -> Option<PathBuf> {
         "sessions" | "sessions_model" | "sessions_storage" | "sessions_threads" | "typed" => {
             at(format!("engine/tests/engine/{prefix}.rs"))
         }
+        "rows" | "durability" | "secrecy" | "events" | "keyspace" | "locks" | "malformed" => {
+            at(format!("server/tests/sessions/{prefix}.rs"))
+        }
         "store" | "requests" => at(format!("tower/tests/{prefix}.rs")),
         "browser" | "claims" => at(format!("examples/axum/tests/{prefix}.rs")),
         "token" => at("engine/src/sessions/token.rs".into()),

@@ -204,6 +204,11 @@ fn add_keys(selector: &mut Selector, pattern: &[u8], read: bool, write: bool) ->
         Some(held) => (held.read, held.write) = (held.read || read, held.write || write),
         None => selector.keys.push(KeyPattern { pattern: pattern.to_vec(), read, write }),
     }
+    if selector.keys.iter().any(|held| held.pattern == b"*" && held.read && held.write) {
+        // It is shown as `~*`, which must mean the same when it is read.
+        selector.all_keys = true;
+        selector.keys.clear();
+    }
     Ok(())
 }
 

@@ -214,6 +214,14 @@ fn a_pattern_in_a_selector_does_not_end_it() {
     assert_eq!(rights(&text(&many).split(' ').collect::<Vec<_>>()).selectors, many.selectors);
 }
 
+/// Found by `fuzz/fuzz_targets/text.rs`: it was shown as `~*`, and what came behind it could not be loaded.
+#[test]
+fn all_keys_are_all_keys_however_they_are_said() {
+    assert_eq!(text(&rights(&["%RW~*"])), "off ~* resetchannels -@all");
+    assert_eq!(text(&rights(&["~a", "%R~*", "%W~*"])), "off ~* resetchannels -@all");
+    assert!(refused(&["%RW~*", "%R~a"]).contains("after the * pattern"));
+}
+
 proptest! {
     /// Whatever the words, nothing panics; and what is described can be read back to the same.
     #[test]

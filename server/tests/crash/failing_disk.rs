@@ -2,7 +2,7 @@
 //! on, and a restart has all that was acknowledged. A disk that is full refuses writes until it is not. A sync that takes three
 //! seconds stops no reader, and in `everysec` no writer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ledger::{self, Longest, Pressure, compare_all, ledgers, under_load};
 use crate::report::Row;
@@ -317,4 +317,52 @@ fn a_slow_sync_in_everysec() {
 #[test]
 fn a_slow_sync_in_always() {
     syncs_slowly("a sync of 3 s, always", ServerOptions::new("always"), true);
+}
+
+/// A logout is not said to be done before a sync that began after it is over; all else of sessions is.
+#[test]
+fn a_logout_waits_for_a_slow_sync_in_everysec() {
+    let case = "a logout during syncs of 3 s, everysec";
+    let mut row = Row::begin(case);
+    if let Some(why) = strace::impossible(case) {
+        return row.skip(why);
+    }
+    let server = Server::start(ServerOptions::new("everysec"));
+    let mut client = server.client();
+    let mut tokens: Vec<String> =
+        (0..6).map(|_| client.command("SESSION.CREATE aal2 USER alice").items()[1].text()).collect();
+    let mut next = || tokens.pop().expect("one more");
+    let injection = Injection::into(&server, &SLOW_SYNCS);
+    let mut took = |words: &[String]| {
+        let began = Instant::now();
+        for words in words {
+            let reply = client.command(words);
+            assert!(!matches!(reply, Value::Error(_)), "{words}: {reply:?}");
+        }
+        began.elapsed()
+    };
+    // The log is being synced for another's write when it comes, which is not enough.
+    let quick = took(&[
+        "SET key value".into(),
+        format!("SESSION.END {} LAZY", next()),
+        "SESSION.CREATE aal2 USER bob".into(),
+        format!("SESSION.GET {}", next()),
+    ]);
+    std::thread::sleep(Duration::from_millis(1200));
+    let ended = took(&[format!("SESSION.END {}", next())]);
+    let within =
+        took(&["MULTI".into(), "SET key other".into(), format!("SESSION.END {}", next()), "EXEC".into()]);
+    let revoked = took(&["SESSION.REVOKE USER alice".into()]);
+    injection.end();
+    row.note(format!(
+        "END {ended:.1?}, in MULTI {within:.1?}, REVOKE {revoked:.1?}; what is not durable {quick:.1?}"
+    ));
+    let slow = [ended, within, revoked].iter().all(|took| *took >= SLOW_SYNC - Duration::from_millis(200));
+    row.round(if slow { Ok(()) } else { Err("a logout was answered before it was durable".into()) });
+    row.round(if quick < SLOW_SYNC {
+        Ok(())
+    } else {
+        Err("what need not be durable waited for a sync".into())
+    });
+    row.finish();
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn lock(client: &mut Client, token: &str, rest: &str) -> Value {
     client.command(&format!("SESSION.LOCK {token} {rest}"))
@@ -28,17 +29,40 @@ fn first_come_first_served() {
     let words = format!("SESSION.LOCK {token} 600000 WAIT 600000");
     let mut waiters: Vec<Client> = (1..=24).map(|count| waiter(&server, client, &words, count)).collect();
     assert_eq!(lock(client, &token, "1000 WAIT 20"), Value::Null);
+    let stop = &AtomicBool::new(false);
+    // Those who come later and try again and again never come first.
+    let pushy = |mut client: Client| {
+        let mut tried = 0;
+        while !stop.load(Ordering::Relaxed) {
+            assert_eq!(lock(&mut client, &token, "600000"), Value::Null, "before those who wait");
+            tried += 1;
+        }
+        tried
+    };
+    let tried: u64 = std::thread::scope(|scope| {
+        let pushy: Vec<_> = (0..3).map(|_| scope.spawn(|| pushy(server.client()))).collect();
+        fence = serve_in_turn(client, &token, &mut waiters, fence);
+        stop.store(true, Ordering::Relaxed);
+        pushy.into_iter().map(|one| one.join().expect("a pushy client")).sum()
+    });
+    assert!(tried > 100, "only {tried} attempts");
+    assert_eq!(info(client, "sessions", "session_leases"), 1);
+    assert_eq!(client.command(&format!("SESSION.UNLOCK {token} {fence}")), Value::Integer(1));
+    assert_eq!(info(client, "sessions", "session_leases"), 0);
+}
+
+/// Gives the lease back time after time: it goes to those who wait, in turn; the fence that the last of them has.
+fn serve_in_turn(client: &mut Client, token: &str, waiters: &mut [Client], mut fence: i64) -> i64 {
+    let count = waiters.len() as u64;
     for (place, waiter) in waiters.iter_mut().enumerate() {
         assert_eq!(client.command(&format!("SESSION.UNLOCK {token} {fence}")), Value::Integer(1));
         let next = integer(&next(waiter));
         assert!(next > fence, "{place}: {next} after {fence}");
         fence = next;
-        assert_eq!(info(client, "clients", "blocked_clients"), 23 - place as u64);
-        assert_eq!(lock(client, &token, "1000"), Value::Null, "it is held");
+        assert_eq!(info(client, "clients", "blocked_clients"), count - 1 - place as u64);
+        assert_eq!(lock(client, token, "1000"), Value::Null, "it is held");
     }
-    assert_eq!(info(client, "sessions", "session_leases"), 1);
-    assert_eq!(client.command(&format!("SESSION.UNLOCK {token} {fence}")), Value::Integer(1));
-    assert_eq!(info(client, "sessions", "session_leases"), 0);
+    fence
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_token_is_nowhere_but_in_its_reply() {
             format!("SESSION.POLICY GET {third}"),
             format!("SESSION.GETT {third}"),
             format!("SESSIONS.GET {third}"),
-            third.to_string(),
+            third.clone(),
             format!("GOT {third}"),
             format!("COMMAND GETKEYS SESSION.GET {third}"),
             format!("COMMAND GETKEYSANDFLAGS SESSION.TOUCH {third} {first}"),
