@@ -31,7 +31,7 @@ nth:
 sim *arguments:
     cargo run --quiet --profile sim -p sessile-sim -- {{arguments}}
 
-# Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark
+# Real clients: Express, Django, ioredis, node-redis, redis-py, redis-cli, redis-benchmark, the examples in other languages
 clients:
     server/tests/clients/prepare
     SESSILE_REQUIRE_ORACLES=1 cargo test -p sessile-server --test clients

@@ -1,5 +1,5 @@
 //! Real clients against a running server: web frameworks whose sessions must outlive a `kill -9`, the libraries'
-//! own ways through the commands, and Redis's own tools. Programs that a machine lacks are skipped with a word, or
+//! own ways through the commands, the examples that are no Rust, and Redis's own tools. Programs that a machine lacks are skipped with a word, or
 //! fail with `SESSILE_REQUIRE_ORACLES=1` (see `support/oracles.rs`); `server/tests/clients/prepare` installs the
 //! packages.
 #![expect(clippy::disallowed_methods, reason = "real processes die at real moments")]
@@ -18,6 +18,11 @@ const KILLS: u64 = 3;
 
 fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// What an example of the repository's has at this path.
+fn example(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
 }
 
 /// Node and a script for it, where both and the packages are there.
@@ -140,6 +145,27 @@ fn succeeds(command: &mut Command) -> Output {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?} ended with {}:\n{said}\n{complained}", output.status);
     output
+}
+
+/// `examples/express`: concurrent requests, logins, logout everywhere; through node-redis and ioredis.
+#[test]
+fn the_express_example_loses_no_update_and_revives_no_session() {
+    let test = "the_express_example_loses_no_update_and_revives_no_session";
+    let modules = example("express/node_modules");
+    if oracles::prepared(test, &modules, "server/tests/clients/prepare").is_none() {
+        return;
+    }
+    if let Some(command) = node(test, "express_example.mjs") {
+        runs_to_its_end(command);
+    }
+}
+
+/// `examples/python`: a history that outlives programs, and turns appended while summaries are made.
+#[test]
+fn the_python_example_remembers_and_loses_no_turn() {
+    if let Some(command) = python("the_python_example_remembers_and_loses_no_turn", "chat_example.py") {
+        runs_to_its_end(command);
+    }
 }
 
 #[test]
