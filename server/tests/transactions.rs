@@ -333,3 +333,15 @@ fn who_wants_no_replies_is_told_of_subscriptions_in_a_transaction_as_a_whole() {
     let expected = [Value::bulk("message"), Value::bulk("one"), Value::bulk("news")];
     assert_eq!(client.receive().expect("a message").items(), expected);
 }
+
+/// Found by `fuzz/fuzz_targets/connection.rs`: the array of `EXEC` had fewer elements than it said. Redis's has, too.
+#[test]
+fn each_command_of_a_transaction_has_its_place_in_the_reply() {
+    if options().is_redis() {
+        return;
+    }
+    let server = start();
+    let mut client = server.client();
+    let reply = last(&mut client, &["MULTI", "CLIENT REPLY SKIP", "CLIENT REPLY ON", "PING", "EXEC"]);
+    assert_eq!(reply.items(), [Value::Null, Value::Simple("OK".into()), Value::Simple("PONG".into())]);
+}

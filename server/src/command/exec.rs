@@ -579,6 +579,9 @@ fn answer(call: &mut ServerCall<'_>, entry: &Entry, start: usize, result: Comman
     if let Err(error) = result {
         call.reply.truncate(start);
         write_error(call.worker, call.reply, &error.text());
+    } else if call.reply.bytes().len() == start {
+        // `CLIENT REPLY SKIP` says nothing; but the array has a place for it.
+        call.reply.null();
     }
     call.worker.figures.processed.add(1);
     if let Some(figures) = call.worker.figures.commands.get(usize::from(entry.number)) {
