@@ -207,6 +207,8 @@ fn fill(server: &Server, side: Side, kind: Kind, sessions: u64) -> io::Result<St
             Vec::new()
         }
     };
+    // What is left to do of the filling is no part of a turn.
+    client.save()?;
     Ok(Stock { names })
 }
 
@@ -359,8 +361,8 @@ fn measure(
 ) -> Result<Measured, Box<dyn Error>> {
     let stop = AtomicBool::new(false);
     let (turns, trips) = (AtomicU64::new(0), AtomicU64::new(0));
-    // Users whose sessions are there at the beginning of each round: so many of the million.
-    let users = (arguments.sessions / SESSIONS_REVOKED / 100).max(100);
+    // A tenth of those who are there: the others' sessions stay.
+    let users = (arguments.sessions / SESSIONS_REVOKED / 10 / arguments.rounds as u64).max(1);
     let next_user = AtomicU64::new(round * users);
     let begun = Instant::now();
     let cpu_before = server.cpu_microseconds()?;
