@@ -214,7 +214,7 @@ proptest! {
     }
 }
 
-/// Found by the simulation (seeds 7026033, 7016716 at 3fcb2ac): where a directory's sync has failed in part, the new name of a manifest may have
+/// Found by the simulation (seeds 7026033, 7016716 at 9efffca): where a directory's sync has failed in part, the new name of a manifest may have
 /// come to the disk before the old one was gone. The next manifest was written over both.
 #[test]
 fn a_manifest_that_has_its_temporary_name_still_is_not_written_over() {
