@@ -1,7 +1,7 @@
 //! Events: each once, in order, whatever crashes; and what is summed up in them.
 
 use super::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn kinds(page: &Value) -> Vec<String> {
@@ -207,10 +207,11 @@ fn a_consumer_with_a_cursor_sees_each_event_once_across_kills() {
     }
     assert_eq!(born, dead, "each has an end");
     assert!(made.iter().all(|handle| born.contains(handle)), "one that was acknowledged was never heard of");
+    let ends = seen.iter().filter(|event| text(event, "type") != "created");
+    let ends: BTreeMap<String, String> =
+        ends.map(|event| (text(event, "handle"), text(event, "type"))).collect();
     for handle in &ended {
-        let end =
-            seen.iter().find(|event| text(event, "handle") == *handle && text(event, "type") != "created");
-        assert_eq!(end.map(|event| text(event, "type")).as_deref(), Some("ended"));
+        assert_eq!(ends.get(handle).map(String::as_str), Some("ended"));
     }
     println!("{} events of {} sessions, {} of them acknowledged", seen.len(), born.len(), made.len());
 }
